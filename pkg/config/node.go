@@ -1,0 +1,155 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// parser walks a YAML document and collects errors; pool and key say where it
+// is. It works on nodes and not on a decoded struct because every error must
+// name its line, and because one error must not hide the next.
+type parser struct {
+	errs      Errors
+	pool, key string
+	ranges    []placed
+	merges    int
+}
+
+// maxMerges bounds the work that merge keys can cause: a few lines of nested
+// aliases could otherwise expand without end.
+const maxMerges = 1000
+
+func (p *parser) errorf(line int, format string, args ...any) {
+	p.errs = append(p.errs, &Error{Line: line, Pool: p.pool, Key: p.key, Msg: fmt.Sprintf(format, args...)})
+}
+
+type entry struct {
+	key   string
+	value *yaml.Node
+	line  int
+}
+
+func deref(n *yaml.Node) *yaml.Node {
+	for n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	return n
+}
+
+func isNull(n *yaml.Node) bool {
+	return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null"
+}
+
+// empty reports whether the value is null, or a list or mapping of nothing.
+func (p *parser) empty(n *yaml.Node) bool {
+	n = deref(n)
+	return isNull(n) || n.Kind != yaml.ScalarNode && len(n.Content) == 0
+}
+
+// mapping returns the entries in file order; those that come from merge keys
+// follow, unless the mapping sets the key itself. Null is an empty mapping.
+func (p *parser) mapping(n *yaml.Node, what string) []entry {
+	n = deref(n)
+	if isNull(n) {
+		return nil
+	}
+	if n.Kind != yaml.MappingNode {
+		p.errorf(n.Line, "%s must be a mapping of keys to values", what)
+		return nil
+	}
+	var entries []entry
+	var merged []*yaml.Node
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := deref(n.Content[i]), n.Content[i+1]
+		if key.Kind != yaml.ScalarNode {
+			p.errorf(key.Line, "%s must have plain keys", what)
+			continue
+		}
+		if key.ShortTag() == "!!merge" {
+			merged = append(merged, value)
+			continue
+		}
+		if j := slices.IndexFunc(entries, func(e entry) bool { return e.key == key.Value }); j >= 0 {
+			p.errorf(key.Line, "key %q is already set on line %d", key.Value, entries[j].line)
+			continue
+		}
+		entries = append(entries, entry{key: key.Value, value: value, line: key.Line})
+	}
+	for _, m := range merged {
+		entries = p.merge(entries, m)
+	}
+	return entries
+}
+
+func (p *parser) merge(entries []entry, n *yaml.Node) []entry {
+	if p.merges++; p.merges > maxMerges {
+		if p.merges == maxMerges+1 {
+			p.errorf(n.Line, "more than %d merged mappings", maxMerges)
+		}
+		return entries
+	}
+	n = deref(n)
+	if n.Kind == yaml.SequenceNode {
+		for _, m := range n.Content {
+			entries = p.merge(entries, m)
+		}
+		return entries
+	}
+	for _, e := range p.mapping(n, "a merged value") {
+		if !slices.ContainsFunc(entries, func(have entry) bool { return have.key == e.key }) {
+			entries = append(entries, e)
+		}
+	}
+	return entries
+}
+
+// list returns the elements; null is an empty list.
+func (p *parser) list(n *yaml.Node) []*yaml.Node {
+	n = deref(n)
+	if isNull(n) {
+		return nil
+	}
+	if n.Kind != yaml.SequenceNode {
+		p.errorf(n.Line, "must be a list, each element on its own line after \"- \"")
+		return nil
+	}
+	elements := make([]*yaml.Node, len(n.Content))
+	for i, e := range n.Content {
+		elements[i] = deref(e)
+	}
+	return elements
+}
+
+// str returns the text of any scalar, as written: pool 5 is named "5". Null is
+// the empty string. What is not a scalar is reported, and ok is false.
+func (p *parser) str(n *yaml.Node) (text string, ok bool) {
+	n = deref(n)
+	if n.Kind != yaml.ScalarNode {
+		p.errorf(n.Line, "must be a string")
+		return "", false
+	}
+	if isNull(n) {
+		return "", true
+	}
+	return n.Value, true
+}
+
+// boolean accepts YAML 1.1's spellings, unquoted; null is the default.
+func (p *parser) boolean(n *yaml.Node, byDefault bool) bool {
+	n = deref(n)
+	if isNull(n) {
+		return byDefault
+	}
+	if n.Kind == yaml.ScalarNode && n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) == 0 {
+		switch n.Value {
+		case "true", "True", "TRUE", "yes", "Yes", "YES", "y", "Y", "on", "On", "ON":
+			return true
+		case "false", "False", "FALSE", "no", "No", "NO", "n", "N", "off", "Off", "OFF":
+			return false
+		}
+	}
+	p.errorf(n.Line, "must be true or false, without quotes")
+	return byDefault
+}

@@ -1,0 +1,213 @@
+package config_test
+
+import (
+	"errors"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
+)
+
+// Each good file says in a comment how its pools must read: "# want: name range… [flags]".
+func TestParseAcceptsWhatMetalLBAccepted(t *testing.T) {
+	files, _ := filepath.Glob("testdata/good-*.yaml")
+	if len(files) == 0 {
+		t.Fatal("no testdata")
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".yaml"), func(t *testing.T) {
+			text := read(t, file)
+			c, err := config.Parse(text)
+			if err != nil {
+				t.Fatalf("refused:\n%v", err)
+			}
+			var got []string
+			for _, p := range c.Pools {
+				got = append(got, describe(p))
+			}
+			if want := comments(text, "# want: "); strings.Join(got, "\n") != strings.Join(want, "\n") {
+				t.Errorf("got:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+			}
+		})
+	}
+}
+
+// Each bad file lists in comments every error that must be reported: "# error: …".
+func TestParseReportsEveryErrorAtOnceWithLinePoolAndKey(t *testing.T) {
+	files, _ := filepath.Glob("testdata/bad-*.yaml")
+	if len(files) == 0 {
+		t.Fatal("no testdata")
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".yaml"), func(t *testing.T) {
+			text := read(t, file)
+			want := comments(text, "# error: ")
+			if len(want) == 0 {
+				t.Fatal("the file says no error")
+			}
+			_, err := config.Parse(text)
+			if err == nil {
+				t.Fatal("accepted")
+			}
+			if _, ok := errors.AsType[config.Errors](err); !ok {
+				t.Errorf("%T is not config.Errors", err)
+			}
+			if err.Error() != strings.Join(want, "\n") {
+				t.Errorf("got:\n%v\nwant:\n%s", err, strings.Join(want, "\n"))
+			}
+		})
+	}
+}
+
+func TestParseOfNothingIsAConfigurationWithoutPools(t *testing.T) {
+	for _, text := range []string{"", "\n", "# only a comment\n", "---\n", "null", "~", "{}", "address-pools:", "address-pools: []", "peers: []\nbfd-profiles:\n"} {
+		c, err := config.Parse([]byte(text))
+		if err != nil || len(c.Pools) != 0 {
+			t.Errorf("%q: %v, %v", text, c, err)
+		}
+	}
+}
+
+func TestParseReadsJSONAndOnlyTheFirstDocument(t *testing.T) {
+	c, err := config.Parse([]byte(`{"address-pools": [{"name": "a", "protocol": "layer2", "addresses": ["10.0.0.0/30"]}]}`))
+	if err != nil || len(c.Pools) != 1 {
+		t.Fatalf("%v, %v", c, err)
+	}
+	c, err = config.Parse([]byte("address-pools: []\n---\nthis is: [not read\n"))
+	if err != nil || len(c.Pools) != 0 {
+		t.Fatalf("%v, %v", c, err)
+	}
+}
+
+func TestMergesCannotExpandWithoutEnd(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("a0: &a0 {x: 1}\n")
+	last := "a0"
+	for i := range 30 {
+		name := string(rune('b'+i%20)) + strings.Repeat("x", i)
+		b.WriteString(name + ": &" + name + " {<<: [*" + last + ", *" + last + "]}\n")
+		last = name
+	}
+	b.WriteString("<<: *" + last + "\n")
+	if _, err := config.Parse([]byte(b.String())); err == nil || !strings.Contains(err.Error(), "merged mappings") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestPoolOf(t *testing.T) {
+	c, err := config.Parse([]byte(`address-pools:
+- {name: a, protocol: layer2, addresses: [10.0.2.0/24, 2001:db8::-2001:db8::ff]}
+- {name: b, protocol: layer2, addresses: [10.0.1.5-10.0.1.5, 10.0.0.0/24]}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for addr, want := range map[string]string{
+		"9.255.255.255": "", "10.0.0.0": "b", "10.0.0.255": "b", "10.0.1.0": "", "10.0.1.4": "", "10.0.1.5": "b", "10.0.1.6": "",
+		"10.0.2.77": "a", "10.0.3.0": "", "2001:db8::": "a", "2001:db8::ff": "a", "2001:db8::100": "", "::a00:1": "",
+	} {
+		got := ""
+		if p, ok := c.PoolOf(netip.MustParseAddr(addr)); ok {
+			got = p.Name
+		}
+		if got != want {
+			t.Errorf("PoolOf(%s) = %q, want %q", addr, got, want)
+		}
+	}
+	if _, ok := (*config.Config)(nil).PoolOf(netip.MustParseAddr("10.0.0.1")); ok {
+		t.Error("a missing configuration has a pool")
+	}
+}
+
+func TestRangeCounts(t *testing.T) {
+	for _, test := range []struct {
+		text        string
+		size, buggy uint64
+	}{
+		{"10.0.0.7/32", 1, 0},
+		{"10.0.0.0/32", 1, 1},
+		{"10.0.0.0/24", 256, 2},
+		{"10.0.0.0/16", 65536, 512},
+		{"10.0.0.255-10.0.1.0", 2, 2},
+		{"10.0.0.1-10.0.0.254", 254, 0},
+		{"0.0.0.0/0", 1 << 32, 1 << 25},
+		{"2001:db8::/120", 256, 0},
+		{"2001:db8::/64", 1<<64 - 1, 0},
+		{"::/0", 1<<64 - 1, 0},
+	} {
+		r, err := config.ParseRange(test.text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Size() != test.size || r.BuggyCount() != test.buggy {
+			t.Errorf("%s: size %d buggy %d, want %d and %d", test.text, r.Size(), r.BuggyCount(), test.size, test.buggy)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	files, _ := filepath.Glob("testdata/*.yaml")
+	for _, file := range files {
+		text, _ := os.ReadFile(file)
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		c, err := config.Parse(text)
+		if err != nil {
+			if c != nil || err.Error() == "" {
+				t.Fatalf("error %q with configuration %v", err, c)
+			}
+			return
+		}
+		names := map[string]bool{}
+		for _, p := range c.Pools {
+			if names[p.Name] || p.Name == "" || len(p.Ranges) == 0 {
+				t.Fatalf("bad pool %+v", p)
+			}
+			names[p.Name] = true
+			for _, r := range p.Ranges {
+				for _, addr := range []netip.Addr{r.From, r.To} {
+					if q, ok := c.PoolOf(addr); !ok || q.Name != p.Name {
+						t.Fatalf("%s of pool %q is found in %v", addr, p.Name, q)
+					}
+				}
+			}
+		}
+	})
+}
+
+func read(t *testing.T, file string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func comments(text []byte, prefix string) []string {
+	var found []string
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(strings.TrimRight(line, "\n"), prefix); ok {
+			found = append(found, rest)
+		}
+	}
+	return found
+}
+
+func describe(p config.Pool) string {
+	words := []string{p.Name}
+	for _, r := range p.Ranges {
+		words = append(words, r.String())
+	}
+	if !p.AutoAssign {
+		words = append(words, "no-auto-assign")
+	}
+	if p.AvoidBuggyIPs {
+		words = append(words, "avoid-buggy-ips")
+	}
+	return strings.Join(words, " ")
+}
