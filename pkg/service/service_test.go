@@ -1,0 +1,91 @@
+package service_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	v1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/service"
+)
+
+func TestOnlyLoadBalancersWithoutAClassAreOurs(t *testing.T) {
+	class := "example.com/other"
+	for _, test := range []struct {
+		spec v1.ServiceSpec
+		want bool
+	}{
+		{v1.ServiceSpec{Type: v1.ServiceTypeLoadBalancer}, true},
+		{v1.ServiceSpec{Type: v1.ServiceTypeLoadBalancer, LoadBalancerClass: &class}, false},
+		{v1.ServiceSpec{Type: v1.ServiceTypeNodePort}, false},
+		{v1.ServiceSpec{}, false},
+	} {
+		if got := service.Ours(&v1.Service{Spec: test.spec}); got != test.want {
+			t.Errorf("%+v: %v", test.spec, got)
+		}
+	}
+}
+
+func TestVIPsAreTheReadableAddressesOfTheStatus(t *testing.T) {
+	svc := &v1.Service{}
+	for _, ip := range []string{"192.0.2.1", "", "::ffff:192.0.2.2", "nonsense", "fe80::1%eth0", "2001:db8::1"} {
+		svc.Status.LoadBalancer.Ingress = append(svc.Status.LoadBalancer.Ingress, v1.LoadBalancerIngress{IP: ip})
+	}
+	if got := fmt.Sprint(service.VIPs(svc)); got != "[192.0.2.1 192.0.2.2 2001:db8::1]" {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestAsked(t *testing.T) {
+	for _, test := range []struct{ annotation, spec, want string }{
+		{"", "", "[] <nil>"},
+		{"", "192.0.2.1", "[192.0.2.1] <nil>"},
+		{"192.0.2.7, 2001:db8::7", "192.0.2.1", "[192.0.2.7 2001:db8::7] <nil>"},
+		{"192.0.2.7,", "", `[] annotation lb.baremetal/addresses: "" is not an IP address`},
+		{"", "web.example.com", `[] spec.loadBalancerIP: "web.example.com" is not an IP address`},
+		{"", "fe80::1%eth0", `[] spec.loadBalancerIP: "fe80::1%eth0" is not an IP address`},
+	} {
+		svc := &v1.Service{Spec: v1.ServiceSpec{LoadBalancerIP: test.spec}}
+		if test.annotation != "" {
+			svc.ObjectMeta = metav1.ObjectMeta{Annotations: map[string]string{service.AddressesAnnotation: test.annotation}}
+		}
+		addrs, err := service.Asked(svc)
+		if got := fmt.Sprint(addrs, err); got != test.want {
+			t.Errorf("%+v: got %s", test, got)
+		}
+	}
+}
+
+func TestEndpointNodes(t *testing.T) {
+	yes, no := true, false
+	endpoint := func(node string, ready, serving, terminating *bool) discoveryv1.Endpoint {
+		e := discoveryv1.Endpoint{Conditions: discoveryv1.EndpointConditions{Ready: ready, Serving: serving, Terminating: terminating}}
+		if node != "" {
+			e.NodeName = &node
+		}
+		return e
+	}
+	for name, test := range map[string]struct {
+		endpoints []discoveryv1.Endpoint
+		want      []string
+	}{
+		"none":                             {nil, nil},
+		"ready ones, each node once":       {[]discoveryv1.Endpoint{endpoint("b", &yes, nil, nil), endpoint("a", nil, nil, nil), endpoint("b", &yes, nil, nil)}, []string{"a", "b"}},
+		"not the unready":                  {[]discoveryv1.Endpoint{endpoint("a", &no, &no, &no)}, nil},
+		"not the terminating beside ready": {[]discoveryv1.Endpoint{endpoint("a", &no, &yes, &yes), endpoint("b", &yes, &yes, &no)}, []string{"b"}},
+		"the terminating when none ready":  {[]discoveryv1.Endpoint{endpoint("a", &no, &yes, &yes), endpoint("b", &no, &no, &yes)}, []string{"a"}},
+		"not those without a node":         {[]discoveryv1.Endpoint{endpoint("", &yes, nil, nil)}, nil},
+	} {
+		// The endpoints of one Service may be in any number of slices.
+		var endpointSlices []*discoveryv1.EndpointSlice
+		for _, e := range test.endpoints {
+			endpointSlices = append(endpointSlices, &discoveryv1.EndpointSlice{Endpoints: []discoveryv1.Endpoint{e}})
+		}
+		if got := service.EndpointNodes(endpointSlices); !slices.Equal(got, test.want) {
+			t.Errorf("%s: got %v", name, got)
+		}
+	}
+}
