@@ -56,22 +56,26 @@ func (a *Allocator) choose(r Request) ([]netip.Addr, error) {
 	if err != nil && (r.RequireAll || len(want)+len(found) == 0) {
 		return nil, err
 	}
-	want = append(want, found...)
-	slices.SortStableFunc(want, func(x, y netip.Addr) int {
-		return slices.Index(r.Families, FamilyOf(x)) - slices.Index(r.Families, FamilyOf(y))
+	return inOrder(append(want, found...), r.Families), nil
+}
+
+func inOrder(addrs []netip.Addr, families []Family) []netip.Addr {
+	slices.SortStableFunc(addrs, func(x, y netip.Addr) int {
+		return slices.Index(families, FamilyOf(x)) - slices.Index(families, FamilyOf(y))
 	})
-	return want, nil
+	return addrs
 }
 
 // kept returns the address of the family that the Service holds, unless it
-// asks for a pool and the address is not of that pool.
+// asks for a pool and the address is of another. An address of no pool is kept:
+// its pool shrank, and a typo in the pools must not move a running Service.
 func (a *Allocator) kept(r Request, family Family) (netip.Addr, bool) {
 	for _, addr := range a.held[r.UID] {
 		if FamilyOf(addr) != family {
 			continue
 		}
 		pool, ok := a.config.PoolOf(addr)
-		if r.Pool == "" || ok && pool.Name == r.Pool {
+		if r.Pool == "" || !ok || pool.Name == r.Pool {
 			return addr, true
 		}
 	}
@@ -106,7 +110,7 @@ func (a *Allocator) chooseAsked(r Request) ([]netip.Addr, error) {
 			return nil, refuse(Invalid, "the Service requires dual stack, but the addresses asked for have no %s", family)
 		}
 	}
-	return r.Addrs, nil
+	return inOrder(slices.Clone(r.Addrs), r.Families), nil
 }
 
 func (a *Allocator) allowed(addr netip.Addr, pool string) error {

@@ -1,0 +1,194 @@
+// Package cloudprovider is the cloud provider "baremetal" for the upstream
+// cloud controller manager: its cloud is a ConfigMap with pools of addresses,
+// and all that it provides is load balancers.
+package cloudprovider
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
+	typedv1 "k8s.io/client-go/kubernetes/typed/core/v1"
+	corelisters "k8s.io/client-go/listers/core/v1"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/record"
+	upstream "k8s.io/cloud-provider"
+
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/configmap"
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/ipam"
+)
+
+// Name is the provider's name for --cloud-provider, and the source of its Events.
+const Name = "baremetal"
+
+// Options are what the operator can choose.
+type Options struct {
+	// ConfigMap holds the pools. The Secret of the member list is made beside it.
+	ConfigMap configmap.Ref
+	Log       *slog.Logger
+}
+
+// Cloud is the provider. The upstream app makes one a process, and initializes
+// it when the process has become the leader.
+type Cloud struct {
+	options   Options
+	log       *slog.Logger
+	allocator *ipam.Allocator
+	metrics   *metricSet
+
+	// Set by Initialize and SetInformers, before anything else runs.
+	client   kubernetes.Interface
+	events   record.EventRecorder
+	config   *configmap.Watcher
+	services corelisters.ServiceLister
+	synced   cache.InformerSynced
+	informed chan struct{} // closed by SetInformers
+
+	// ready is closed when every address in use has been adopted.
+	ready chan struct{}
+	// kick asks the pool controller to look for Services that wait for an address.
+	kick chan struct{}
+
+	mu      sync.Mutex
+	deleted map[string]bool // UIDs of Services that went before ready; nil after
+}
+
+var (
+	_ upstream.Interface    = &Cloud{}
+	_ upstream.InformerUser = &Cloud{}
+)
+
+// Factory returns the function for upstream's RegisterCloudProvider. The
+// options are read when it is called, after the flags have been parsed.
+func Factory(options *Options) upstream.Factory {
+	return func(cloudConfig io.Reader) (upstream.Interface, error) {
+		if cloudConfig != nil {
+			return nil, fmt.Errorf("--cloud-config is not used by the provider %s; its configuration is the ConfigMap %s (see --config-map)", Name, &options.ConfigMap)
+		}
+		c := New(*options)
+		c.metrics.register()
+		return c, nil
+	}
+}
+
+// New returns a Cloud that has not been initialized.
+func New(options Options) *Cloud {
+	allocator := ipam.New(ipam.DefaultRest)
+	return &Cloud{
+		options:   options,
+		log:       options.Log,
+		allocator: allocator,
+		metrics:   newMetrics(allocator),
+		informed:  make(chan struct{}),
+		ready:     make(chan struct{}),
+		kick:      make(chan struct{}, 1),
+		deleted:   map[string]bool{},
+	}
+}
+
+// Initialize starts what runs beside the upstream controllers. It returns at
+// once: the shared informers are started only after it.
+func (c *Cloud) Initialize(builder upstream.ControllerClientBuilder, stop <-chan struct{}) {
+	c.client = builder.ClientOrDie("baremetal-cloud-provider")
+	ctx := wait.ContextForChannel(stop)
+	broadcaster := record.NewBroadcaster(record.WithContext(ctx))
+	broadcaster.StartRecordingToSink(&typedv1.EventSinkImpl{Interface: c.client.CoreV1().Events("")})
+	c.events = broadcaster.NewRecorder(scheme.Scheme, v1.EventSource{Component: Name})
+	c.config = configmap.NewWatcher(c.client, c.options.ConfigMap, c.log, c.configChanged)
+	go func() {
+		defer broadcaster.Shutdown()
+		c.run(ctx)
+	}()
+}
+
+// run owns the goroutines of the provider and returns when all have ended.
+func (c *Cloud) run(ctx context.Context) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() {
+		if err := c.config.Run(ctx); err != nil {
+			c.log.Error("the ConfigMap is not watched", "error", err)
+		}
+	})
+	wg.Go(func() { c.ensureMemberKey(ctx) })
+	wg.Go(func() { c.adoptAll(ctx) })
+}
+
+// SetInformers registers the provider's own view of Services. The upstream
+// service controller has no handler for Delete, so a Service whose finalizer was
+// stripped would keep its address for ever without this one.
+func (c *Cloud) SetInformers(factory informers.SharedInformerFactory) {
+	services := factory.Core().V1().Services()
+	c.services = services.Lister()
+	registration, err := services.Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
+		UpdateFunc: func(_, o any) { c.serviceChanged(o.(*v1.Service)) },
+		DeleteFunc: func(o any) {
+			if tombstone, ok := o.(cache.DeletedFinalStateUnknown); ok {
+				o = tombstone.Obj
+			}
+			if svc, ok := o.(*v1.Service); ok {
+				c.serviceDeleted(svc)
+			}
+		},
+	})
+	if err != nil {
+		c.log.Error("Services are not watched", "error", err)
+		return
+	}
+	c.synced = registration.HasSynced
+	close(c.informed)
+}
+
+// LoadBalancer returns the one thing that this cloud provides.
+func (c *Cloud) LoadBalancer() (upstream.LoadBalancer, bool) { return &balancer{c}, true }
+
+// Instances returns false: on bare metal the kubelet knows its node best.
+func (c *Cloud) Instances() (upstream.Instances, bool) { return nil, false }
+
+// InstancesV2 returns false, like Instances.
+func (c *Cloud) InstancesV2() (upstream.InstancesV2, bool) { return nil, false }
+
+// Zones returns false: zones are labels that the operator writes.
+func (c *Cloud) Zones() (upstream.Zones, bool) { return nil, false }
+
+// Clusters returns false: nothing upstream asks for it.
+func (c *Cloud) Clusters() (upstream.Clusters, bool) { return nil, false }
+
+// Routes returns false: routes to pods belong to the CNI plugin.
+func (c *Cloud) Routes() (upstream.Routes, bool) { return nil, false }
+
+// ProviderName returns "baremetal".
+func (c *Cloud) ProviderName() string { return Name }
+
+// HasClusterID returns true, since the app refuses to start otherwise; there is
+// no cloud account that clusters could share.
+func (c *Cloud) HasClusterID() bool { return true }
+
+// waitReady waits for the adoption of the addresses in use, but not long: a
+// controller's worker is waiting.
+func (c *Cloud) waitReady(ctx context.Context) bool {
+	patience := time.NewTimer(2 * time.Second)
+	defer patience.Stop()
+	select {
+	case <-c.ready:
+		return true
+	case <-patience.C:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+func (c *Cloud) kickPending() {
+	select {
+	case c.kick <- struct{}{}:
+	default: // one is waiting already
+	}
+}

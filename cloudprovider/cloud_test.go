@@ -1,0 +1,340 @@
+package cloudprovider
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/fake"
+	restclient "k8s.io/client-go/rest"
+	"k8s.io/cloud-provider/api"
+	servicehelpers "k8s.io/cloud-provider/service/helpers"
+
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/configmap"
+)
+
+// rig is a Cloud on a fake API server, without the upstream controllers.
+type rig struct {
+	t      *testing.T
+	client *fake.Clientset
+	cloud  *Cloud
+	lb     *balancer
+}
+
+type builder struct{ kubernetes.Interface }
+
+func (builder) ConfigOrDie(string) *restclient.Config         { return nil }
+func (builder) Config(string) (*restclient.Config, error)     { return nil, nil }
+func (b builder) ClientOrDie(string) kubernetes.Interface     { return b.Interface }
+func (b builder) Client(string) (kubernetes.Interface, error) { return b.Interface, nil }
+
+func start(t *testing.T, objects ...runtime.Object) *rig {
+	t.Helper()
+	r := &rig{t: t, client: fake.NewClientset(objects...)}
+	r.cloud = New(Options{ConfigMap: configmap.DefaultRef, Log: slog.New(slog.DiscardHandler)})
+	r.lb = &balancer{r.cloud}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	r.cloud.Initialize(builder{r.client}, ctx.Done())
+	factory := informers.NewSharedInformerFactory(r.client, 0)
+	r.cloud.SetInformers(factory)
+	factory.StartWithContext(ctx)
+	go func() { r.cloud.RunPoolController(ctx); close(ended) }()
+	t.Cleanup(func() { cancel(); factory.Shutdown(); <-ended })
+	return r
+}
+
+func pools(text string) *v1.ConfigMap {
+	return &v1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "baremetal-system", Name: "config", UID: "cm"},
+		Data:       map[string]string{"config": text},
+	}
+}
+
+func onePool(addresses string) *v1.ConfigMap {
+	return pools("address-pools: [{name: default, protocol: layer2, addresses: [" + addresses + "]}]")
+}
+
+// svc returns a Service; ips are in its status already.
+func svc(name string, age time.Duration, ips ...string) *v1.Service {
+	s := &v1.Service{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: "default", Name: name, UID: types.UID("uid-" + name),
+			CreationTimestamp: metav1.NewTime(time.Now().Add(-age)),
+			Finalizers:        []string{servicehelpers.LoadBalancerCleanupFinalizer},
+		},
+		Spec: v1.ServiceSpec{Type: v1.ServiceTypeLoadBalancer, IPFamilies: []v1.IPFamily{v1.IPv4Protocol}},
+	}
+	for _, ip := range ips {
+		s.Status.LoadBalancer.Ingress = append(s.Status.LoadBalancer.Ingress, v1.LoadBalancerIngress{IP: ip})
+	}
+	return s
+}
+
+func (r *rig) ensure(s *v1.Service) (string, error) {
+	status, err := r.lb.EnsureLoadBalancer(context.Background(), "", s, nil)
+	return ips(status), err
+}
+
+func ips(status *v1.LoadBalancerStatus) string {
+	if status == nil {
+		return ""
+	}
+	var ips []string
+	for _, i := range status.Ingress {
+		ips = append(ips, i.IP)
+	}
+	return strings.Join(ips, ",")
+}
+
+func (r *rig) mustEnsure(s *v1.Service, want string) {
+	r.t.Helper()
+	if got, err := r.ensure(s); err != nil || got != want {
+		r.t.Fatalf("%s got %q (%v), want %q", s.Name, got, err, want)
+	}
+}
+
+func (r *rig) eventually(what string, ok func() bool) {
+	r.t.Helper()
+	err := wait.PollUntilContextTimeout(context.Background(), 5*time.Millisecond, 10*time.Second, true,
+		func(context.Context) (bool, error) { return ok(), nil })
+	if err != nil {
+		r.t.Fatalf("never: %s", what)
+	}
+}
+
+func (r *rig) statusOf(name string) string {
+	s, err := r.client.CoreV1().Services("default").Get(context.Background(), name, metav1.GetOptions{})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return ips(&s.Status.LoadBalancer)
+}
+
+// event reports whether there is an event of that reason whose message has text.
+func (r *rig) event(reason, text string) bool {
+	list, err := r.client.CoreV1().Events(metav1.NamespaceAll).List(context.Background(), metav1.ListOptions{})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, e := range list.Items {
+		if e.Reason == reason && strings.Contains(e.Message, text) {
+			return true
+		}
+	}
+	return false
+}
+
+func TestAddressesInUseAreAdoptedBeforeANewOneIsGiven(t *testing.T) {
+	fresh, old := svc("a-new", 0), svc("z-old", time.Hour, "10.0.0.1")
+	r := start(t, onePool("10.0.0.1-10.0.0.9"), fresh, old)
+	r.mustEnsure(fresh, "10.0.0.2")
+	r.mustEnsure(old, "10.0.0.1")
+}
+
+func TestADeletingServiceKeepsItsAddressUntilItIsReleased(t *testing.T) {
+	fresh, leaving := svc("fresh", 0), svc("leaving", time.Hour, "10.0.0.1")
+	leaving.DeletionTimestamp = &metav1.Time{Time: time.Now()}
+	r := start(t, onePool("10.0.0.1/32"), fresh, leaving)
+	if _, err := r.ensure(fresh); err == nil || !strings.Contains(err.Error(), `pool "default" is exhausted (1 of 1 in use)`) {
+		t.Fatalf("got %v", err)
+	}
+	if err := r.lb.EnsureLoadBalancerDeleted(context.Background(), "", leaving); err != nil {
+		t.Fatal(err)
+	}
+	r.mustEnsure(fresh, "10.0.0.1")
+}
+
+func TestOfTwoServicesWithOneAddressTheOlderKeepsIt(t *testing.T) {
+	older, younger := svc("older", 2*time.Hour, "10.0.0.1"), svc("younger", time.Hour, "10.0.0.1")
+	r := start(t, onePool("10.0.0.1-10.0.0.9"), younger, older)
+	r.mustEnsure(older, "10.0.0.1")
+	r.mustEnsure(younger, "10.0.0.2")
+	r.eventually("an event that says so", func() bool { return r.event("AddressInUse", "10.0.0.1 is used by default/older") })
+}
+
+func TestNothingIsGivenBeforeTheAdoption(t *testing.T) {
+	c := New(Options{ConfigMap: configmap.DefaultRef, Log: slog.New(slog.DiscardHandler)})
+	b := &balancer{c}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel() // do not wait for it
+	_, err := b.EnsureLoadBalancer(ctx, "", svc("a", 0), nil)
+	if retry := (*api.RetryError)(nil); !errors.As(err, &retry) || retry.RetryAfter() != time.Second {
+		t.Errorf("Ensure: %v", err)
+	}
+	if _, _, err := b.GetLoadBalancer(ctx, "", svc("a", 0)); err == nil {
+		t.Error("Get answers")
+	}
+	if err := b.EnsureLoadBalancerDeleted(ctx, "", svc("a", 0)); err == nil {
+		t.Error("Deleted answers")
+	}
+}
+
+func TestGetAnswersFromTheAllocatorAndTheFinalizer(t *testing.T) {
+	a, stripped := svc("a", 0), svc("stripped", 0)
+	r := start(t, onePool("10.0.0.1-10.0.0.9"), a, stripped)
+	r.mustEnsure(a, "10.0.0.1")
+	wiped := a.DeepCopy()
+	wiped.Spec.Type, wiped.Finalizers = v1.ServiceTypeClusterIP, nil
+	if _, exists, err := r.lb.GetLoadBalancer(context.Background(), "", wiped); !exists || err != nil {
+		t.Errorf("a type change hides the load balancer: %v %v", exists, err)
+	}
+	if _, exists, _ := r.lb.GetLoadBalancer(context.Background(), "", stripped); !exists {
+		t.Error("a Service with the finalizer has nothing to clean up")
+	}
+	stripped.Finalizers = nil
+	if _, exists, _ := r.lb.GetLoadBalancer(context.Background(), "", stripped); exists {
+		t.Error("a Service without address and finalizer exists")
+	}
+}
+
+func TestReleaseIsByUID(t *testing.T) {
+	a := svc("a", 0)
+	r := start(t, onePool("10.0.0.1-10.0.0.9"), a)
+	r.mustEnsure(a, "10.0.0.1")
+	earlier := a.DeepCopy()
+	earlier.UID = "uid-earlier"
+	if err := r.lb.EnsureLoadBalancerDeleted(context.Background(), "", earlier); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.cloud.allocator.Addrs("uid-a"); len(got) != 1 {
+		t.Errorf("a holds %v", got)
+	}
+}
+
+func TestAServiceDeletedWithoutItsFinalizerIsReleased(t *testing.T) {
+	a, b := svc("a", time.Hour, "10.0.0.1"), svc("b", 0)
+	r := start(t, onePool("10.0.0.1/32"), a, b)
+	if _, err := r.ensure(b); err == nil {
+		t.Fatal("b was served from a full pool")
+	}
+	if err := r.client.CoreV1().Services("default").Delete(context.Background(), "a", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	r.eventually("the waiting Service gets the address", func() bool { return r.statusOf("b") == "10.0.0.1" })
+}
+
+func TestAllocationForAServiceThatIsGoneIsUndone(t *testing.T) {
+	r := start(t, onePool("10.0.0.1-10.0.0.9"))
+	if _, err := r.ensure(svc("ghost", 0)); err == nil {
+		t.Error("a Service that is not there was served")
+	}
+	if got := r.cloud.allocator.Addrs("uid-ghost"); got != nil {
+		t.Errorf("the ghost holds %v", got)
+	}
+}
+
+func TestAnAddedPoolServesWhoWaits(t *testing.T) {
+	var objects []runtime.Object
+	for i := range 20 {
+		objects = append(objects, svc(fmt.Sprintf("s%02d", i), time.Duration(100-i)*time.Minute))
+	}
+	r := start(t, append(objects, onePool("10.0.0.1/32"))...)
+	r.eventually("the oldest has the only address", func() bool { return r.statusOf("s00") == "10.0.0.1" })
+	r.update(onePool("10.0.0.1-10.0.0.20"))
+	r.eventually("all have one, by age", func() bool { return r.statusOf("s19") == "10.0.0.20" })
+	r.eventually("an event says so", func() bool { return r.event("AddressAssigned", "10.0.0.20") })
+}
+
+func (r *rig) update(cm *v1.ConfigMap) {
+	r.t.Helper()
+	if _, err := r.client.CoreV1().ConfigMaps(cm.Namespace).Update(context.Background(), cm, metav1.UpdateOptions{}); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func TestABadEditKeepsTheLastGoodPoolsAndSaysWhereItIsWrong(t *testing.T) {
+	a := svc("a", 0)
+	r := start(t, onePool("10.0.0.1-10.0.0.9"), a)
+	<-r.cloud.ready
+	r.update(pools("address-pools:\n- name: default\n  protocol: layer2\n  addresses: [10.0.0.9-10.0.0.1]\n"))
+	r.eventually("an event names the line", func() bool { return r.event("ConfigRefused", "line 4") })
+	r.mustEnsure(a, "10.0.0.1")
+}
+
+func TestADeletedConfigMapKeepsTheLastGoodPools(t *testing.T) {
+	a := svc("a", 0)
+	r := start(t, onePool("10.0.0.1-10.0.0.9"), a)
+	<-r.cloud.ready
+	if err := r.client.CoreV1().ConfigMaps("baremetal-system").Delete(context.Background(), "config", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	r.eventually("an event says so", func() bool { return r.event("ConfigMissing", "deleted") })
+	r.mustEnsure(a, "10.0.0.1")
+}
+
+func TestARefusalNamesTheMissingConfigMap(t *testing.T) {
+	a := svc("a", 0)
+	r := start(t, a)
+	_, err := r.ensure(a)
+	const want = "no pool serves Services that do not ask for one (ConfigMap baremetal-system/config: the ConfigMap does not exist)"
+	if err == nil || err.Error() != want {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestAnAddressOutsideAllPoolsIsKeptAndReported(t *testing.T) {
+	a := svc("a", time.Hour, "10.0.0.1")
+	r := start(t, onePool("192.0.2.1-192.0.2.9"), a)
+	r.mustEnsure(a, "10.0.0.1")
+	r.eventually("an event says so", func() bool { return r.event("AddressOutsidePools", "10.0.0.1") })
+}
+
+func TestDualStack(t *testing.T) {
+	const both = `10.0.0.1-10.0.0.9, "fd00::1-fd00::9"`
+	policy := v1.IPFamilyPolicyRequireDualStack
+	a := svc("a", 0)
+	a.Spec.IPFamilies, a.Spec.IPFamilyPolicy = []v1.IPFamily{v1.IPv6Protocol, v1.IPv4Protocol}, &policy
+	r := start(t, onePool(both), a)
+	r.mustEnsure(a, "fd00::1,10.0.0.1")
+	status, err := r.lb.EnsureLoadBalancer(context.Background(), "", a, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range status.Ingress {
+		if i.IPMode == nil || *i.IPMode != v1.LoadBalancerIPModeVIP {
+			t.Errorf("%s has ipMode %v", i.IP, i.IPMode)
+		}
+	}
+
+	b := svc("b", 0)
+	b.Spec.IPFamilies, b.Spec.IPFamilyPolicy = a.Spec.IPFamilies, &policy
+	r = start(t, onePool("10.0.0.1-10.0.0.9"), b)
+	if _, err := r.ensure(b); err == nil || !strings.Contains(err.Error(), "no pool has IPv6 addresses") {
+		t.Errorf("required dual stack got %v", err)
+	}
+}
+
+func TestTheMemberListKeyIsMadeOnceAndNeverChanged(t *testing.T) {
+	get := func(r *rig) (key []byte) {
+		r.eventually("there is a key", func() bool {
+			s, err := r.client.CoreV1().Secrets("baremetal-system").Get(context.Background(), "memberlist", metav1.GetOptions{})
+			if err != nil {
+				return false
+			}
+			key = s.Data["secretkey"]
+			return true
+		})
+		return key
+	}
+	if key := get(start(t)); len(key) != 32 {
+		t.Errorf("the key has %d bytes", len(key))
+	}
+	mine := &v1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "baremetal-system", Name: "memberlist"}, Data: map[string][]byte{"secretkey": []byte("mine")}}
+	r := start(t, mine)
+	<-r.cloud.ready
+	if key := get(r); string(key) != "mine" {
+		t.Errorf("the key was replaced")
+	}
+}

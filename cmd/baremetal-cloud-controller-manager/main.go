@@ -1,0 +1,99 @@
+// Command baremetal-cloud-controller-manager is the upstream cloud controller
+// manager with the provider "baremetal", which gives Services of type
+// LoadBalancer addresses from pools.
+package main
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"os"
+
+	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/util/wait"
+	upstream "k8s.io/cloud-provider"
+	"k8s.io/cloud-provider/app"
+	"k8s.io/cloud-provider/app/config"
+	"k8s.io/cloud-provider/names"
+	"k8s.io/cloud-provider/options"
+	"k8s.io/component-base/cli"
+	cliflag "k8s.io/component-base/cli/flag"
+	_ "k8s.io/component-base/logs/json/register"          // --logging-format=json
+	_ "k8s.io/component-base/metrics/prometheus/clientgo" // metrics of the API client and the leader election
+	_ "k8s.io/component-base/metrics/prometheus/version"  // the metric kubernetes_build_info
+	genericcontrollermanager "k8s.io/controller-manager/app"
+	"k8s.io/controller-manager/controller"
+	"k8s.io/klog/v2"
+
+	"github.com/baremetal-lb/cloud-provider-baremetal/cloudprovider"
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/configmap"
+)
+
+func main() {
+	opts, err := options.NewCloudControllerManagerOptions()
+	if err != nil {
+		klog.ErrorS(err, "making the default options")
+		klog.FlushAndExit(klog.ExitFlushTimeout, 1)
+	}
+	setDefaults(opts)
+
+	provider := cloudprovider.Options{
+		ConfigMap: configmap.DefaultRef,
+		Log:       slog.New(logr.ToSlogHandler(klog.Background())),
+	}
+	flags := cliflag.NamedFlagSets{}
+	flags.FlagSet("baremetal").Var(&provider.ConfigMap, "config-map", "The ConfigMap with the pools of addresses, under its key "+configmap.Key+".")
+	upstream.RegisterCloudProvider(cloudprovider.Name, cloudprovider.Factory(&provider))
+
+	// On bare metal the nodes and their routes belong to kubelet and CNI plugin.
+	app.ControllersDisabledByDefault.Insert(names.CloudNodeController, names.CloudNodeLifecycleController, names.NodeRouteController)
+	controllers := maps.Clone(app.DefaultInitFuncConstructors)
+	controllers[cloudprovider.PoolControllerName] = app.ControllerInitFuncConstructor{
+		InitContext: app.ControllerInitContext{ClientName: cloudprovider.PoolControllerName},
+		Constructor: poolController,
+	}
+	command := app.NewCloudControllerManagerCommand(opts, cloudInitializer, controllers, names.CCMControllerAliases(), flags, wait.NeverStop)
+	command.Use = "baremetal-cloud-controller-manager"
+	command.Long = "Gives Services of type LoadBalancer addresses from the pools of a ConfigMap."
+	os.Exit(cli.Run(command))
+}
+
+// setDefaults replaces upstream's defaults that do not fit: one worker and 20
+// requests a second are too few for a burst of Services, and a lease of the
+// common name would keep a second provider's manager from leading.
+func setDefaults(opts *options.CloudControllerManagerOptions) {
+	opts.KubeCloudShared.CloudProvider.Name = cloudprovider.Name
+	opts.KubeCloudShared.ConfigureCloudRoutes = false
+	opts.ServiceController.ConcurrentServiceSyncs = 10
+	opts.Generic.ClientConnection.QPS = 100
+	opts.Generic.ClientConnection.Burst = 200
+	opts.Generic.LeaderElection.ResourceName = "baremetal-cloud-controller-manager"
+	opts.Generic.LeaderElection.ResourceNamespace = configmap.DefaultRef.Namespace
+}
+
+// cloudInitializer makes the cloud that --cloud-provider names.
+func cloudInitializer(c *config.CompletedConfig) upstream.Interface {
+	name, file := c.ComponentConfig.KubeCloudShared.CloudProvider.Name, c.ComponentConfig.KubeCloudShared.CloudProvider.CloudConfigFile
+	cloud, err := upstream.InitCloudProvider(name, file)
+	if err == nil && cloud == nil {
+		klog.ErrorS(nil, "no such cloud provider here", "cloud-provider", name, "want", cloudprovider.Name)
+		klog.FlushAndExit(klog.ExitFlushTimeout, 1)
+	}
+	if err != nil {
+		klog.ErrorS(err, "making the cloud provider", "cloud-provider", name)
+		klog.FlushAndExit(klog.ExitFlushTimeout, 1)
+	}
+	return cloud
+}
+
+// poolController starts the provider's own controller beside the upstream ones.
+func poolController(_ app.ControllerInitContext, _ *config.CompletedConfig, cloud upstream.Interface) app.InitFunc {
+	return func(ctx context.Context, _ genericcontrollermanager.ControllerContext) (controller.Interface, bool, error) {
+		baremetal, ok := cloud.(*cloudprovider.Cloud)
+		if !ok {
+			return nil, false, nil // another registered provider was chosen
+		}
+		go baremetal.RunPoolController(ctx)
+		return nil, true, nil
+	}
+}
