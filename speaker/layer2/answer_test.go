@@ -1,0 +1,278 @@
+package layer2
+
+import (
+	"net"
+	"net/netip"
+	"testing"
+
+	"github.com/mdlayher/arp"
+	"github.com/mdlayher/ndp"
+	"golang.org/x/net/bpf"
+)
+
+var (
+	ours   = [6]byte{2, 0, 0, 0, 0, 1}
+	theirs = net.HardwareAddr{2, 0, 0, 0, 0, 2}
+	vip4   = netip.MustParseAddr("192.0.2.7")
+	vip6   = netip.MustParseAddr("2001:db8::7")
+	peer4  = netip.MustParseAddr("192.0.2.1")
+	peer6  = netip.MustParseAddr("fe80::2")
+	vips   = map[netip.Addr]struct{}{vip4: {}, vip6: {}}
+)
+
+func ethernet(to, from net.HardwareAddr, ethertype uint16, body []byte) []byte {
+	frame := append(append([]byte{}, to...), from...)
+	return append(append(frame, byte(ethertype>>8), byte(ethertype)), body...)
+}
+
+func arpOf(t testing.TB, op arp.Operation, from net.HardwareAddr, spa, tpa netip.Addr) []byte {
+	t.Helper()
+	p, err := arp.NewPacket(op, from, spa, make(net.HardwareAddr, 6), tpa)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := p.MarshalBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ethernet(net.HardwareAddr{255, 255, 255, 255, 255, 255}, from, 0x0806, b)
+}
+
+func TestAnswerARP(t *testing.T) {
+	zero := netip.IPv4Unspecified()
+	tests := []struct {
+		name    string
+		frame   []byte
+		answers bool
+		claims  bool
+	}{
+		{name: "a request for a VIP", frame: arpOf(t, arp.OperationRequest, theirs, peer4, vip4), answers: true},
+		{name: "a probe", frame: arpOf(t, arp.OperationRequest, theirs, zero, vip4), answers: true},
+		{name: "a padded frame", frame: append(arpOf(t, arp.OperationRequest, theirs, peer4, vip4), make([]byte, 18)...), answers: true},
+		{name: "a request for another address", frame: arpOf(t, arp.OperationRequest, theirs, peer4, netip.MustParseAddr("192.0.2.8"))},
+		{name: "a reply to us", frame: arpOf(t, arp.OperationReply, theirs, peer4, vip4)},
+		{name: "our own frame", frame: arpOf(t, arp.OperationRequest, ours[:], peer4, vip4)},
+		{name: "a gratuitous request", frame: arpOf(t, arp.OperationRequest, theirs, vip4, vip4), claims: true},
+		{name: "a gratuitous reply", frame: arpOf(t, arp.OperationReply, theirs, vip4, vip4), claims: true},
+		{name: "a request from the VIP", frame: arpOf(t, arp.OperationRequest, theirs, vip4, peer4), claims: true},
+		{name: "a truncated frame", frame: arpOf(t, arp.OperationRequest, theirs, peer4, vip4)[:arpEnd-1]},
+		{name: "nothing", frame: nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var out [maxAnswer]byte
+			answer, claimed := answerARP(vips, ours, tt.frame, &out)
+			if (answer != nil) != tt.answers || claimed.IsValid() != tt.claims {
+				t.Fatalf("answer %x, claimed %v", answer, claimed)
+			}
+			if !tt.answers {
+				return
+			}
+			var p arp.Packet
+			if err := p.UnmarshalBinary(answer[14:]); err != nil {
+				t.Fatal(err)
+			}
+			if p.Operation != arp.OperationReply || p.SenderIP != vip4 || p.SenderHardwareAddr.String() != net.HardwareAddr(ours[:]).String() ||
+				p.TargetHardwareAddr.String() != theirs.String() || net.HardwareAddr(answer[:6]).String() != theirs.String() {
+				t.Errorf("answer %+v to %s", p, net.HardwareAddr(answer[:6]))
+			}
+		})
+	}
+}
+
+// nd returns a frame with a neighbor discovery message.
+func nd(t testing.TB, from net.HardwareAddr, source, dest netip.Addr, m ndp.Message) []byte {
+	t.Helper()
+	body, err := ndp.MarshalMessageChecksum(m, source, dest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ip := make([]byte, 40)
+	ip[0], ip[5], ip[6], ip[7] = 0x60, byte(len(body)), icmpv6, 255
+	copy(ip[8:], source.AsSlice())
+	copy(ip[24:], dest.AsSlice())
+	return ethernet(net.HardwareAddr(ours[:]), from, 0x86dd, append(ip, body...))
+}
+
+func changed(frame []byte, at int, to byte) []byte {
+	frame[at] = to
+	return frame
+}
+
+func TestAnswerNS(t *testing.T) {
+	sllao := []ndp.Option{&ndp.LinkLayerAddress{Direction: ndp.Source, Addr: net.HardwareAddr{2, 0, 0, 0, 0, 9}}}
+	group, err := ndp.SolicitedNodeMulticast(vip6)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ns := func(source, dest netip.Addr, options ...ndp.Option) []byte {
+		return nd(t, theirs, source, dest, &ndp.NeighborSolicitation{TargetAddress: vip6, Options: options})
+	}
+	other := &ndp.NeighborSolicitation{TargetAddress: netip.MustParseAddr("2001:db8::8")}
+	tests := []struct {
+		name   string
+		frame  []byte
+		toMAC  string // of the answer; empty: none
+		to     string
+		solic  bool
+		claims bool
+	}{
+		{name: "with its link-layer address", frame: ns(peer6, group, sllao...), toMAC: "02:00:00:00:00:09", to: "fe80::2", solic: true},
+		{name: "without", frame: ns(peer6, group), toMAC: "02:00:00:00:00:02", to: "fe80::2", solic: true},
+		{name: "unicast, to see whether the neighbor is there", frame: ns(peer6, vip6), toMAC: "02:00:00:00:00:02", to: "fe80::2", solic: true},
+		{name: "duplicate address detection", frame: ns(netip.IPv6Unspecified(), group), toMAC: "33:33:00:00:00:01", to: "ff02::1"},
+		{name: "from :: with a link-layer address", frame: ns(netip.IPv6Unspecified(), group, sllao...)},
+		{name: "for another address", frame: nd(t, theirs, peer6, group, other)},
+		{name: "forwarded by a router", frame: changed(ns(peer6, group), ipHopLimit, 254)},
+		{name: "with a wrong checksum", frame: changed(ns(peer6, group), icmpStart+2, 1)},
+		{name: "with a code", frame: changed(ns(peer6, group), icmpStart+1, 1)},
+		{name: "our own", frame: nd(t, ours[:], peer6, group, &ndp.NeighborSolicitation{TargetAddress: vip6})},
+		{name: "truncated", frame: ns(peer6, group)[:ndOptions-1]},
+		{name: "an advertisement of the VIP", frame: nd(t, theirs, vip6, allNodes, &ndp.NeighborAdvertisement{TargetAddress: vip6, Override: true}), claims: true},
+		{name: "an advertisement of another address", frame: nd(t, theirs, peer6, allNodes, &ndp.NeighborAdvertisement{TargetAddress: peer6})},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var out [maxAnswer]byte
+			answer, claimed := answerNS(vips, ours, tt.frame, &out)
+			if (answer != nil) != (tt.toMAC != "") || claimed.IsValid() != tt.claims {
+				t.Fatalf("answer %x, claimed %v", answer, claimed)
+			}
+			if answer == nil {
+				return
+			}
+			na := parseNA(t, answer)
+			if got := net.HardwareAddr(answer[:6]).String(); got != tt.toMAC {
+				t.Errorf("sent to %s, want %s", got, tt.toMAC)
+			}
+			if got := netip.AddrFrom16([16]byte(answer[ipTarget:icmpStart])).String(); got != tt.to {
+				t.Errorf("sent to %s, want %s", got, tt.to)
+			}
+			if na.TargetAddress != vip6 || na.Solicited != tt.solic || !na.Override || na.Router {
+				t.Errorf("got %+v", na)
+			}
+		})
+	}
+}
+
+func parseNA(t *testing.T, frame []byte) *ndp.NeighborAdvertisement {
+	t.Helper()
+	if _, ok := validND(frame); !ok {
+		t.Fatalf("not valid: %x", frame)
+	}
+	m, err := ndp.ParseMessage(frame[icmpStart:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	na, ok := m.(*ndp.NeighborAdvertisement)
+	if !ok || len(na.Options) != 1 {
+		t.Fatalf("got %+v", m)
+	}
+	if l, ok := na.Options[0].(*ndp.LinkLayerAddress); !ok || l.Direction != ndp.Target || l.Addr.String() != net.HardwareAddr(ours[:]).String() {
+		t.Errorf("option %+v", na.Options[0])
+	}
+	return na
+}
+
+func TestAnnouncements(t *testing.T) {
+	frames := announcements(ours, vip4)
+	if len(frames) != 2 {
+		t.Fatalf("%d frames", len(frames))
+	}
+	for i, want := range []struct {
+		op  arp.Operation
+		tha net.HardwareAddr
+	}{{arp.OperationRequest, make(net.HardwareAddr, 6)}, {arp.OperationReply, ours[:]}} {
+		var p arp.Packet
+		if err := p.UnmarshalBinary(frames[i][14:]); err != nil {
+			t.Fatal(err)
+		}
+		if p.Operation != want.op || p.SenderIP != vip4 || p.TargetIP != vip4 || p.TargetHardwareAddr.String() != want.tha.String() {
+			t.Errorf("frame %d: %+v", i, p)
+		}
+	}
+	frames = announcements(ours, vip6)
+	if len(frames) != 1 {
+		t.Fatalf("%d frames", len(frames))
+	}
+	if na := parseNA(t, frames[0]); na.Solicited || !na.Override || na.TargetAddress != vip6 {
+		t.Errorf("got %+v", na)
+	}
+}
+
+func TestFiltersPassWhatIsAnsweredAndNothingElse(t *testing.T) {
+	ns := &ndp.NeighborSolicitation{TargetAddress: vip6}
+	tests := []struct {
+		name   string
+		filter []bpf.Instruction
+		frame  []byte
+		passes bool
+	}{
+		{"an ARP request", arpFilter, arpOf(t, arp.OperationRequest, theirs, peer4, vip4), true},
+		{"an ARP reply", arpFilter, arpOf(t, arp.OperationReply, theirs, peer4, vip4), true},
+		{"ARP of another hardware type", arpFilter, changed(arpOf(t, arp.OperationRequest, theirs, peer4, vip4), arpStart+1, 6), false},
+		{"a solicitation", ndpFilter, nd(t, theirs, peer6, vip6, ns), true},
+		{"an advertisement", ndpFilter, nd(t, theirs, peer6, vip6, &ndp.NeighborAdvertisement{TargetAddress: vip6}), true},
+		{"a solicitation from afar", ndpFilter, changed(nd(t, theirs, peer6, vip6, ns), ipHopLimit, 64), false},
+		{"a router solicitation", ndpFilter, nd(t, theirs, peer6, vip6, &ndp.RouterSolicitation{}), false},
+		{"TCP", ndpFilter, changed(nd(t, theirs, peer6, vip6, ns), ipNext, 6), false},
+	}
+	for _, tt := range tests {
+		vm, err := bpf.NewVM(tt.filter[2:]) // the VM knows no VLAN tags
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := vm.Run(tt.frame); err != nil || (n > 0) != tt.passes {
+			t.Errorf("%s: passes %d bytes (%v)", tt.name, n, err)
+		}
+	}
+}
+
+func FuzzAnswerARP(f *testing.F) {
+	f.Add(arpOf(f, arp.OperationRequest, theirs, peer4, vip4))
+	f.Fuzz(func(t *testing.T, frame []byte) {
+		var out [maxAnswer]byte
+		if answer, _ := answerARP(vips, ours, frame, &out); answer != nil {
+			var p arp.Packet
+			if err := p.UnmarshalBinary(answer[14:]); err != nil || p.SenderIP != vip4 {
+				t.Errorf("%x answers %x: %v", answer, frame, err)
+			}
+		}
+	})
+}
+
+func FuzzAnswerNS(f *testing.F) {
+	f.Add(nd(f, theirs, peer6, vip6, &ndp.NeighborSolicitation{TargetAddress: vip6}))
+	f.Fuzz(func(t *testing.T, frame []byte) {
+		var out [maxAnswer]byte
+		if answer, _ := answerNS(vips, ours, frame, &out); answer != nil {
+			parseNA(t, answer)
+		}
+	})
+}
+
+func BenchmarkAnswerARP(b *testing.B) {
+	frame := arpOf(b, arp.OperationRequest, theirs, peer4, vip4)
+	var out [maxAnswer]byte
+	b.ReportAllocs()
+	for b.Loop() {
+		answerARP(vips, ours, frame, &out)
+	}
+}
+
+func BenchmarkAnswerNS(b *testing.B) {
+	frame := nd(b, theirs, peer6, vip6, &ndp.NeighborSolicitation{TargetAddress: vip6})
+	var out [maxAnswer]byte
+	b.ReportAllocs()
+	for b.Loop() {
+		answerNS(vips, ours, frame, &out)
+	}
+}
+
+func TestAnswersDoNotAllocate(t *testing.T) {
+	request, ns := arpOf(t, arp.OperationRequest, theirs, peer4, vip4), nd(t, theirs, peer6, vip6, &ndp.NeighborSolicitation{TargetAddress: vip6})
+	var out [maxAnswer]byte
+	if n := testing.AllocsPerRun(100, func() { answerARP(vips, ours, request, &out); answerNS(vips, ours, ns, &out) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}

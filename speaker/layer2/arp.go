@@ -1,0 +1,80 @@
+package layer2
+
+import (
+	"bytes"
+	"encoding/binary"
+	"net"
+	"net/netip"
+
+	"github.com/mdlayher/arp"
+)
+
+// Offsets in an Ethernet frame with ARP for IPv4 (RFC 826).
+const (
+	arpStart = 14
+	arpOp    = arpStart + 6
+	arpSHA   = arpStart + 8
+	arpSPA   = arpStart + 14
+	arpTHA   = arpStart + 18
+	arpTPA   = arpStart + 24
+	arpEnd   = arpStart + 28
+)
+
+// arpHeader is Ethertype, hardware type, protocol type and address lengths.
+var arpHeader = []byte{0x08, 0x06, 0, 1, 0x08, 0x00, 6, 4}
+
+// answerARP answers a request for an address of the table, which may be
+// unicast, or a probe (sender address 0.0.0.0, RFC 5227). It does no
+// allocation. An announcement or answer for such an address by another host is
+// a claim.
+func answerARP(table map[netip.Addr]struct{}, mac [6]byte, frame []byte, out *[maxAnswer]byte) ([]byte, netip.Addr) {
+	if len(frame) < arpEnd || !bytes.Equal(frame[12:arpOp], arpHeader) || bytes.Equal(frame[arpSHA:arpSPA], mac[:]) {
+		return nil, netip.Addr{}
+	}
+	sender := netip.AddrFrom4([4]byte(frame[arpSPA:arpTHA]))
+	if _, ok := table[sender]; ok {
+		return nil, sender
+	}
+	target := netip.AddrFrom4([4]byte(frame[arpTPA:arpEnd]))
+	if binary.BigEndian.Uint16(frame[arpOp:]) != uint16(arp.OperationRequest) {
+		return nil, netip.Addr{}
+	}
+	if _, ok := table[target]; !ok {
+		return nil, netip.Addr{}
+	}
+	copy(out[0:], frame[arpSHA:arpSPA])
+	copy(out[6:], mac[:])
+	copy(out[12:], arpHeader)
+	binary.BigEndian.PutUint16(out[arpOp:], uint16(arp.OperationReply))
+	copy(out[arpSHA:], mac[:])
+	copy(out[arpSPA:], frame[arpTPA:arpEnd])
+	copy(out[arpTHA:], frame[arpSHA:arpSPA])
+	copy(out[arpTPA:], frame[arpSPA:arpTHA])
+	return out[:arpEnd], netip.Addr{}
+}
+
+// gratuitousARP returns the two forms of "mac has addr" that between them all
+// stacks obey: first a request (RFC 5227 2.3), then a reply whose target
+// hardware address is the sender's own (RFC 5944 4.6), since Linux takes any
+// other reply for an ordinary one and ignores it for a second.
+func gratuitousARP(mac [6]byte, addr netip.Addr) [][]byte {
+	return [][]byte{
+		arpFrame(arp.OperationRequest, mac, addr, make(net.HardwareAddr, 6)),
+		arpFrame(arp.OperationReply, mac, addr, mac[:]),
+	}
+}
+
+func arpFrame(op arp.Operation, mac [6]byte, addr netip.Addr, target net.HardwareAddr) []byte {
+	p, err := arp.NewPacket(op, mac[:], addr, target, addr)
+	if err != nil {
+		panic("layer2: ARP packet for " + addr.String() + ": " + err.Error()) // not an IPv4 address
+	}
+	body, err := p.MarshalBinary()
+	if err != nil {
+		panic("layer2: ARP packet for " + addr.String() + ": " + err.Error()) // never fails
+	}
+	frame := append(make([]byte, 0, arpEnd), 0xff, 0xff, 0xff, 0xff, 0xff, 0xff)
+	frame = append(frame, mac[:]...)
+	frame = append(frame, arpHeader[:2]...)
+	return append(frame, body...)
+}

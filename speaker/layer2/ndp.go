@@ -1,0 +1,151 @@
+package layer2
+
+import (
+	"bytes"
+	"encoding/binary"
+	"net/netip"
+)
+
+// Offsets in an Ethernet frame with IPv6 and a neighbor solicitation or
+// advertisement (RFC 4861 4.3, 4.4).
+const (
+	ipStart    = 14
+	ipLength   = ipStart + 4
+	ipNext     = ipStart + 6
+	ipHopLimit = ipStart + 7
+	ipSource   = ipStart + 8
+	ipTarget   = ipStart + 24
+	icmpStart  = ipStart + 40
+	icmpFlags  = icmpStart + 4
+	ndTarget   = icmpStart + 8
+	ndOptions  = ndTarget + 16
+	naEnd      = ndOptions + 8
+)
+
+const (
+	icmpv6              = 58
+	hopLimit            = 255
+	typeNS       byte   = 135
+	typeNA       byte   = 136
+	optionSource byte   = 1
+	optionTarget byte   = 2
+	solicited    byte   = 1 << 6
+	override     byte   = 1 << 5
+	maxAnswer           = naEnd // the longer of the two answers
+	naLength     uint16 = naEnd - icmpStart
+)
+
+var (
+	allNodes    = netip.MustParseAddr("ff02::1")
+	allNodesMAC = [6]byte{0x33, 0x33, 0, 0, 0, 1}
+)
+
+// answerNS answers a valid solicitation (RFC 4861 7.1.1) for an address of the
+// table: also one without a source link-layer option, as hosts send when they
+// check that a neighbor is still there, and one of a host that is about to take
+// the address itself (source ::, RFC 4862 5.4.3). It does no allocation. A valid
+// advertisement of such an address by another host is a claim.
+func answerNS(table map[netip.Addr]struct{}, mac [6]byte, frame []byte, out *[maxAnswer]byte) ([]byte, netip.Addr) {
+	message, ok := validND(frame)
+	if !ok || bytes.Equal(frame[6:12], mac[:]) {
+		return nil, netip.Addr{}
+	}
+	target := netip.AddrFrom16([16]byte(frame[ndTarget:ndOptions]))
+	if _, ok := table[target]; !ok {
+		return nil, netip.Addr{}
+	}
+	if message[0] == typeNA {
+		return nil, target
+	}
+	source := netip.AddrFrom16([16]byte(frame[ipSource:ipTarget]))
+	lladdr, hasLLAddr := sourceOption(message)
+	if source.IsUnspecified() {
+		if hasLLAddr {
+			return nil, netip.Addr{}
+		}
+		return advertisement(out, mac, target, allNodesMAC, allNodes, override), netip.Addr{}
+	}
+	if !hasLLAddr {
+		lladdr = [6]byte(frame[6:12])
+	}
+	return advertisement(out, mac, target, lladdr, source, solicited|override), netip.Addr{}
+}
+
+// unsolicitedNA returns "mac has addr" for all nodes on the link (RFC 4861
+// 7.2.6). Without the override flag Linux would not change an entry it has.
+func unsolicitedNA(mac [6]byte, addr netip.Addr) []byte {
+	return advertisement(new([maxAnswer]byte), mac, addr, allNodesMAC, allNodes, override)
+}
+
+// validND returns the ICMPv6 message of a frame with a neighbor solicitation
+// or advertisement that has come from this link unharmed.
+func validND(frame []byte) ([]byte, bool) {
+	if len(frame) < ndOptions || frame[12] != 0x86 || frame[13] != 0xdd ||
+		frame[ipNext] != icmpv6 || frame[ipHopLimit] != hopLimit {
+		return nil, false
+	}
+	end := icmpStart + int(binary.BigEndian.Uint16(frame[ipLength:]))
+	if end < ndOptions || end > len(frame) {
+		return nil, false
+	}
+	message := frame[icmpStart:end]
+	if (message[0] != typeNS && message[0] != typeNA) || message[1] != 0 {
+		return nil, false
+	}
+	return message, checksum(frame[ipSource:icmpStart], message) == 0
+}
+
+// sourceOption returns the source link-layer address of a solicitation.
+func sourceOption(message []byte) (mac [6]byte, ok bool) {
+	for options := message[ndOptions-icmpStart:]; len(options) >= 8; {
+		length := int(options[1]) * 8
+		if length == 0 || length > len(options) {
+			return mac, false
+		}
+		if options[0] == optionSource && length == 8 {
+			return [6]byte(options[2:8]), true
+		}
+		options = options[length:]
+	}
+	return mac, false
+}
+
+// advertisement writes into out that target is at mac. Its source is the
+// target itself, the only address that this node has for sure in its scope.
+func advertisement(out *[maxAnswer]byte, mac [6]byte, target netip.Addr, toMAC [6]byte, to netip.Addr, flags byte) []byte {
+	clear(out[:])
+	copy(out[0:], toMAC[:])
+	copy(out[6:], mac[:])
+	out[12], out[13] = 0x86, 0xdd
+	out[ipStart] = 6 << 4
+	binary.BigEndian.PutUint16(out[ipLength:], naLength)
+	out[ipNext], out[ipHopLimit] = icmpv6, hopLimit
+	target16, to16 := target.As16(), to.As16()
+	copy(out[ipSource:], target16[:])
+	copy(out[ipTarget:], to16[:])
+	out[icmpStart] = typeNA
+	out[icmpFlags] = flags
+	copy(out[ndTarget:], target16[:])
+	out[ndOptions], out[ndOptions+1] = optionTarget, 1
+	copy(out[ndOptions+2:], mac[:])
+	binary.BigEndian.PutUint16(out[icmpStart+2:], checksum(out[ipSource:icmpStart], out[icmpStart:naEnd]))
+	return out[:naEnd]
+}
+
+// checksum is that of ICMPv6 (RFC 4443 2.3) over the two addresses and the
+// message; it is 0 for a message with a right checksum in it.
+func checksum(addresses, message []byte) uint16 {
+	sum := uint32(len(message)) + icmpv6
+	for _, b := range [2][]byte{addresses, message} {
+		for i := 0; i+1 < len(b); i += 2 {
+			sum += uint32(b[i])<<8 | uint32(b[i+1])
+		}
+		if len(b)%2 == 1 {
+			sum += uint32(b[len(b)-1]) << 8
+		}
+	}
+	for sum > 0xffff {
+		sum = sum>>16 + sum&0xffff
+	}
+	return ^uint16(sum)
+}
