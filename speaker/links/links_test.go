@@ -1,0 +1,50 @@
+package links
+
+import (
+	"net"
+	"regexp"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+)
+
+func TestUsable(t *testing.T) {
+	good := func(change func(*netlink.LinkAttrs)) *netlink.LinkAttrs {
+		a := &netlink.LinkAttrs{
+			Name: "eth0", EncapType: "ether", HardwareAddr: net.HardwareAddr{2, 0, 0, 0, 0, 1},
+			Flags: net.FlagUp | net.FlagBroadcast | net.FlagRunning | net.FlagMulticast,
+		}
+		change(a)
+		return a
+	}
+	tests := []struct {
+		name string
+		link *netlink.LinkAttrs
+		want bool
+	}{
+		{"an Ethernet interface that is up", good(func(*netlink.LinkAttrs) {}), true},
+		{"one that is down", good(func(a *netlink.LinkAttrs) { a.Flags &^= net.FlagUp }), false},
+		{"one without carrier", good(func(a *netlink.LinkAttrs) { a.Flags &^= net.FlagRunning }), false},
+		{"a bridge port or bond member", good(func(a *netlink.LinkAttrs) { a.MasterIndex = 7 }), false},
+		{"a tunnel", good(func(a *netlink.LinkAttrs) { a.EncapType = "ipip"; a.HardwareAddr = nil }), false},
+		{"the loopback", good(func(a *netlink.LinkAttrs) { a.Flags |= net.FlagLoopback }), false},
+		{"InfiniBand", good(func(a *netlink.LinkAttrs) { a.HardwareAddr = make(net.HardwareAddr, 20) }), false},
+	}
+	for _, tt := range tests {
+		if got := usable(tt.link); got != tt.want {
+			t.Errorf("%s: %v", tt.name, got)
+		}
+	}
+}
+
+func TestDefaultExcludeMatchesWhatContainerNetworksMake(t *testing.T) {
+	exclude := regexp.MustCompile(DefaultExclude)
+	for name, want := range map[string]bool{
+		"lo": true, "docker0": true, "veth12ab": true, "cali123": true, "cni0": true, "flannel.1": true, "lxc_health": true,
+		"eth0": false, "ens3": false, "bond0": false, "br0": false, "lo0": false, "local": false,
+	} {
+		if got := exclude.MatchString(name); got != want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
