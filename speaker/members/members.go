@@ -51,12 +51,13 @@ type Members struct {
 	options Options
 	list    *memberlist.Memberlist
 	joined  chan struct{}
+	missing chan struct{} // asks Run to look for missing peers at once
 	arrived atomic.Uint64
 }
 
 // New starts to listen. Run joins the others.
 func New(o Options) (*Members, error) {
-	m := &Members{options: o, joined: make(chan struct{})}
+	m := &Members{options: o, joined: make(chan struct{}), missing: make(chan struct{}, 1)}
 	list, err := memberlist.Create(m.config())
 	if err != nil {
 		return nil, fmt.Errorf("listening for other speakers on %s: %w", o.Addr, err)
@@ -113,6 +114,8 @@ func (m *Members) Run(ctx context.Context) {
 		select {
 		case <-tick.C:
 			m.join()
+		case <-m.missing:
+			m.join()
 		case <-ctx.Done():
 			return
 		}
@@ -142,6 +145,14 @@ func (m *Members) join() {
 
 // Joined is closed when the first join has finished or taken too long.
 func (m *Members) Joined() <-chan struct{} { return m.joined }
+
+// Rejoin looks for missing peers at once: the network has come back.
+func (m *Members) Rejoin() {
+	select {
+	case m.missing <- struct{}{}:
+	default:
+	}
+}
 
 // Arrived counts how often a member has come.
 func (m *Members) Arrived() uint64 { return m.arrived.Load() }

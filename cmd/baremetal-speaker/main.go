@@ -1,0 +1,88 @@
+// Command baremetal-speaker announces the addresses of Services of type
+// LoadBalancer from the node that it runs on.
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"regexp"
+	"syscall"
+
+	"github.com/spf13/pflag"
+	"k8s.io/client-go/kubernetes"
+	restclient "k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
+
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/configmap"
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker"
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/links"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "baremetal-speaker:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	options := speaker.Options{ConfigMap: configmap.DefaultRef}
+	var kubeconfig, exclude, level string
+	flags := pflag.NewFlagSet("baremetal-speaker", pflag.ContinueOnError)
+	flags.StringVar(&options.Node, "node-name", os.Getenv("NODE_NAME"), "Name of the node that this speaker runs on. Default: the environment's NODE_NAME.")
+	flags.Var(&options.ConfigMap, "config-map", "The ConfigMap with the pools of addresses, under its key "+configmap.Key+".")
+	flags.StringVar(&kubeconfig, "kubeconfig", "", "Path to a kubeconfig. Default: the pod's own service account.")
+	flags.Uint16Var(&options.MembersPort, "members-port", 7946, "Port on which speakers talk to each other, TCP and UDP. It must be the same on all nodes.")
+	flags.StringVar(&options.MetricsAddress, "metrics-address", ":7472", "Address on which /metrics, /healthz, /readyz and /debug/plan are served.")
+	flags.StringVar(&exclude, "exclude-interfaces", links.DefaultExclude, "Regular expression for the names of interfaces on which nothing is announced.")
+	flags.StringVar(&level, "log-level", "info", "debug, info, warn or error.")
+	if err := flags.Parse(args); err != nil {
+		if err == pflag.ErrHelp {
+			return nil
+		}
+		return err
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	if options.Node == "" {
+		return fmt.Errorf("--node-name is not set, nor is NODE_NAME in the environment")
+	}
+	var slogLevel slog.Level
+	if err := slogLevel.UnmarshalText([]byte(level)); err != nil {
+		return fmt.Errorf("--log-level: %w", err)
+	}
+	options.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slogLevel}))
+	klog.SetSlogLogger(options.Log) // client-go's messages
+	var err error
+	if options.ExcludeInterfaces, err = regexp.Compile(exclude); err != nil {
+		return fmt.Errorf("--exclude-interfaces: %w", err)
+	}
+	if options.Client, err = client(kubeconfig); err != nil {
+		return err
+	}
+	return speaker.Run(ctx, options)
+}
+
+func client(kubeconfig string) (kubernetes.Interface, error) {
+	where := "--kubeconfig " + kubeconfig
+	load := func() (*restclient.Config, error) { return clientcmd.BuildConfigFromFlags("", kubeconfig) }
+	if kubeconfig == "" {
+		where, load = "the pod's service account (outside a pod set --kubeconfig)", restclient.InClusterConfig
+	}
+	config, err := load()
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", where, err)
+	}
+	c, err := kubernetes.NewForConfig(restclient.AddUserAgent(config, "baremetal-speaker"))
+	if err != nil {
+		return nil, fmt.Errorf("using %s: %w", where, err)
+	}
+	return c, nil
+}

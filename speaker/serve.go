@@ -1,0 +1,121 @@
+package speaker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// stalled is how old the last plan may be before the speaker is unhealthy.
+const stalled = 3 * anyway
+
+// status is what the loop leaves for those who ask from outside.
+type status struct {
+	last   atomic.Pointer[applied]
+	config prometheus.Gauge
+	plans  prometheus.Counter
+
+	// For the loop alone.
+	arrived uint64
+	links   int
+}
+
+type applied struct {
+	plan Plan
+	at   time.Time
+}
+
+func (st *status) register(registry prometheus.Registerer) {
+	st.plans = prometheus.NewCounter(prometheus.CounterOpts{
+		Namespace: "baremetal", Subsystem: "speaker", Name: "plans_total", Help: "Number of plans made and carried out."})
+	st.config = prometheus.NewGauge(prometheus.GaugeOpts{
+		Namespace: "baremetal", Subsystem: "config", Name: "last_load_successful",
+		Help: "1 if the ConfigMap as it is now is in use, 0 if an older one is, or none."})
+	registry.MustRegister(st.plans, st.config)
+}
+
+func (st *status) configLoaded(ok bool) {
+	value := 0.0
+	if ok {
+		value = 1
+	}
+	st.config.Set(value)
+}
+
+func (st *status) applied(p Plan) {
+	st.last.Store(&applied{plan: p, at: time.Now()})
+	st.plans.Inc()
+}
+
+func (st *status) plan() Plan {
+	if last := st.last.Load(); last != nil {
+		return last.plan
+	}
+	return Plan{}
+}
+
+// ready returns nil when addresses are being announced.
+func (st *status) ready() error {
+	if st.last.Load() == nil {
+		return errors.New("no plan yet: waiting for the API server or for other speakers, see the log")
+	}
+	return nil
+}
+
+// healthy returns an error when the loop has stopped to turn.
+func (st *status) healthy() error {
+	if last := st.last.Load(); last != nil && time.Since(last.at) > stalled {
+		return fmt.Errorf("the last plan is %v old", time.Since(last.at).Round(time.Second))
+	}
+	return nil
+}
+
+// serve starts the HTTP server; it ends with ctx.
+func (s *Speaker) serve(ctx context.Context, wg *sync.WaitGroup) error {
+	listener, err := net.Listen("tcp", s.options.MetricsAddress)
+	if err != nil {
+		return fmt.Errorf("serving metrics (--metrics-address): %w", err)
+	}
+	server := &http.Server{Handler: s.handler(), ReadHeaderTimeout: 5 * time.Second}
+	wg.Go(func() {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			s.log.Error("metrics are not served any more", "error", err)
+		}
+	})
+	wg.Go(func() {
+		<-ctx.Done()
+		if err := server.Close(); err != nil {
+			s.log.Warn("closing the HTTP server", "error", err)
+		}
+	})
+	return nil
+}
+
+func (s *Speaker) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", answer(s.status.healthy))
+	mux.HandleFunc("GET /readyz", answer(s.status.ready))
+	mux.HandleFunc("GET /debug/plan", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, s.status.plan().Describe())
+	})
+	return mux
+}
+
+func answer(check func() error) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		if err := check(); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	}
+}
