@@ -1,0 +1,11 @@
+# One image with both binaries, which are static: nothing else is needed.
+FROM golang:1.26.8 AS build
+WORKDIR /src
+COPY go.mod go.sum ./
+RUN go mod download
+COPY . .
+RUN make build
+
+FROM scratch
+COPY --from=build /src/bin/baremetal-cloud-controller-manager /src/bin/baremetal-speaker /
+USER 65532:65532

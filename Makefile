@@ -1,0 +1,46 @@
+# The commands of this project; `make help` lists them.
+.DEFAULT_GOAL := help
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
+export CGO_ENABLED ?= 0
+
+.PHONY: help build test unit integration race fuzz lint demo demo-down bench image clean
+
+help: ## List the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+build: ## Build both programs, static, into bin/
+	go build -trimpath -ldflags '-s -w' -o bin/ ./cmd/...
+
+test: unit integration ## Run all tests: seconds without root, then the cluster (root; minutes)
+
+unit: ## Run the tests that need neither root nor network, with the race detector
+	./hack/need gcc='gcc libc6-dev'
+	CGO_ENABLED=1 go test -race ./...
+
+integration: ## Run the tests on a real Kubernetes in network namespaces (root)
+	cd test && go test -count=1 -timeout 40m ./...
+
+lint: ## Check format, vet and staticcheck, in both modules
+	@test -z "$$(gofmt -l .)" || { echo "not formatted:"; gofmt -l .; exit 1; }
+	go vet ./... && go run $(STATICCHECK) ./...
+	cd test && go vet ./... && go run $(STATICCHECK) ./...
+
+fuzz: ## Fuzz everything that parses bytes, a minute each
+	go test -run '^$$' -fuzz FuzzParse -fuzztime 1m ./pkg/config
+	go test -run '^$$' -fuzz FuzzAnswerARP -fuzztime 1m ./speaker/layer2
+	go test -run '^$$' -fuzz FuzzAnswerNS -fuzztime 1m ./speaker/layer2
+
+demo: ## Show the whole story on a cluster in namespaces (root); KEEP=1 leaves it up
+	cd test && go run ./cmd/demo $(if $(KEEP),-keep)
+
+demo-down: ## End a demo that was left up
+	cd test && go run ./cmd/demo -down
+
+bench: ## Run the benchmarks; for failover see hack/bench-failover
+	go test -run '^$$' -bench . ./...
+
+image: build ## Build the container image
+	docker build -t cloud-provider-baremetal:latest .
+
+clean: ## Remove what was built here
+	rm -rf bin
