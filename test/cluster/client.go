@@ -1,0 +1,176 @@
+package cluster
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os/exec"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/mdlayher/arp"
+	"github.com/mdlayher/packet"
+	"golang.org/x/sys/unix"
+)
+
+// Fetch gets a page as the client on the segment, on a new connection.
+func (c *Cluster) Fetch(ctx context.Context, vip string) (string, error) {
+	client := &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: dialIn(clientName)}}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(vip, "80")+"/", nil)
+	if err != nil {
+		return "", err
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	return string(body), err
+}
+
+// Probe is a client that asks for a page again and again.
+type Probe struct {
+	cmd  *exec.Cmd
+	done chan struct{}
+
+	mu       sync.Mutex
+	attempts []Attempt
+}
+
+// StartProbe starts a client in the client's namespace.
+func (c *Cluster) StartProbe(vip string) (*Probe, error) {
+	p := &Probe{done: make(chan struct{})}
+	p.cmd = exec.Command("nsenter", "--net=/run/netns/"+clientName, self())
+	p.cmd.Env = append(p.cmd.Environ(), roleEnv("probe", "http://"+net.JoinHostPort(vip, "80")+"/")...)
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	out, err := p.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := p.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("starting the probe: %w", err)
+	}
+	go func() {
+		defer close(p.done)
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			var a Attempt
+			if json.Unmarshal(lines.Bytes(), &a) != nil {
+				continue // cut off by the end
+			}
+			p.mu.Lock()
+			p.attempts = append(p.attempts, a)
+			p.mu.Unlock()
+		}
+	}()
+	return p, nil
+}
+
+// Stop ends the client.
+func (p *Probe) Stop() {
+	_ = p.cmd.Process.Kill() // fails only if it has ended
+	<-p.done
+	_ = p.cmd.Wait()
+}
+
+// Attempts returns those that were begun at or after since and have ended.
+func (p *Probe) Attempts(since time.Time) []Attempt {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var after []Attempt
+	for _, a := range p.attempts {
+		if !a.Start.Before(since) {
+			after = append(after, a)
+		}
+	}
+	return after
+}
+
+// Recovered returns how long after death the first request that succeeded was
+// begun, once requests have failed since; ok is false until then.
+func (p *Probe) Recovered(death time.Time) (outage time.Duration, failed int, ok bool) {
+	var first time.Time
+	attempts := p.Attempts(death)
+	for _, a := range attempts {
+		if a.OK && (first.IsZero() || a.Start.Before(first)) {
+			first = a.Start
+		}
+	}
+	for _, a := range attempts {
+		if !a.OK {
+			failed++
+		}
+	}
+	return first.Sub(death), failed, !first.IsZero()
+}
+
+// WhoHas broadcasts an ARP request for vip as the client and returns the MAC
+// address of everybody who answers within wait.
+func (c *Cluster) WhoHas(vip string, wait time.Duration) ([]string, error) {
+	var conn *packet.Conn
+	err := inNetns(clientName, func() error {
+		ifi, err := net.InterfaceByName("eth0")
+		if err == nil {
+			conn, err = packet.Listen(ifi, packet.Raw, unix.ETH_P_ARP, nil)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("opening the client's ARP socket: %w", err)
+	}
+	defer conn.Close()
+	if err := conn.SetReadDeadline(time.Now().Add(wait)); err != nil {
+		return nil, err
+	}
+	if err := ask(conn, netip.MustParseAddr(vip)); err != nil {
+		return nil, err
+	}
+	var macs []string
+	frame := make([]byte, 1500)
+	for {
+		n, _, err := conn.ReadFrom(frame)
+		if nerr := net.Error(nil); errors.As(err, &nerr) && nerr.Timeout() {
+			return macs, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		var p arp.Packet
+		if err := p.UnmarshalBinary(frame[14:n]); err == nil && p.Operation == arp.OperationReply && p.SenderIP.String() == vip && p.TargetIP != p.SenderIP {
+			macs = append(macs, p.SenderHardwareAddr.String())
+		}
+	}
+}
+
+func ask(conn *packet.Conn, vip netip.Addr) error {
+	mac := net.HardwareAddr{2, 0, 0, 0, 1, 0}
+	everybody := net.HardwareAddr{255, 255, 255, 255, 255, 255}
+	p, err := arp.NewPacket(arp.OperationRequest, mac, netip.MustParseAddr("192.168.120.100"), make(net.HardwareAddr, 6), vip)
+	if err != nil {
+		return err
+	}
+	body, err := p.MarshalBinary()
+	if err != nil {
+		return err
+	}
+	frame := append(append(append([]byte{}, everybody...), mac...), 0x08, 0x06)
+	_, err = conn.WriteTo(append(frame, body...), &packet.Addr{HardwareAddr: everybody})
+	return err
+}
+
+// NodeByMAC returns the node with that MAC address, or nil.
+func (c *Cluster) NodeByMAC(mac string) *Node {
+	for _, n := range c.nodes {
+		if n.MAC == mac {
+			return n
+		}
+	}
+	return nil
+}

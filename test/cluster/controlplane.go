@@ -1,0 +1,129 @@
+package cluster
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	authv1 "k8s.io/api/authentication/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+)
+
+// adminToken is good for this cluster only, which nobody else can reach.
+const adminToken = "admin-of-a-test-cluster"
+
+// The controllers that the story needs. Those that watch over nodes are not
+// among them, since the nodes have no kubelet to report.
+const controllers = "deployment-controller,replicaset-controller,endpointslice-controller,namespace-controller,serviceaccount-controller,garbage-collector-controller"
+
+// startControlPlane starts etcd, the API server and the controller manager, and
+// waits until the API server answers.
+func (c *Cluster) startControlPlane(ctx context.Context) error {
+	if err := c.writeFiles(); err != nil {
+		return err
+	}
+	if _, err := c.start("etcd", "", c.env.Binaries["etcd"], "--data-dir="+c.path("etcd"), "--unsafe-no-fsync", "--log-level=warn",
+		"--listen-client-urls=http://127.0.0.1:2379", "--advertise-client-urls=http://127.0.0.1:2379", "--listen-peer-urls=http://127.0.0.1:2380"); err != nil {
+		return err
+	}
+	if err := c.StartAPIServer(); err != nil {
+		return err
+	}
+	if err := c.connect(ctx); err != nil {
+		return err
+	}
+	_, err := c.start("kube-controller-manager", "", c.env.Binaries["kube-controller-manager"], "--kubeconfig="+c.Kubeconfig(),
+		"--leader-elect=false", "--controllers="+controllers, "--service-account-private-key-file="+c.path("sa.key"),
+		"--concurrent-deployment-syncs=2", "--kube-api-qps=200", "--kube-api-burst=400", "--endpointslice-updates-batch-period=0")
+	return err
+}
+
+// StartAPIServer starts the API server; it can be stopped as APIServer.
+func (c *Cluster) StartAPIServer() error {
+	p, err := c.start("kube-apiserver", "", c.env.Binaries["kube-apiserver"],
+		"--etcd-servers=http://127.0.0.1:2379", "--cert-dir="+c.path("certs"), "--token-auth-file="+c.path("tokens"),
+		"--authorization-mode=RBAC", "--service-cluster-ip-range=10.96.0.0/16,fd96::/112",
+		"--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file="+c.path("sa.key"), "--service-account-signing-key-file="+c.path("sa.key"),
+		"--advertise-address="+controlPlane4, "--bind-address=::", "--secure-port=6443", "--endpoint-reconciler-type=none",
+		"--enable-aggregator-routing=true", "--max-requests-inflight=2000", "--max-mutating-requests-inflight=1000")
+	c.APIServer = p
+	return err
+}
+
+func (c *Cluster) writeFiles() error {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		return fmt.Errorf("making the key of service accounts: %w", err)
+	}
+	block := &pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}
+	if err := os.WriteFile(c.path("sa.key"), pem.EncodeToMemory(block), 0o600); err != nil {
+		return err
+	}
+	return os.WriteFile(c.path("tokens"), []byte(adminToken+",admin,admin,system:masters\n"), 0o600)
+}
+
+// connect makes the client as soon as the API server has made its certificate,
+// and waits until it is ready.
+func (c *Cluster) connect(ctx context.Context) error {
+	certificate := filepath.Join(c.path("certs"), "apiserver.crt")
+	if err := c.Wait(ctx, "the API server's certificate", func() bool { _, err := os.Stat(certificate); return err == nil }); err != nil {
+		return err
+	}
+	if err := c.writeKubeconfig(c.Kubeconfig(), "https://"+controlPlane4+":6443", adminToken); err != nil {
+		return err
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", c.Kubeconfig())
+	if err != nil {
+		return fmt.Errorf("using the kubeconfig: %w", err)
+	}
+	config.QPS, config.Burst = 1000, 1000
+	if c.Client, err = kubernetes.NewForConfig(config); err != nil {
+		return fmt.Errorf("making a client: %w", err)
+	}
+	return c.Wait(ctx, "the API server", func() bool {
+		text, err := c.Client.Discovery().RESTClient().Get().AbsPath("/readyz").DoRaw(ctx)
+		return err == nil && string(text) == "ok"
+	})
+}
+
+// writeKubeconfig writes a kubeconfig for a token. The API server's certificate
+// names itself so, whatever address it is reached at.
+func (c *Cluster) writeKubeconfig(path, server, token string) error {
+	config := clientcmdapi.NewConfig()
+	certificate, err := os.ReadFile(filepath.Join(c.path("certs"), "apiserver.crt"))
+	if err != nil {
+		return fmt.Errorf("reading the API server's certificate: %w", err)
+	}
+	config.Clusters["test"] = &clientcmdapi.Cluster{Server: server, TLSServerName: "kubernetes.default.svc", CertificateAuthorityData: certificate}
+	config.AuthInfos["user"] = &clientcmdapi.AuthInfo{Token: token}
+	config.Contexts["test"] = &clientcmdapi.Context{Cluster: "test", AuthInfo: "user"}
+	config.CurrentContext = "test"
+	return clientcmd.WriteToFile(*config, path)
+}
+
+// serviceAccount writes a kubeconfig with the rights of one of our service
+// accounts, which our manifests have made, and returns its path.
+func (c *Cluster) serviceAccount(ctx context.Context, name string) (string, error) {
+	seconds := int64((24 * time.Hour).Seconds())
+	token, err := c.Client.CoreV1().ServiceAccounts("baremetal-system").CreateToken(ctx, name,
+		&authv1.TokenRequest{Spec: authv1.TokenRequestSpec{ExpirationSeconds: &seconds}}, metav1.CreateOptions{})
+	if err != nil {
+		return "", fmt.Errorf("making a token for %s: %w", name, err)
+	}
+	path := c.path(name + ".kubeconfig")
+	return path, c.writeKubeconfig(path, "https://"+controlPlane4+":6443", token.Status.Token)
+}
+
+// Kubeconfig is the path of the administrator's kubeconfig.
+func (c *Cluster) Kubeconfig() string { return c.path("admin.kubeconfig") }
+
+func (c *Cluster) path(name string) string { return filepath.Join(c.env.Dir, name) }

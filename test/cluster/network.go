@@ -1,0 +1,127 @@
+package cluster
+
+import (
+	"fmt"
+	"os"
+	"strings"
+)
+
+// The segment: one bridge, on which the control plane is .1, node n is .10+n and
+// the client is .100. Services get addresses from .200 on.
+const (
+	bridge        = "br0"
+	controlPlane4 = "192.168.120.1"
+	controlPlane6 = "fd00:120::1"
+	clientName    = "client"
+)
+
+// DefaultPools is the configuration that the cluster starts with.
+const DefaultPools = `address-pools:
+- name: default
+  protocol: layer2
+  addresses:
+  - 192.168.120.200-192.168.120.250
+  - fd00:120::200-fd00:120::2ff
+`
+
+func nodeIPv4(n int) string { return fmt.Sprintf("192.168.120.%d", 10+n) }
+func nodeIPv6(n int) string { return fmt.Sprintf("fd00:120::%d", 10+n) }
+
+// podIPv4 returns the address of the pod-th pod of node n.
+func podIPv4(n, pod int) string { return fmt.Sprintf("10.244.%d.%d", n, pod) }
+func podIPv6(n, pod int) string { return fmt.Sprintf("fd00:244:0:%x::%x", n, pod) }
+
+func podsIPv4(n int) string { return fmt.Sprintf("10.244.%d.0/24", n) }
+func podsIPv6(n int) string { return fmt.Sprintf("fd00:244:0:%x::/64", n) }
+
+// ip runs one command of iproute2, given as one string.
+func ip(command string) error { return run(append([]string{"ip"}, strings.Fields(command)...)...) }
+
+// ips runs several, and stops at the first that fails.
+func ips(commands ...string) error {
+	for _, c := range commands {
+		if err := ip(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// makeSegment makes the bridge.
+func makeSegment() error {
+	err := ips(
+		"link add "+bridge+" type bridge forward_delay 0 stp_state 0 mcast_snooping 0",
+		"link set "+bridge+" up",
+		"addr add "+controlPlane4+"/24 dev "+bridge,
+		"addr add "+controlPlane6+"/64 dev "+bridge+" nodad",
+	)
+	if err != nil {
+		return fmt.Errorf("making the segment: %w", err)
+	}
+	return nil
+}
+
+// plug makes a namespace with an interface eth0 on the segment. The port of the
+// bridge has the namespace's name.
+func plug(name, mac, ipv4, ipv6 string) error {
+	in := "-n " + name + " "
+	err := ips(
+		"netns add "+name,
+		"link add "+name+" type veth peer name eth0 address "+mac+" netns "+name,
+		"link set "+name+" master "+bridge+" up",
+		in+"link set lo up",
+		in+"link set eth0 up",
+		in+"addr add "+ipv4+"/24 dev eth0",
+		in+"addr add "+ipv6+"/64 dev eth0 nodad",
+	)
+	if err != nil {
+		return fmt.Errorf("plugging %s into the segment: %w", name, err)
+	}
+	return nil
+}
+
+// forward makes a namespace a router, as a node is, and gives it a route to the
+// pods of every other node.
+func (c *Cluster) forward(n int) error {
+	name := c.nodes[n-1].Name
+	if err := inNetns(name, func() error {
+		for _, file := range []string{"ipv4/ip_forward", "ipv6/conf/all/forwarding"} {
+			if err := os.WriteFile("/proc/sys/net/"+file, []byte("1"), 0); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		return fmt.Errorf("making %s a router: %w", name, err)
+	}
+	for other := 1; other <= len(c.nodes); other++ {
+		if other == n {
+			continue
+		}
+		if err := ips(
+			fmt.Sprintf("-n %s route add %s via %s", name, podsIPv4(other), nodeIPv4(other)),
+			fmt.Sprintf("-n %s route add %s via %s", name, podsIPv6(other), nodeIPv6(other)),
+		); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isolatePorts lets the ports in a see only each other, and the others only
+// each other, until joinPorts.
+func isolatePorts(a []string) error {
+	set := `{ "` + strings.Join(a, `", "`) + `" }`
+	rules := fmt.Sprintf(`table bridge partition {
+	chain forward {
+		type filter hook forward priority 0;
+		iifname %[1]s oifname != %[1]s drop
+		iifname != %[1]s oifname %[1]s drop
+	}
+	chain input { type filter hook input priority 0; iifname %[1]s drop; }
+	chain output { type filter hook output priority 0; oifname %[1]s drop; }
+}`, set)
+	return run("nft", rules)
+}
+
+func joinPorts() error { return run("nft", "delete table bridge partition") }

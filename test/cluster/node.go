@@ -1,0 +1,180 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Node is a node of the cluster: a network namespace with a kube-proxy and,
+// unless it is the worker, a speaker.
+type Node struct {
+	Name string
+	MAC  string
+
+	cluster *Cluster
+	n       int
+	worker  bool
+	speaker *Process
+	proxy   *Process
+}
+
+// registerNodes creates the Node objects, before any Service, as on a real
+// cluster.
+func (c *Cluster) registerNodes(ctx context.Context) error {
+	for _, n := range c.nodes {
+		node := &v1.Node{
+			ObjectMeta: metav1.ObjectMeta{Name: n.Name, Labels: map[string]string{v1.LabelHostname: n.Name}},
+			Spec:       v1.NodeSpec{PodCIDR: podsIPv4(n.n), PodCIDRs: []string{podsIPv4(n.n), podsIPv6(n.n)}},
+		}
+		if n.worker {
+			node.Labels[v1.LabelNodeExcludeBalancers] = ""
+		}
+		created, err := c.Client.CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{})
+		if err != nil {
+			return fmt.Errorf("registering %s: %w", n.Name, err)
+		}
+		created.Status.Addresses = []v1.NodeAddress{{Type: v1.NodeInternalIP, Address: nodeIPv4(n.n)}, {Type: v1.NodeInternalIP, Address: nodeIPv6(n.n)}, {Type: v1.NodeHostName, Address: n.Name}}
+		created.Status.Conditions = []v1.NodeCondition{{Type: v1.NodeReady, Status: v1.ConditionTrue, Reason: "StandIn"}}
+		if _, err := c.Client.CoreV1().Nodes().UpdateStatus(ctx, created, metav1.UpdateOptions{}); err != nil {
+			return fmt.Errorf("registering %s: %w", n.Name, err)
+		}
+	}
+	return nil
+}
+
+// startNodes starts every node's kube-proxy, and the speakers.
+func (c *Cluster) startNodes(ctx context.Context) error {
+	for _, n := range c.nodes {
+		if err := n.startProxy(); err != nil {
+			return err
+		}
+		if !n.worker {
+			if err := n.StartSpeaker(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (n *Node) startProxy() error {
+	config := fmt.Sprintf(`apiVersion: kubeproxy.config.k8s.io/v1alpha1
+kind: KubeProxyConfiguration
+mode: nftables
+hostnameOverride: %s
+clientConnection: {kubeconfig: %s}
+clusterCIDR: 10.244.0.0/16,fd00:244::/48
+conntrack: {maxPerCore: 0}
+nftables: {minSyncPeriod: 100ms}
+`, n.Name, n.cluster.Kubeconfig())
+	path := n.cluster.path("kube-proxy-" + n.Name + ".yaml")
+	if err := os.WriteFile(path, []byte(config), 0o644); err != nil {
+		return err
+	}
+	var err error
+	n.proxy, err = n.cluster.start("kube-proxy-"+n.Name, n.Name, n.cluster.env.Binaries["kube-proxy"], "--config="+path)
+	return err
+}
+
+// StartSpeaker starts the node's speaker with the rights of our manifests, and
+// with the one capability that they give it.
+func (n *Node) StartSpeaker(ctx context.Context, flags ...string) error {
+	kubeconfig, err := n.cluster.serviceAccount(ctx, "baremetal-speaker")
+	if err != nil {
+		return err
+	}
+	n.speaker, err = n.StartSpeakerWith(ctx, "+net_raw", append([]string{"--kubeconfig=" + kubeconfig}, flags...)...)
+	return err
+}
+
+// StartSpeakerWith starts a speaker with only the capabilities that setpriv is
+// told to leave. The node's own speaker stays what it was.
+func (n *Node) StartSpeakerWith(_ context.Context, capabilities string, flags ...string) (*Process, error) {
+	return n.cluster.start("speaker-"+n.Name, n.Name, append([]string{
+		"setpriv", "--bounding-set=-all," + capabilities, "--inh-caps=-all", "--",
+		n.cluster.env.Binaries["baremetal-speaker"], "--node-name=" + n.Name,
+	}, flags...)...)
+}
+
+// Speaker is the speaker that StartSpeaker has started last.
+func (n *Node) Speaker() *Process { return n.speaker }
+
+// WaitReady waits until the speaker announces.
+func (n *Node) WaitReady(ctx context.Context) error {
+	return n.cluster.Wait(ctx, "the speaker of "+n.Name, func() bool {
+		_, err := n.Get(ctx, "/readyz")
+		return err == nil
+	})
+}
+
+// Get asks the speaker over HTTP, from its own node.
+func (n *Node) Get(ctx context.Context, path string) (string, error) {
+	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: dialIn(n.Name)}}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:7472"+path, nil)
+	if err != nil {
+		return "", err
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = errors.New(response.Status + ": " + string(body))
+	}
+	return string(body), err
+}
+
+// dialIn returns a function that dials from a network namespace.
+func dialIn(netns string) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, network, addr string) (conn net.Conn, err error) {
+		err = inNetns(netns, func() error {
+			conn, err = new(net.Dialer).DialContext(ctx, network, addr)
+			return err
+		})
+		return conn, err
+	}
+}
+
+// Kill cuts the node's power, as far as others can tell: it falls silent without
+// a goodbye. Revive brings it back.
+func (n *Node) Kill() error { return ip("link set " + n.Name + " down") }
+
+// Revive undoes Kill.
+func (n *Node) Revive() error { return ip("link set " + n.Name + " up") }
+
+// Freeze stops the node's processes without a goodbye, as a hung machine does;
+// its network goes on. Thaw lets them go on.
+func (n *Node) Freeze() {
+	n.speaker.Freeze()
+	n.proxy.Freeze()
+}
+
+// Thaw undoes Freeze.
+func (n *Node) Thaw() {
+	n.proxy.Thaw()
+	n.speaker.Thaw()
+}
+
+// Partition cuts the segment in two: the nodes on one side, everybody else, the
+// client and the control plane too, on the other. Join undoes it.
+func (c *Cluster) Partition(nodes ...*Node) error {
+	var ports []string
+	for _, n := range nodes {
+		ports = append(ports, n.Name)
+	}
+	return isolatePorts(ports)
+}
+
+// Join undoes Partition.
+func (c *Cluster) Join() error { return joinPorts() }

@@ -1,0 +1,133 @@
+package cluster
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Process is a program of the cluster. Its output goes to a file.
+type Process struct {
+	Name string
+	log  string
+	cmd  *exec.Cmd
+	done chan struct{}
+
+	mu     sync.Mutex
+	wanted bool // to end
+}
+
+// start starts a program in the network namespace netns, or in the segment's if
+// netns is empty.
+func (c *Cluster) start(name, netns string, args ...string) (*Process, error) {
+	return c.startEnv(nil, name, netns, args...)
+}
+
+func (c *Cluster) startEnv(env []string, name, netns string, args ...string) (*Process, error) {
+	if netns != "" {
+		args = append([]string{"nsenter", "--net=/run/netns/" + netns}, args...)
+	}
+	p := &Process{Name: name, log: filepath.Join(c.env.Dir, "logs", name+".log"), done: make(chan struct{})}
+	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("opening the log of %s: %w", name, err)
+	}
+	defer log.Close()
+	p.cmd = exec.Command(args[0], args[1:]...)
+	p.cmd.Stdout, p.cmd.Stderr = log, log
+	p.cmd.Env = append(os.Environ(), env...)
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for the harness
+	if err := p.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("starting %s: %w", name, err)
+	}
+	go func() {
+		_ = p.cmd.Wait() // how it ended is in the process state
+		close(p.done)
+	}()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.processes = append(c.processes, p)
+	return p, nil
+}
+
+// Stop asks the program to end and waits until it has; it is killed after 15 s.
+func (p *Process) Stop() {
+	p.signal(syscall.SIGTERM)
+	select {
+	case <-p.done:
+	case <-time.After(15 * time.Second):
+		p.Kill()
+	}
+}
+
+// Kill ends the program without asking it.
+func (p *Process) Kill() {
+	p.signal(syscall.SIGKILL)
+	<-p.done
+}
+
+// Freeze stops the program until Thaw, as a machine that hangs does.
+func (p *Process) Freeze() { _ = p.cmd.Process.Signal(syscall.SIGSTOP) } // fails only if it has ended
+
+// Thaw lets a frozen program go on.
+func (p *Process) Thaw() { _ = p.cmd.Process.Signal(syscall.SIGCONT) }
+
+// MayEnd says that it is no crash if the program ends.
+func (p *Process) MayEnd() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.wanted = true
+}
+
+func (p *Process) signal(s syscall.Signal) {
+	p.MayEnd()
+	_ = p.cmd.Process.Signal(s) // fails only if it has ended
+}
+
+// Running reports whether the program has not ended.
+func (p *Process) Running() bool {
+	select {
+	case <-p.done:
+		return false
+	default:
+		return true
+	}
+}
+
+// Done is closed when the program has ended.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// ExitCode is valid after Done.
+func (p *Process) ExitCode() int { return p.cmd.ProcessState.ExitCode() }
+
+// Log returns what the program has written.
+func (p *Process) Log() string {
+	text, err := os.ReadFile(p.log)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
+}
+
+// crashed reports whether the program has ended by itself.
+func (p *Process) crashed() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.wanted && !p.Running()
+}
+
+// run runs a command to its end.
+func run(args ...string) error {
+	cmd := exec.Command(args[0], args[1:]...)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("%v: %w: %s", args, err, bytes.TrimSpace(out.Bytes()))
+	}
+	return nil
+}

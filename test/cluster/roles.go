@@ -1,0 +1,113 @@
+package cluster
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+)
+
+// roleEnv returns the environment that makes a copy of this program play a role.
+func roleEnv(role string, args ...string) []string {
+	return []string{roleVariable + "=" + role, "BAREMETAL_TEST_ARGS=" + strings.Join(args, "|")}
+}
+
+// self is the path of this program; /proc/self/exe would be nsenter's there.
+func self() string {
+	path, err := os.Executable()
+	if err != nil {
+		panic("cluster: " + err.Error()) // /proc is not mounted
+	}
+	return path
+}
+
+// play is what a copy of this program does in a role other than its own.
+func play(role string) int {
+	args := strings.Split(os.Getenv("BAREMETAL_TEST_ARGS"), "|")
+	var err error
+	switch role {
+	case "web":
+		err = web(args[0], args[1], args[2], args[3])
+	case "probe":
+		err = probe(args[0])
+	default:
+		err = fmt.Errorf("no role %q", role)
+	}
+	fmt.Fprintln(os.Stderr, err)
+	return 1
+}
+
+// web is a pod: it serves one page on port 80 of its two addresses.
+func web(ipv4, ipv6, pod, node string) error {
+	server := &http.Server{ReadHeaderTimeout: 5 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		client, _, _ := net.SplitHostPort(r.RemoteAddr)
+		fmt.Fprintf(w, "Welcome! This is pod %s on node %s; you are %s to me.\n", pod, node, client)
+	})}
+	failed := make(chan error)
+	for _, ip := range []string{ipv4, ipv6} {
+		listener, err := net.Listen("tcp", net.JoinHostPort(ip, "80"))
+		if err != nil {
+			return err
+		}
+		go func() { failed <- server.Serve(listener) }()
+	}
+	return <-failed
+}
+
+// Attempt is one try of the probe to get a page.
+type Attempt struct {
+	// Start is when the connection was begun.
+	Start time.Time
+	Took  time.Duration
+	OK    bool
+}
+
+const (
+	probeEvery   = 10 * time.Millisecond
+	probeTimeout = 400 * time.Millisecond
+)
+
+// probe asks for a page on a new connection every probeEvery, whether or not
+// the last one has been answered, and writes each Attempt as a line of JSON when
+// it has ended.
+func probe(url string) error {
+	attempts := make(chan Attempt, 1000)
+	go func() {
+		for range time.Tick(probeEvery) {
+			go func() { attempts <- attempt(url) }()
+		}
+	}()
+	lines := json.NewEncoder(os.Stdout)
+	for a := range attempts {
+		if err := lines.Encode(a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func attempt(url string) Attempt {
+	a := Attempt{Start: time.Now()}
+	client := &http.Client{Timeout: probeTimeout, Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := client.Get(url)
+	if err == nil {
+		_, err = io.Copy(io.Discard, response.Body)
+		response.Body.Close()
+		a.OK = err == nil && response.StatusCode == http.StatusOK
+	}
+	a.Took = time.Since(a.Start)
+	return a
+}
+
+func ignoreGone(err error) error {
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil // an event with the newer object is on its way
+	}
+	return err
+}

@@ -1,0 +1,180 @@
+package integration
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/baremetal-lb/cloud-provider-baremetal/test/cluster"
+)
+
+func TestAClientGetsThePageOverIPv4AndIPv6(t *testing.T) {
+	create(t, service("dual", families(v1.IPFamilyPolicyRequireDualStack, v1.IPv4Protocol, v1.IPv6Protocol)))
+	vips := strings.Split(assigned(t, "dual"), ",")
+	if len(vips) != 2 {
+		t.Fatalf("got %v", vips)
+	}
+	for _, vip := range vips {
+		fetched(t, vip)
+	}
+	for _, i := range get(t, "dual").Status.LoadBalancer.Ingress {
+		if i.IPMode == nil || *i.IPMode != v1.LoadBalancerIPModeVIP {
+			t.Errorf("%s has ipMode %v", i.IP, i.IPMode)
+		}
+	}
+	event(t, "Service", "dual", "Announced", vips[0])
+}
+
+func TestWhenTheOwnerDiesAnotherNodeAnswers(t *testing.T) {
+	for _, family := range []v1.IPFamily{v1.IPv4Protocol, v1.IPv6Protocol} {
+		t.Run(string(family), func(t *testing.T) {
+			create(t, service("failover", families(v1.IPFamilyPolicySingleStack, family)))
+			vip := assigned(t, "failover")
+			fetched(t, vip)
+			dead := announcer(t, vip)
+			must(t, dead.Kill())
+			t.Cleanup(func() { must(t, dead.Revive()); settled(t) })
+			fetched(t, vip)
+			if now := announcer(t, vip, dead.Name); now == dead {
+				t.Errorf("%s still announces", now.Name)
+			}
+		})
+	}
+}
+
+func TestWhenTheOwnerHangsAnotherNodeAnswers(t *testing.T) {
+	create(t, service("freeze"))
+	vip := assigned(t, "freeze")
+	fetched(t, vip)
+	hung := owner(t, vip)
+	hung.Freeze()
+	t.Cleanup(func() { hung.Thaw(); settled(t) })
+	if now := owner(t, vip); now == hung {
+		t.Errorf("%s still answers", now.Name)
+	}
+	fetched(t, vip)
+}
+
+func TestNoTwoNodesAnswerForOneAddress(t *testing.T) {
+	var vips []string
+	for _, name := range []string{"one", "two", "three", "four"} {
+		create(t, service(name))
+		vips = append(vips, assigned(t, name))
+	}
+	owners := map[string]*cluster.Node{}
+	for _, vip := range vips {
+		fetched(t, vip)
+		owners[vip] = owner(t, vip)
+	}
+	for range 20 {
+		for _, vip := range vips {
+			macs, err := the.WhoHas(vip, 50*time.Millisecond)
+			must(t, err)
+			if !slices.Equal(macs, []string{owners[vip].MAC}) {
+				t.Errorf("%s is answered for by %v, its owner is %s", vip, macs, owners[vip].MAC)
+			}
+		}
+	}
+}
+
+func TestAPartitionHealsWithOneOwner(t *testing.T) {
+	create(t, service("split"))
+	vip := assigned(t, "split")
+	fetched(t, vip)
+	cut := owner(t, vip)
+	must(t, the.Partition(cut))
+	if now := owner(t, vip); now == cut {
+		t.Errorf("%s, which is cut off, still answers", now.Name)
+	}
+	must(t, the.Join())
+	settled(t)
+	if now := owner(t, vip); now != cut {
+		t.Errorf("%s owns %s, and not %s, which did before", now.Name, vip, cut.Name)
+	}
+	fetched(t, vip)
+}
+
+func TestASpeakerThatIsAskedToEndHandsOver(t *testing.T) {
+	create(t, service("handover"))
+	vip := assigned(t, "handover")
+	fetched(t, vip)
+	old := owner(t, vip)
+	probe, err := the.StartProbe(vip)
+	must(t, err)
+	defer probe.Stop()
+	eventually(t, "the probe runs", func() bool { return len(probe.Attempts(time.Time{})) > 50 })
+	old.Speaker().Stop()
+	t.Cleanup(func() { must(t, old.StartSpeaker(context.Background())); settled(t) })
+	if code := old.Speaker().ExitCode(); code != 0 {
+		t.Errorf("the speaker ended with %d", code)
+	}
+	n := len(probe.Attempts(time.Time{}))
+	eventually(t, "the probe goes on", func() bool { return len(probe.Attempts(time.Time{})) > n+100 })
+	failed := 0
+	for _, a := range probe.Attempts(time.Time{}) {
+		if !a.OK {
+			failed++
+		}
+	}
+	if failed > 0 {
+		t.Errorf("%d of %d requests failed", failed, len(probe.Attempts(time.Time{})))
+	}
+	if now := owner(t, vip); now == old {
+		t.Errorf("%s still answers", now.Name)
+	}
+}
+
+func TestLocalIsAnnouncedOnlyWhereAnEndpointIs(t *testing.T) {
+	_, err := the.Kubectl(t.Context(), "run", "local", "--image=web", "--labels=app=local", `--overrides={"spec":{"nodeName":"node2"}}`)
+	must(t, err)
+	t.Cleanup(func() { kubectl(t, "delete", "pod", "local", "--ignore-not-found") })
+	create(t, service("local", func(s *v1.Service) {
+		s.Spec.Selector = map[string]string{"app": "local"}
+		s.Spec.ExternalTrafficPolicy = v1.ServiceExternalTrafficPolicyLocal
+	}))
+	vip := assigned(t, "local")
+	if page := fetched(t, vip); !strings.Contains(page, "you are 192.168.120.100 to me") {
+		t.Errorf("the pod does not see the client's address: %s", page)
+	}
+	if now := owner(t, vip); now.Name != "node2" {
+		t.Errorf("%s answers", now.Name)
+	}
+}
+
+func TestSpeakersFailOverWithoutTheAPIServer(t *testing.T) {
+	create(t, service("orphaned"))
+	vip := assigned(t, "orphaned")
+	fetched(t, vip)
+	for _, ccm := range the.CCMs() {
+		ccm.MayEnd() // a leader that cannot renew its lease ends, for the kubelet to start it again
+	}
+	the.APIServer.Stop()
+	t.Cleanup(func() { restartControlPlane(t) })
+	dead := owner(t, vip)
+	must(t, dead.Kill())
+	t.Cleanup(func() { must(t, dead.Revive()); settled(t) })
+	if now := owner(t, vip); now == dead {
+		t.Errorf("%s still answers", now.Name)
+	}
+	fetched(t, vip)
+}
+
+// restartControlPlane starts the API server again, and CCMs instead of those
+// that have ended, as a kubelet would.
+func restartControlPlane(t *testing.T) {
+	ctx := context.Background()
+	must(t, the.StartAPIServer())
+	eventually(t, "the API server", func() bool {
+		_, err := the.Client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+		return err == nil
+	})
+	for len(the.CCMs()) < 2 {
+		_, err := the.StartCCM(ctx)
+		must(t, err)
+	}
+}
