@@ -28,8 +28,6 @@ type Options struct {
 	// Speakers is the number of nodes that announce, named node1, node2, …. One
 	// more node, worker, runs the pods, so that a node's death takes no pod along.
 	Speakers int
-	// CCMs is the number of cloud controller managers.
-	CCMs int
 	// Pools is the text of the configuration; DefaultPools if empty, none if "-".
 	Pools string
 	// Say, if not nil, is told what happens.
@@ -52,8 +50,8 @@ type Cluster struct {
 	processes []*Process
 }
 
-// Start starts a cluster and waits until all its parts are ready. It must be
-// called inside Main, once.
+// Start starts a cluster, without our programs, and waits until the API server
+// is ready. It must be called inside Main, once.
 func Start(ctx context.Context, env Env, o Options) (*Cluster, error) {
 	if o.Pools == "" {
 		o.Pools = DefaultPools
@@ -64,7 +62,7 @@ func Start(ctx context.Context, env Env, o Options) (*Cluster, error) {
 	c := &Cluster{env: env, options: o}
 	err := os.MkdirAll(c.path("logs"), 0o755)
 	for _, step := range []func(context.Context) error{
-		c.makeNodes, c.startControlPlane, c.install, c.registerNodes, c.startKubelet, c.startNodes, c.startCCMs, c.ready,
+		c.makeNodes, c.startControlPlane, c.install, c.registerNodes, c.startKubelet, c.startProxies,
 	} {
 		if err == nil {
 			err = step(ctx)
@@ -115,9 +113,21 @@ func (c *Cluster) install(ctx context.Context) error {
 	return c.SetPools(ctx, c.options.Pools)
 }
 
-func (c *Cluster) startCCMs(ctx context.Context) error {
-	for range c.options.CCMs {
+// Deploy starts ccms cloud controller managers and a speaker on every node but
+// the worker, and waits until the speakers are ready.
+func (c *Cluster) Deploy(ctx context.Context, ccms int) error {
+	for range ccms {
 		if _, err := c.StartCCM(ctx); err != nil {
+			return err
+		}
+	}
+	for _, n := range c.Nodes() {
+		if err := n.StartSpeaker(ctx); err != nil {
+			return err
+		}
+	}
+	for _, n := range c.Nodes() {
+		if err := n.WaitReady(ctx); err != nil {
 			return err
 		}
 	}
@@ -151,19 +161,6 @@ func (c *Cluster) Leader() *Process {
 	for _, p := range c.CCMs() {
 		if strings.Contains(p.Log(), "addresses in use adopted") {
 			return p
-		}
-	}
-	return nil
-}
-
-// ready waits for the speakers.
-func (c *Cluster) ready(ctx context.Context) error {
-	if c.options.CCMs == 0 {
-		return nil
-	}
-	for _, n := range c.Nodes() {
-		if err := n.WaitReady(ctx); err != nil {
-			return err
 		}
 	}
 	return nil

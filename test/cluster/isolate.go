@@ -7,6 +7,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -23,10 +24,12 @@ const roleVariable = "BAREMETAL_TEST_ROLE"
 //
 // The program is run again in the namespaces; call Main first thing in main or
 // TestMain, with nothing before it that must not happen twice.
-func Main(inside func(Env) int) int {
+//
+// With forward, the API server can be reached from outside while the program runs.
+func Main(forward bool, inside func(Env) int) int {
 	switch role := os.Getenv(roleVariable); role {
 	case "":
-		return outside()
+		return outside(forward)
 	case "inside":
 		return enterAndRun(inside)
 	default:
@@ -42,10 +45,24 @@ type Env struct {
 	Dir string
 	// Binaries are the paths of programs, by name.
 	Binaries Binaries
+	// Forward is the address, outside, at which the API server can be reached, if
+	// Main was asked for that.
+	Forward string
 }
 
-func outside() int {
+// PID is the number outside of the first process in the namespaces.
+func (e Env) PID() (string, error) {
+	pid, err := os.ReadFile(filepath.Join(e.Dir, "pid"))
+	return string(pid), err
+}
+
+func outside(forward bool) int {
 	env, err := prepare()
+	if err == nil && forward {
+		var stop func()
+		env.Forward, stop, err = forwardTo(filepath.Join(env.Dir, forwardSocket))
+		defer stop()
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "preparing the cluster:", err)
 		return 1
@@ -88,7 +105,7 @@ func isolate(env Env) int {
 	defer runtime.UnlockOSThread()
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.Env = append(os.Environ(), roleVariable+"=inside", "BAREMETAL_TEST_ROOT="+env.Root, "BAREMETAL_TEST_DIR="+env.Dir, "BAREMETAL_TEST_BINARIES="+env.Binaries.String())
+	cmd.Env = append(os.Environ(), roleVariable+"=inside", "BAREMETAL_TEST_ROOT="+env.Root, "BAREMETAL_TEST_DIR="+env.Dir, "BAREMETAL_TEST_BINARIES="+env.Binaries.String(), "BAREMETAL_TEST_FORWARD="+env.Forward)
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS | unix.CLONE_NEWPID,
 		Pdeathsig:  syscall.SIGKILL,
@@ -99,6 +116,9 @@ func isolate(env Env) int {
 	if err := cmd.Start(); err != nil {
 		fmt.Fprintln(os.Stderr, "making namespaces:", err)
 		return 1
+	}
+	if err := os.WriteFile(filepath.Join(env.Dir, "pid"), []byte(strconv.Itoa(cmd.Process.Pid)), 0o644); err != nil {
+		fmt.Fprintln(os.Stderr, "leaving a note of the process:", err) // only for people to look inside
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
@@ -114,7 +134,7 @@ func isolate(env Env) int {
 }
 
 func enterAndRun(inside func(Env) int) int {
-	env := Env{Root: os.Getenv("BAREMETAL_TEST_ROOT"), Dir: os.Getenv("BAREMETAL_TEST_DIR"), Binaries: parseBinaries(os.Getenv("BAREMETAL_TEST_BINARIES"))}
+	env := Env{Root: os.Getenv("BAREMETAL_TEST_ROOT"), Dir: os.Getenv("BAREMETAL_TEST_DIR"), Binaries: parseBinaries(os.Getenv("BAREMETAL_TEST_BINARIES")), Forward: os.Getenv("BAREMETAL_TEST_FORWARD")}
 	if err := enter(); err != nil {
 		fmt.Fprintln(os.Stderr, "entering the namespaces:", err)
 		return 1

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -51,16 +52,11 @@ func (c *Cluster) registerNodes(ctx context.Context) error {
 	return nil
 }
 
-// startNodes starts every node's kube-proxy, and the speakers.
-func (c *Cluster) startNodes(ctx context.Context) error {
+// startProxies starts every node's kube-proxy.
+func (c *Cluster) startProxies(context.Context) error {
 	for _, n := range c.nodes {
 		if err := n.startProxy(); err != nil {
 			return err
-		}
-		if !n.worker {
-			if err := n.StartSpeaker(ctx); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
@@ -133,6 +129,19 @@ func (n *Node) Get(ctx context.Context, path string) (string, error) {
 		err = errors.New(response.Status + ": " + string(body))
 	}
 	return string(body), err
+}
+
+// Settled waits until every speaker sees all the others.
+func (c *Cluster) Settled(ctx context.Context) error {
+	want := fmt.Sprintf("baremetal_members_alive %d\n", len(c.Nodes()))
+	return c.Wait(ctx, "all speakers to see each other", func() bool {
+		for _, n := range c.Nodes() {
+			if text, err := n.Get(ctx, "/metrics"); err != nil || !strings.Contains(text, want) {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // dialIn returns a function that dials from a network namespace.

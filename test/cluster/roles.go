@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"strings"
 	"time"
 
@@ -36,11 +37,35 @@ func play(role string) int {
 		err = web(args[0], args[1], args[2], args[3])
 	case "probe":
 		err = probe(args[0])
+	case "burn":
+		for {
+		}
 	default:
 		err = fmt.Errorf("no role %q", role)
 	}
 	fmt.Fprintln(os.Stderr, err)
 	return 1
+}
+
+// Burn keeps n CPUs busy until stop is called, with processes that do nothing.
+func Burn(n int) (stop func(), err error) {
+	var burning []*exec.Cmd
+	stop = func() {
+		for _, cmd := range burning {
+			_ = cmd.Process.Kill() // it never ends by itself
+			_ = cmd.Wait()
+		}
+	}
+	for range n {
+		cmd := exec.Command(self())
+		cmd.Env = append(os.Environ(), roleEnv("burn")...)
+		if err := cmd.Start(); err != nil {
+			stop()
+			return nil, fmt.Errorf("keeping a CPU busy: %w", err)
+		}
+		burning = append(burning, cmd)
+	}
+	return stop, nil
 }
 
 // web is a pod: it serves one page on port 80 of its two addresses.

@@ -23,14 +23,18 @@ import (
 var the *cluster.Cluster
 
 func TestMain(m *testing.M) {
-	os.Exit(cluster.Main(func(env cluster.Env) int {
+	os.Exit(cluster.Main(false, func(env cluster.Env) int {
 		ctx := context.Background()
-		c, err := cluster.Start(ctx, env, cluster.Options{Speakers: 3, CCMs: 2})
+		c, err := cluster.Start(ctx, env, cluster.Options{Speakers: 3})
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
 		defer c.Close()
+		if err := c.Deploy(ctx, 2); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
 		if _, err := c.Kubectl(ctx, "create", "deployment", "web", "--image=web", "--replicas=2"); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
@@ -229,13 +233,5 @@ func announcer(t *testing.T, vip string, without ...string) *cluster.Node {
 // settled waits until every speaker sees all the others.
 func settled(t *testing.T) {
 	t.Helper()
-	want := fmt.Sprintf("baremetal_members_alive %d\n", len(the.Nodes()))
-	eventually(t, "all speakers see each other", func() bool {
-		for _, n := range the.Nodes() {
-			if text, err := n.Get(context.Background(), "/metrics"); err != nil || !strings.Contains(text, want) {
-				return false
-			}
-		}
-		return true
-	})
+	must(t, the.Settled(context.Background()))
 }
