@@ -52,7 +52,7 @@ func (s *Speaker) whyNotSynced(ctx context.Context) error {
 	return errNotSynced
 }
 
-var errNotSynced = errors.New("Services, Nodes, EndpointSlices and the ConfigMap are not all listed yet")
+var errNotSynced = errors.New("not all Services, Nodes, EndpointSlices and the ConfigMap have been listed yet")
 
 // waitSelf waits for this node's address and the key of the member list.
 func (s *Speaker) waitSelf(ctx context.Context) (self netip.Addr, key []byte, ok bool) {
@@ -78,7 +78,7 @@ func (s *Speaker) memberKey(ctx context.Context) ([]byte, error) {
 	}
 	key := secret.Data[memberSecretKey]
 	if len(key) == 0 {
-		return nil, fmt.Errorf("Secret %s/%s has no %q in its data; delete it, the cloud controller manager makes a good one", namespace, memberSecret, memberSecretKey)
+		return nil, fmt.Errorf("no %q in the data of Secret %s/%s; delete it, the cloud controller manager makes a good one", memberSecretKey, namespace, memberSecret)
 	}
 	return key, nil
 }

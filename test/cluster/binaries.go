@@ -62,20 +62,27 @@ func build(root string) (Binaries, error) {
 	}
 	defer unlock()
 	b := Binaries{}
+	missing := 0
 	for _, name := range []string{"etcd", "kubectl", "kube-apiserver", "kube-controller-manager", "kube-proxy"} {
 		b[name] = filepath.Join(cache, name)
 		if _, err := os.Stat(b[name]); err == nil {
 			continue
 		}
+		if missing == 0 {
+			fmt.Fprintf(os.Stderr, "Building Kubernetes %s and etcd; they are kept in %s.\nThis takes about ten minutes on two cores, once.\n", kubernetesVersion, cache)
+		}
+		missing++
 		if err := compile(filepath.Join(root, "test"), thirdParty[name], b[name]); err != nil {
 			return nil, err
 		}
 	}
+	start := time.Now()
 	make := exec.Command("make", "--no-print-directory", "-C", root, "build")
 	make.Stderr = os.Stderr
 	if out, err := make.Output(); err != nil {
 		return nil, fmt.Errorf("building the project: %w\n%s", err, out)
 	}
+	reportBuilt("our own two programs", start)
 	for _, name := range []string{"baremetal-cloud-controller-manager", "baremetal-speaker"} {
 		b[name] = filepath.Join(root, "bin", name)
 	}
@@ -146,8 +153,17 @@ func compile(module, pkg, target string) error {
 	if err := cmd.Wait(); err != nil {
 		return fmt.Errorf("building %s: %w\n%s", name, err, said)
 	}
-	fmt.Fprintf(os.Stderr, "\r  built %-28s %4.0f s                    \n", name, time.Since(start).Seconds())
+	reportBuilt(name, start)
 	return os.Rename(partial, target)
+}
+
+// reportBuilt overwrites the line of the progress, if there is one.
+func reportBuilt(what string, start time.Time) {
+	begin := ""
+	if isTerminal(os.Stderr) {
+		begin = "\r"
+	}
+	fmt.Fprintf(os.Stderr, "%s  built %-46s %4.0f s\n", begin, what, time.Since(start).Seconds())
 }
 
 // showProgress counts the packages that the compiler names, and returns its

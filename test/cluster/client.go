@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os/exec"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -94,22 +95,21 @@ func (p *Probe) Attempts(since time.Time) []Attempt {
 	return after
 }
 
-// Recovered returns how long after death the first request that succeeded was
-// begun, once requests have failed since; ok is false until then.
+// Recovered returns how long after death the first request that succeeded again
+// was begun, and how many failed. It is not ok until requests have failed, and
+// one that was begun later has succeeded.
 func (p *Probe) Recovered(death time.Time) (outage time.Duration, failed int, ok bool) {
-	var first time.Time
 	attempts := p.Attempts(death)
+	slices.SortFunc(attempts, func(a, b Attempt) int { return a.Start.Compare(b.Start) })
 	for _, a := range attempts {
-		if a.OK && (first.IsZero() || a.Start.Before(first)) {
-			first = a.Start
-		}
-	}
-	for _, a := range attempts {
-		if !a.OK {
+		switch {
+		case !a.OK:
 			failed++
+		case failed > 0 && !ok:
+			outage, ok = a.Start.Sub(death), true
 		}
 	}
-	return first.Sub(death), failed, !first.IsZero()
+	return outage, failed, ok
 }
 
 // WhoHas broadcasts an ARP request for vip as the client and returns the MAC

@@ -37,6 +37,9 @@ func Main(forward bool, inside func(Env) int) int {
 	}
 }
 
+// interrupted is the exit code after Ctrl-C, as shells have it.
+const interrupted = 130
+
 // Env is what the program in the namespaces gets from the one outside.
 type Env struct {
 	// Root is the project's root directory.
@@ -68,7 +71,7 @@ func outside(forward bool) int {
 		return 1
 	}
 	code := isolate(env)
-	if code == 0 {
+	if code == 0 || code == interrupted {
 		_ = os.RemoveAll(env.Dir) // under the temporary directory, no harm if it stays
 	} else {
 		fmt.Fprintln(os.Stderr, "logs of the cluster:", filepath.Join(env.Dir, "logs"))
@@ -128,7 +131,7 @@ func isolate(env Env) int {
 		fmt.Fprintln(os.Stderr, "\nended by", s)
 		_ = cmd.Process.Kill() // it may just have ended by itself
 		<-ended
-		return 130
+		return interrupted
 	}
 	return cmd.ProcessState.ExitCode()
 }

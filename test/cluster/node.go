@@ -44,6 +44,7 @@ func (c *Cluster) registerNodes(ctx context.Context) error {
 			return fmt.Errorf("registering %s: %w", n.Name, err)
 		}
 		created.Status.Addresses = []v1.NodeAddress{{Type: v1.NodeInternalIP, Address: nodeIPv4(n.n)}, {Type: v1.NodeInternalIP, Address: nodeIPv6(n.n)}, {Type: v1.NodeHostName, Address: n.Name}}
+		created.Status.NodeInfo.KubeletVersion = "stand-in"
 		created.Status.Conditions = []v1.NodeCondition{{Type: v1.NodeReady, Status: v1.ConditionTrue, Reason: "StandIn"}}
 		if _, err := c.Client.CoreV1().Nodes().UpdateStatus(ctx, created, metav1.UpdateOptions{}); err != nil {
 			return fmt.Errorf("registering %s: %w", n.Name, err)

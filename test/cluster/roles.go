@@ -38,7 +38,7 @@ func play(role string) int {
 	case "probe":
 		err = probe(args[0])
 	case "burn":
-		for {
+		for n := 1; n != 0; n += 2 { // an odd number is never zero
 		}
 	default:
 		err = fmt.Errorf("no role %q", role)

@@ -94,8 +94,20 @@ func TestTwoHundredServicesGetTwoHundredAddresses(t *testing.T) {
 			}
 		})
 	}
-	t.Cleanup(func() { kubectl(t, "delete", "services", "-l", "many") })
+	t.Cleanup(func() {
+		start := time.Now()
+		for i := range n {
+			must(t, services.Delete(context.Background(), fmt.Sprint("many-", i), metav1.DeleteOptions{}))
+		}
+		eventually(t, "all are gone", func() bool {
+			list, err := services.List(context.Background(), metav1.ListOptions{LabelSelector: "many"})
+			return err == nil && len(list.Items) == 0
+		})
+		t.Logf("all deleted after %v", time.Since(start).Round(time.Millisecond))
+	})
+	start := time.Now()
 	wg.Wait()
+	t.Logf("created after %v", time.Since(start).Round(time.Millisecond))
 	owners := map[string]string{}
 	eventually(t, "all have an address", func() bool {
 		list, err := services.List(t.Context(), metav1.ListOptions{LabelSelector: "many"})
@@ -111,6 +123,7 @@ func TestTwoHundredServicesGetTwoHundredAddresses(t *testing.T) {
 		delete(owners, "")
 		return len(owners) == n
 	})
+	t.Logf("all have an address after %v", time.Since(start).Round(time.Millisecond))
 }
 
 func TestWhenTheLeaderIsKilledTheOtherReplicaGoesOn(t *testing.T) {

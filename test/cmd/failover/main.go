@@ -120,7 +120,7 @@ func killAll(ctx context.Context, c *cluster.Cluster, vip string, kills int) err
 	}
 	slices.Sort(outages)
 	fmt.Printf("node death to the first request that succeeds: median %.0f ms, worst %.0f ms of %d kills (one request every 10 ms)\n",
-		ms(outages[len(outages)/2]), ms(outages[len(outages)-1]), len(outages))
+		ms((outages[(len(outages)-1)/2]+outages[len(outages)/2])/2), ms(outages[len(outages)-1]), len(outages))
 	return nil
 }
 
