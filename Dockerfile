@@ -4,7 +4,8 @@ WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
-RUN make build
+ARG VERSION=v0.1.0
+RUN make build VERSION=$VERSION
 
 FROM scratch
 COPY --from=build /src/bin/baremetal-cloud-controller-manager /src/bin/baremetal-speaker /

@@ -1,6 +1,8 @@
 # The commands of this project; `make help` lists them.
 .DEFAULT_GOAL := help
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
+VERSION ?= v0.1.0
+LDFLAGS := -s -w -X k8s.io/component-base/version.gitVersion=$(VERSION)
 export CGO_ENABLED ?= 0
 
 .PHONY: help build test unit integration race fuzz lint demo demo-down bench image clean
@@ -9,7 +11,7 @@ help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 build: ## Build both programs, static, into bin/
-	go build -trimpath -ldflags '-s -w' -o bin/ ./cmd/...
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
 test: unit integration ## Run all tests: seconds without root, then the cluster (root; minutes)
 
@@ -39,8 +41,8 @@ demo-down: ## End a demo that was left up
 bench: ## Run the benchmarks; for failover see hack/bench-failover
 	go test -run '^$$' -bench . ./...
 
-image: build ## Build the container image
-	docker build -t cloud-provider-baremetal:latest .
+image: ## Build the container image
+	docker build --build-arg VERSION=$(VERSION) -t cloud-provider-baremetal:$(VERSION) .
 
 clean: ## Remove what was built here
 	rm -rf bin

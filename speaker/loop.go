@@ -26,7 +26,7 @@ func (s *Speaker) loop(ctx context.Context) {
 	tick := time.NewTicker(anyway)
 	defer tick.Stop()
 	for ctx.Err() == nil {
-		s.apply(false)
+		s.apply(ctx, false)
 		select {
 		case <-time.After(pace):
 		case <-ctx.Done():
@@ -40,7 +40,7 @@ func (s *Speaker) loop(ctx context.Context) {
 }
 
 // apply makes a plan of the present state and carries it out.
-func (s *Speaker) apply(leaving bool) {
+func (s *Speaker) apply(ctx context.Context, leaving bool) {
 	arrived := s.members.Arrived()
 	services, nodes, err := s.watched.snapshot()
 	if err != nil {
@@ -52,29 +52,41 @@ func (s *Speaker) apply(leaving bool) {
 		s.log.Error("no plan could be made, the last one stays", "error", err)
 		return
 	}
+	usable := s.linksFor(ctx, ls)
 	plan := MakePlan(State{
 		Node: s.options.Node, Config: s.config.State().Config,
-		Services: services, Nodes: nodes, Alive: s.members.Alive(), Leaving: leaving,
+		Services: services, Nodes: nodes, Alive: s.members.Alive(), NoLink: len(usable) == 0, Leaving: leaving,
 	})
 	before := s.status.plan()
-	s.layer2.Set(s.linksFor(ls), rows(plan))
-	if arrived != s.status.arrived {
+	s.layer2.Set(usable, rows(plan))
+	if arrived != s.arrived {
 		// Who comes back may have believed itself the owner of everything, and
 		// have said so.
-		s.status.arrived = arrived
+		s.arrived = arrived
 		s.layer2.Reannounce()
 	}
 	s.status.applied(plan)
 	s.report(before, plan)
 }
 
-// linksFor converts the links, and looks for the other speakers at once when one
-// has come back: until they are found this speaker believes to be alone.
-func (s *Speaker) linksFor(ls []links.Link) []layer2.Link {
-	if len(ls) > s.status.links {
-		s.members.Rejoin()
+// linksFor returns the links to announce on. A speaker that had none has heard
+// nobody and believes to be alone, so that it would announce everything: when a
+// link comes back it stays silent until it has looked for the others.
+func (s *Speaker) linksFor(ctx context.Context, ls []links.Link) []layer2.Link {
+	switch {
+	case len(ls) == 0 && !s.cutOff:
+		s.log.Warn("no link can be used, nothing is announced")
+		s.cutOff = true
+	case len(ls) == 0:
+		s.rejoined = nil
+	case s.cutOff && s.rejoined == nil:
+		s.log.Info("there is a link again, looking for the other speakers first")
+		s.rejoined = s.members.Rejoin(ctx)
 	}
-	s.status.links = len(ls)
+	if s.cutOff && !closed(s.rejoined) {
+		return nil
+	}
+	s.cutOff = false
 	converted := make([]layer2.Link, len(ls))
 	for i, l := range ls {
 		converted[i] = layer2.Link{Name: l.Name, Index: l.Index, MAC: l.MAC}
@@ -82,12 +94,26 @@ func (s *Speaker) linksFor(ls []links.Link) []layer2.Link {
 	return converted
 }
 
+// closed is false for a nil channel.
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// rows leaves out what must stop at once instead of being handed over.
 func rows(p Plan) []layer2.Row {
-	rows := make([]layer2.Row, len(p.Decisions))
-	for i, d := range p.Decisions {
-		rows[i] = layer2.Row{Addr: d.VIP, Role: layer2.Standby}
-		if d.Reason == Owner {
-			rows[i].Role = layer2.Owner
+	var rows []layer2.Row
+	for _, d := range p.Decisions {
+		switch d.Reason {
+		case Owner:
+			rows = append(rows, layer2.Row{Addr: d.VIP, Role: layer2.Owner})
+		case OtherOwner, NoEndpoint, NoCandidate, Leaving:
+			rows = append(rows, layer2.Row{Addr: d.VIP, Role: layer2.Standby})
+		case NoLink:
 		}
 	}
 	return rows
@@ -117,7 +143,7 @@ func (s *Speaker) report(before, now Plan) {
 }
 
 func (s *Speaker) announced(d Decision, takenOver bool) {
-	text := fmt.Sprintf("%s is announced by node %s", d.VIP, s.options.Node)
+	text := fmt.Sprintf("%s is announced by %s", d.VIP, s.options.Node)
 	if takenOver {
 		text += ", which has taken it over"
 	}

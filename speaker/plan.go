@@ -22,6 +22,8 @@ type State struct {
 	Nodes    []Node
 	// Alive are the nodes whose speakers are alive.
 	Alive []string
+	// NoLink is set when this node has no link to announce on.
+	NoLink bool
 	// Leaving is set when this speaker is about to stop.
 	Leaving bool
 }
@@ -51,6 +53,7 @@ const (
 	OtherOwner  Reason = "OtherOwner"  // another node was elected
 	NoEndpoint  Reason = "NoEndpoint"  // traffic policy Local, and no node has a ready endpoint
 	NoCandidate Reason = "NoCandidate" // no node may announce
+	NoLink      Reason = "NoLink"      // this node was elected, but has no link
 	Leaving     Reason = "Leaving"     // this speaker is about to stop
 )
 
@@ -115,6 +118,8 @@ func decide(s State, vip netip.Addr, services []Service, eligible []string) Deci
 	switch {
 	case s.Leaving:
 		d.Reason = Leaving
+	case d.Owner == s.Node && s.NoLink:
+		d.Reason = NoLink
 	case d.Owner == s.Node:
 		d.Reason = Owner
 	case d.Owner != "":

@@ -85,6 +85,11 @@ func TestMakePlan(t *testing.T) {
 			want:   "192.0.2.7 services=default/web pool=none owner=node3 candidates=node1,node2,node3 reason=Leaving\n",
 		},
 		{
+			name:   "a node without a link announces nothing",
+			change: func(s *State) { s.NoLink, s.Node = true, "node3" },
+			want:   "192.0.2.7 services=default/web pool=none owner=node3 candidates=node1,node2,node3 reason=NoLink\n",
+		},
+		{
 			name: "two Services with one address are one decision, dual stack is two",
 			change: func(s *State) {
 				s.Services = []Service{{Name: "b/b", VIPs: []netip.Addr{addr("2001:db8::1"), addr("192.0.2.7")}}, {Name: "a/a", VIPs: []netip.Addr{addr("192.0.2.7")}}}

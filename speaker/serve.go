@@ -22,10 +22,6 @@ type status struct {
 	last   atomic.Pointer[applied]
 	config prometheus.Gauge
 	plans  prometheus.Counter
-
-	// For the loop alone.
-	arrived uint64
-	links   int
 }
 
 type applied struct {

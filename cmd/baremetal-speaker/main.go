@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/pflag"
@@ -42,11 +43,18 @@ func run(ctx context.Context, args []string) error {
 	flags.StringVar(&options.MetricsAddress, "metrics-address", ":7472", "Address on which /metrics, /healthz, /readyz and /debug/plan are served.")
 	flags.StringVar(&exclude, "exclude-interfaces", links.DefaultExclude, "Regular expression for the names of interfaces on which nothing is announced.")
 	flags.StringVar(&level, "log-level", "info", "debug, info, warn or error.")
+	version := flags.Bool("version", false, "Print the version and end.")
 	if err := flags.Parse(args); err != nil {
 		if err == pflag.ErrHelp {
 			return nil
 		}
 		return err
+	}
+	if *version {
+		if info, ok := debug.ReadBuildInfo(); ok {
+			fmt.Println(info.Main.Version)
+		}
+		return nil
 	}
 	if flags.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q", flags.Arg(0))

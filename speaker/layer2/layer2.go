@@ -184,7 +184,7 @@ func (a *Announcer) setLinks(links []Link) (fresh []*port) {
 			a.log.Error("link cannot be used", "link", l.Name, "error", err)
 			continue
 		}
-		a.log.Info("link opened", "link", l.Name, "mac", net.HardwareAddr(l.MAC[:]))
+		a.log.Info("link opened", "link", l.Name, "mac", net.HardwareAddr(l.MAC[:]).String())
 		delete(a.retry, index)
 		a.ports[index] = p
 		fresh = append(fresh, p)

@@ -118,14 +118,14 @@ func (a *Announcer) heard(c claim) {
 	switch {
 	case e == nil:
 	case e.role == Standby:
-		a.log.Info("handed over", "vip", c.addr, "to", net.HardwareAddr(c.mac[:]), "link", c.link)
+		a.log.Info("handed over", "vip", c.addr, "to", net.HardwareAddr(c.mac[:]).String(), "link", c.link)
 		delete(a.entries, c.addr)
 		a.publish()
 	default:
 		a.metrics.foreignClaims.WithLabelValues(c.link).Inc()
 		if now := a.now(); now.Sub(e.warned) > warnAgain {
 			e.warned = now
-			a.log.Warn("another host claims an address of ours; while an address moves this is normal, otherwise look for that host", "vip", c.addr, "mac", net.HardwareAddr(c.mac[:]), "link", c.link)
+			a.log.Warn("another host claims an address of ours; while an address moves this is normal, otherwise look for that host", "vip", c.addr, "mac", net.HardwareAddr(c.mac[:]).String(), "link", c.link)
 		}
 	}
 }

@@ -25,6 +25,9 @@ const (
 	// joinPatience is how long the first join may take until the speaker goes on
 	// alone.
 	joinPatience = 5 * time.Second
+	// settle is the time in which a member that has just been reached, and that was
+	// taken for dead, can refute it: some rounds of gossip.
+	settle = 300 * time.Millisecond
 	// joinsAtOnce bounds the connections that are tried at the same time.
 	joinsAtOnce = 16
 )
@@ -51,13 +54,13 @@ type Members struct {
 	options Options
 	list    *memberlist.Memberlist
 	joined  chan struct{}
-	missing chan struct{} // asks Run to look for missing peers at once
+	rejoins chan chan struct{} // asks Run to look for missing peers at once
 	arrived atomic.Uint64
 }
 
 // New starts to listen. Run joins the others.
 func New(o Options) (*Members, error) {
-	m := &Members{options: o, joined: make(chan struct{}), missing: make(chan struct{}, 1)}
+	m := &Members{options: o, joined: make(chan struct{}), rejoins: make(chan chan struct{})}
 	list, err := memberlist.Create(m.config())
 	if err != nil {
 		return nil, fmt.Errorf("listening for other speakers on %s: %w", o.Addr, err)
@@ -114,8 +117,14 @@ func (m *Members) Run(ctx context.Context) {
 		select {
 		case <-tick.C:
 			m.join()
-		case <-m.missing:
+		case done := <-m.rejoins:
 			m.join()
+			select {
+			case <-time.After(settle):
+			case <-ctx.Done():
+			}
+			close(done)
+			m.options.Changed()
 		case <-ctx.Done():
 			return
 		}
@@ -146,12 +155,18 @@ func (m *Members) join() {
 // Joined is closed when the first join has finished or taken too long.
 func (m *Members) Joined() <-chan struct{} { return m.joined }
 
-// Rejoin looks for missing peers at once: the network has come back.
-func (m *Members) Rejoin() {
-	select {
-	case m.missing <- struct{}{}:
-	default:
-	}
+// Rejoin looks for missing peers at once, after a time in which this member can
+// have heard nobody. The channel is closed, and Changed called, when those that
+// can be reached have had the time to say that they are alive. ctx is Run's.
+func (m *Members) Rejoin(ctx context.Context) <-chan struct{} {
+	done := make(chan struct{})
+	go func() {
+		select {
+		case m.rejoins <- done:
+		case <-ctx.Done():
+		}
+	}()
+	return done
 }
 
 // Arrived counts how often a member has come.
