@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"slices"
 	"testing"
@@ -12,10 +13,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// loopback starts members on 127.0.0.2, .3, … with the same port, which is free
-// on all of them as far as one try can tell.
-func loopback(t *testing.T, port uint16, secrets ...string) []*Members {
+// loopback starts members on 127.0.0.2, .3, … with the same port.
+func loopback(t *testing.T, secrets ...string) []*Members {
 	t.Helper()
+	port := freePort(t)
 	peers := map[string]netip.Addr{}
 	for i := range secrets {
 		peers[fmt.Sprint("node", i)] = netip.AddrFrom4([4]byte{127, 0, 0, byte(i + 2)})
@@ -44,6 +45,17 @@ func loopback(t *testing.T, port uint16, secrets ...string) []*Members {
 	return all
 }
 
+// freePort returns a port that nobody used a moment ago.
+func freePort(t *testing.T) uint16 {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.2:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().(*net.TCPAddr).AddrPort().Port()
+}
+
 func eventuallyAlive(t *testing.T, m *Members, want ...string) {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); !slices.Equal(m.Alive(), want); time.Sleep(10 * time.Millisecond) {
@@ -54,7 +66,7 @@ func eventuallyAlive(t *testing.T, m *Members, want ...string) {
 }
 
 func TestMembersFindEachOtherAndNoticeWhoLeaves(t *testing.T) {
-	all := loopback(t, 17946, "s", "s", "s")
+	all := loopback(t, "s", "s", "s")
 	for _, m := range all {
 		eventuallyAlive(t, m, "node0", "node1", "node2")
 	}
@@ -69,7 +81,7 @@ func TestMembersFindEachOtherAndNoticeWhoLeaves(t *testing.T) {
 }
 
 func TestAMemberWithAnotherSecretStaysOutside(t *testing.T) {
-	all := loopback(t, 17947, "s", "s", "t")
+	all := loopback(t, "s", "s", "t")
 	eventuallyAlive(t, all[0], "node0", "node1")
 	eventuallyAlive(t, all[2], "node2")
 }

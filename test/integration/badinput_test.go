@@ -99,6 +99,7 @@ func TestAWrongKubeconfigIsSaidSo(t *testing.T) {
 		ends(t, ccm, "/nowhere/config")
 	})
 	t.Run("wrong token", func(t *testing.T) {
+		const says = "Unauthorized"
 		text, err := os.ReadFile(the.Kubeconfig())
 		must(t, err)
 		path := filepath.Join(t.TempDir(), "config")
@@ -107,8 +108,12 @@ func TestAWrongKubeconfigIsSaidSo(t *testing.T) {
 		must(t, err)
 		defer p.Stop()
 		eventually(t, "the speaker says what it waits for", func() bool {
-			return strings.Contains(p.Log(), "waiting for the API server") && strings.Contains(p.Log(), "Unauthorized")
+			return strings.Contains(p.Log(), "waiting for the API server") && strings.Contains(p.Log(), says)
 		})
+		ccm, err := the.StartCCM(t.Context(), "--kubeconfig="+path)
+		must(t, err)
+		defer ccm.Stop()
+		eventually(t, "the CCM says what is wrong", func() bool { return strings.Contains(ccm.Log(), says) })
 	})
 }
 
