@@ -34,11 +34,6 @@ func (c *Cloud) adoptAll(ctx context.Context) {
 	if !cache.WaitForCacheSync(ctx.Done(), c.synced) {
 		return
 	}
-	select {
-	case <-c.config.Loaded():
-	case <-ctx.Done():
-		return
-	}
 	var services []*v1.Service
 	err := wait.PollUntilContextCancel(ctx, time.Second, true, func(ctx context.Context) (bool, error) {
 		var err error
@@ -52,7 +47,7 @@ func (c *Cloud) adoptAll(ctx context.Context) {
 	}
 	adopted := c.adopt(services)
 	c.log.Info("addresses in use adopted", "services", len(services), "withAddress", adopted)
-	close(c.ready)
+	close(c.adopted)
 	c.kickPending()
 }
 
@@ -74,9 +69,12 @@ func (c *Cloud) listServices(ctx context.Context) ([]*v1.Service, error) {
 }
 
 // adopt takes the Services by age, so that of two with one address the older
-// keeps it. It returns how many have one.
+// keeps it, and those that are being deleted last: they may have given theirs
+// back already. It returns how many have one.
 func (c *Cloud) adopt(services []*v1.Service) int {
-	slices.SortFunc(services, olderFirst)
+	slices.SortFunc(services, func(a, b *v1.Service) int {
+		return cmp.Or(cmp.Compare(leaving(a), leaving(b)), olderFirst(a, b))
+	})
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	adopted := 0
@@ -86,9 +84,9 @@ func (c *Cloud) adopt(services []*v1.Service) int {
 			continue
 		}
 		adopted++
-		if err := c.allocator.Adopt(string(svc.UID), service.Name(svc), vips); err != nil {
+		if err := c.allocator.Adopt(string(svc.UID), service.Name(svc), svc.Annotations[service.PoolAnnotation], vips); err != nil {
 			c.log.Warn("address not adopted, the Service gets another", "service", service.Name(svc), "reason", err)
-			c.events.Eventf(svc, v1.EventTypeWarning, "AddressInUse", "%v, which is older: this Service gets another address", err)
+			c.events.Eventf(svc, v1.EventTypeWarning, "AddressInUse", "%v, which had it first: this Service gets another address", err)
 		}
 	}
 	c.deleted = nil
@@ -99,11 +97,22 @@ func olderFirst(a, b *v1.Service) int {
 	return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.UID, b.UID))
 }
 
+func leaving(svc *v1.Service) int {
+	if svc.DeletionTimestamp != nil {
+		return 1
+	}
+	return 0
+}
+
 // serviceChanged releases the addresses of a Service that is not ours any more
-// and has nobody else to do it: its finalizer is gone.
+// and has nobody else to do it: its finalizer is gone. It has a status put right
+// that is not what the allocator says, unless upstream is about to write it.
 func (c *Cloud) serviceChanged(svc *v1.Service) {
-	if !service.Ours(svc) && !servicehelpers.HasLBFinalizer(svc) {
+	switch {
+	case !service.Ours(svc) && !servicehelpers.HasLBFinalizer(svc):
 		c.serviceDeleted(svc)
+	case c.tampered(svc):
+		time.AfterFunc(repairAfter, c.kickPending)
 	}
 }
 

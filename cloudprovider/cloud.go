@@ -5,6 +5,7 @@ package cloudprovider
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -52,13 +53,13 @@ type Cloud struct {
 	synced   cache.InformerSynced
 	informed chan struct{} // closed by SetInformers
 
-	// ready is closed when every address in use has been adopted.
-	ready chan struct{}
+	// adopted is closed when every address in use is known.
+	adopted chan struct{}
 	// kick asks the pool controller to look for Services that wait for an address.
 	kick chan struct{}
 
 	mu      sync.Mutex
-	deleted map[string]bool // UIDs of Services that went before ready; nil after
+	deleted map[string]bool // UIDs of Services that went before adopted; nil after
 }
 
 var (
@@ -88,7 +89,7 @@ func New(options Options) *Cloud {
 		allocator: allocator,
 		metrics:   newMetrics(allocator),
 		informed:  make(chan struct{}),
-		ready:     make(chan struct{}),
+		adopted:   make(chan struct{}),
 		kick:      make(chan struct{}, 1),
 		deleted:   map[string]bool{},
 	}
@@ -168,22 +169,36 @@ func (c *Cloud) Routes() (upstream.Routes, bool) { return nil, false }
 // ProviderName returns "baremetal".
 func (c *Cloud) ProviderName() string { return Name }
 
-// HasClusterID returns true, since the app refuses to start otherwise; there is
-// no cloud account that clusters could share.
+// HasClusterID returns true: there is no cloud account that clusters could share,
+// and so nothing that an ID would have to tell apart.
 func (c *Cloud) HasClusterID() bool { return true }
 
-// waitReady waits for the adoption of the addresses in use, but not long: a
+var (
+	errAdopting = errors.New("the addresses in use are still being read from the Services")
+	errNoConfig = errors.New("the ConfigMap with the pools has not been read yet; if this stays so, the log of the cloud controller manager says why")
+)
+
+// waitAdopted waits until the addresses in use are known, but not long: a
 // controller's worker is waiting.
-func (c *Cloud) waitReady(ctx context.Context) bool {
+func (c *Cloud) waitAdopted(ctx context.Context) error {
+	return waitFor(ctx, c.adopted, errAdopting)
+}
+
+// waitPools waits for the first state of the ConfigMap, like waitAdopted.
+func (c *Cloud) waitPools(ctx context.Context) error {
+	return waitFor(ctx, c.config.Loaded(), errNoConfig)
+}
+
+func waitFor(ctx context.Context, ready <-chan struct{}, otherwise error) error {
 	patience := time.NewTimer(2 * time.Second)
 	defer patience.Stop()
 	select {
-	case <-c.ready:
-		return true
+	case <-ready:
+		return nil
 	case <-patience.C:
 	case <-ctx.Done():
 	}
-	return false
+	return otherwise
 }
 
 func (c *Cloud) kickPending() {

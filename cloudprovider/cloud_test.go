@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -18,8 +19,10 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/fake"
 	restclient "k8s.io/client-go/rest"
+	k8stesting "k8s.io/client-go/testing"
 	"k8s.io/cloud-provider/api"
 	servicehelpers "k8s.io/cloud-provider/service/helpers"
+	"k8s.io/component-base/metrics/legacyregistry"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/configmap"
 )
@@ -41,7 +44,12 @@ func (b builder) Client(string) (kubernetes.Interface, error) { return b.Interfa
 
 func start(t *testing.T, objects ...runtime.Object) *rig {
 	t.Helper()
-	r := &rig{t: t, client: fake.NewClientset(objects...)}
+	return startOn(t, fake.NewClientset(objects...))
+}
+
+func startOn(t *testing.T, client *fake.Clientset) *rig {
+	t.Helper()
+	r := &rig{t: t, client: client}
 	r.cloud = New(Options{ConfigMap: configmap.DefaultRef, Log: slog.New(slog.DiscardHandler)})
 	r.lb = &balancer{r.cloud}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -257,7 +265,7 @@ func (r *rig) update(cm *v1.ConfigMap) {
 func TestABadEditKeepsTheLastGoodPoolsAndSaysWhereItIsWrong(t *testing.T) {
 	a := svc("a", 0)
 	r := start(t, onePool("10.0.0.1-10.0.0.9"), a)
-	<-r.cloud.ready
+	<-r.cloud.config.Loaded()
 	r.update(pools("address-pools:\n- name: default\n  protocol: layer2\n  addresses: [10.0.0.9-10.0.0.1]\n"))
 	r.eventually("an event names the line", func() bool { return r.event("ConfigRefused", "line 4") })
 	r.mustEnsure(a, "10.0.0.1")
@@ -266,7 +274,7 @@ func TestABadEditKeepsTheLastGoodPoolsAndSaysWhereItIsWrong(t *testing.T) {
 func TestADeletedConfigMapKeepsTheLastGoodPools(t *testing.T) {
 	a := svc("a", 0)
 	r := start(t, onePool("10.0.0.1-10.0.0.9"), a)
-	<-r.cloud.ready
+	<-r.cloud.config.Loaded()
 	if err := r.client.CoreV1().ConfigMaps("baremetal-system").Delete(context.Background(), "config", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -316,6 +324,83 @@ func TestDualStack(t *testing.T) {
 	}
 }
 
+func TestMetricsCanBeScraped(t *testing.T) {
+	r := start(t, onePool("10.0.0.1-10.0.0.9"), svc("a", time.Hour, "10.0.0.1"))
+	<-r.cloud.adopted
+	<-r.cloud.config.Loaded()
+	r.cloud.metrics.register()
+	families, err := legacyregistry.DefaultGatherer.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if strings.HasPrefix(f.GetName(), "baremetal_") && m.GetGauge() != nil {
+				name := f.GetName()
+				for _, l := range m.GetLabel() {
+					name += " " + l.GetValue()
+				}
+				got[name] = m.GetGauge().GetValue()
+			}
+		}
+	}
+	want := map[string]float64{
+		"baremetal_ipam_addresses ipv4 default usable": 9, "baremetal_ipam_addresses ipv4 default used": 1, "baremetal_ipam_addresses ipv4 default resting": 0,
+		"baremetal_ipam_orphaned_addresses": 0, "baremetal_config_last_load_successful": 1,
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("got %v", got)
+	}
+}
+
+func TestAStatusThatWasChangedByHandIsPutRight(t *testing.T) {
+	for name, status := range map[string]string{"cleared": `{"status":{"loadBalancer":{"ingress":null}}}`, "tampered": `{"status":{"loadBalancer":{"ingress":[{"ip":"10.0.0.5"}]}}}`} {
+		t.Run(name, func(t *testing.T) {
+			r := start(t, onePool("10.0.0.1-10.0.0.9"), svc("a", time.Hour, "10.0.0.1"))
+			<-r.cloud.adopted
+			if _, err := r.client.CoreV1().Services("default").Patch(context.Background(), "a", types.MergePatchType, []byte(status), metav1.PatchOptions{}, "status"); err != nil {
+				t.Fatal(err)
+			}
+			r.eventually("it is as before", func() bool { return r.statusOf("a") == "10.0.0.1" })
+		})
+	}
+}
+
+func TestTheLoserOfADuplicateDoesNotKeepItInItsStatus(t *testing.T) {
+	older, younger := svc("older", 2*time.Hour, "10.0.0.1"), svc("younger", time.Hour, "10.0.0.1")
+	r := start(t, onePool("10.0.0.1/32"), younger, older)
+	r.eventually("the younger has none", func() bool { return r.statusOf("younger") == "" })
+	if got := r.statusOf("older"); got != "10.0.0.1" {
+		t.Errorf("the older has %q", got)
+	}
+	r.update(onePool("10.0.0.1-10.0.0.2"))
+	r.eventually("the younger gets the next free one", func() bool { return r.statusOf("younger") == "10.0.0.2" })
+}
+
+func TestWhatIsBeingDeletedDoesNotTakeAnAddressFromWhatLives(t *testing.T) {
+	gone, heir := svc("gone", time.Hour, "10.0.0.1"), svc("heir", time.Minute, "10.0.0.1")
+	gone.DeletionTimestamp = &metav1.Time{Time: time.Now()}
+	r := start(t, onePool("10.0.0.1/32"), gone, heir)
+	r.mustEnsure(heir, "10.0.0.1")
+}
+
+func TestServicesAreDeletedWithoutAConfigMapThatCanBeRead(t *testing.T) {
+	a := svc("a", time.Hour, "10.0.0.1")
+	a.DeletionTimestamp = &metav1.Time{Time: time.Now()}
+	client := fake.NewClientset(a)
+	client.PrependReactor("list", "configmaps", func(k8stesting.Action) (bool, runtime.Object, error) {
+		return true, nil, errors.New("forbidden")
+	})
+	r := startOn(t, client)
+	if err := r.lb.EnsureLoadBalancerDeleted(context.Background(), "", a); err != nil {
+		t.Error(err)
+	}
+	if _, err := r.ensure(svc("b", 0)); err == nil || !strings.Contains(err.Error(), "the ConfigMap with the pools has not been read yet") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestTheMemberListKeyIsMadeOnceAndNeverChanged(t *testing.T) {
 	get := func(r *rig) (key []byte) {
 		r.eventually("there is a key", func() bool {
@@ -333,7 +418,7 @@ func TestTheMemberListKeyIsMadeOnceAndNeverChanged(t *testing.T) {
 	}
 	mine := &v1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "baremetal-system", Name: "memberlist"}, Data: map[string][]byte{"secretkey": []byte("mine")}}
 	r := start(t, mine)
-	<-r.cloud.ready
+	<-r.cloud.config.Loaded()
 	if key := get(r); string(key) != "mine" {
 		t.Errorf("the key was replaced")
 	}

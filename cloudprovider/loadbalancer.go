@@ -32,8 +32,12 @@ type balancer struct{ *Cloud }
 // EnsureLoadBalancer returns the addresses of svc, allocating them when it has
 // none. The nodes do not matter: the speakers decide who announces.
 func (b *balancer) EnsureLoadBalancer(ctx context.Context, _ string, svc *v1.Service, _ []*v1.Node) (*v1.LoadBalancerStatus, error) {
-	if !b.waitReady(ctx) {
-		return nil, api.NewRetryError("the addresses in use are still being adopted", retryStarting)
+	err := b.waitAdopted(ctx)
+	if err == nil {
+		err = b.waitPools(ctx)
+	}
+	if err != nil {
+		return nil, api.NewRetryError(err.Error(), retryStarting)
 	}
 	addrs, err := b.allocate(svc)
 	if err != nil {
@@ -52,8 +56,8 @@ func (b *balancer) UpdateLoadBalancer(context.Context, string, *v1.Service, []*v
 // API server wipes as soon as the type of a Service changes. A Service with the
 // finalizer has something to clean up even if it never got an address.
 func (b *balancer) GetLoadBalancer(ctx context.Context, _ string, svc *v1.Service) (*v1.LoadBalancerStatus, bool, error) {
-	if !b.waitReady(ctx) {
-		return nil, false, errors.New("the addresses in use are still being adopted")
+	if err := b.waitAdopted(ctx); err != nil {
+		return nil, false, err
 	}
 	addrs := b.allocator.Addrs(string(svc.UID))
 	return status(addrs), len(addrs) > 0 || servicehelpers.HasLBFinalizer(svc), nil
@@ -67,8 +71,8 @@ func (b *balancer) GetLoadBalancerName(_ context.Context, _ string, svc *v1.Serv
 // EnsureLoadBalancerDeleted releases the addresses of svc, which is told from a
 // new Service of the same name by its UID.
 func (b *balancer) EnsureLoadBalancerDeleted(ctx context.Context, _ string, svc *v1.Service) error {
-	if !b.waitReady(ctx) {
-		return errors.New("the addresses in use are still being adopted")
+	if err := b.waitAdopted(ctx); err != nil {
+		return err
 	}
 	b.release(svc)
 	return nil
@@ -85,11 +89,10 @@ func (c *Cloud) allocate(svc *v1.Service) ([]netip.Addr, error) {
 	}
 	held := c.allocator.Addrs(r.UID)
 	addrs, err := c.allocator.Allocate(r)
-	if refusal := (*ipam.Error)(nil); errors.As(err, &refusal) {
-		c.metrics.count(refusal.Reason)
-		return nil, err
-	}
 	if err != nil {
+		if refusal := (*ipam.Error)(nil); errors.As(err, &refusal) {
+			c.metrics.count(refusal.Reason)
+		}
 		return nil, err
 	}
 	if !slices.Equal(held, addrs) {

@@ -17,8 +17,7 @@ const allocated ipam.Reason = "Allocated"
 type metricSet struct {
 	allocations *metrics.CounterVec
 	loads       *metrics.CounterVec
-	lastGood    *metrics.Gauge
-	usage       *usageCollector
+	state       *stateCollector
 }
 
 func newMetrics(allocator *ipam.Allocator) *metricSet {
@@ -31,17 +30,13 @@ func newMetrics(allocator *ipam.Allocator) *metricSet {
 			Name: "baremetal_config_loads_total", StabilityLevel: metrics.ALPHA,
 			Help: "Number of changes of the ConfigMap, by result: ok or refused.",
 		}, []string{"result"}),
-		lastGood: metrics.NewGauge(&metrics.GaugeOpts{
-			Name: "baremetal_config_last_load_successful", StabilityLevel: metrics.ALPHA,
-			Help: "1 if the ConfigMap as it is now is in use, 0 if an older one is, or none.",
-		}),
-		usage: &usageCollector{allocator: allocator},
+		state: newStateCollector(allocator),
 	}
 }
 
 func (m *metricSet) register() {
-	legacyregistry.MustRegister(m.allocations, m.loads, m.lastGood)
-	legacyregistry.CustomMustRegister(m.usage)
+	legacyregistry.MustRegister(m.allocations, m.loads)
+	legacyregistry.CustomMustRegister(m.state)
 }
 
 func (m *metricSet) count(result ipam.Reason) {
@@ -49,47 +44,62 @@ func (m *metricSet) count(result ipam.Reason) {
 }
 
 func (m *metricSet) configLoaded(ok bool) {
-	result, value := "refused", 0.0
+	result := "refused"
 	if ok {
-		result, value = "ok", 1
+		result = "ok"
 	}
 	m.loads.WithLabelValues(result).Inc()
-	m.lastGood.Set(value)
+	m.state.lastGood.Store(&ok)
 }
 
-func (m *metricSet) setOrphans(n int) { m.usage.orphans.Store(int64(n)) }
+func (m *metricSet) setOrphans(n int) { m.state.orphaned.Store(int64(n)) }
 
-// usageCollector reads the allocator when it is scraped.
-type usageCollector struct {
+// stateCollector reads the state when it is scraped. A replica that does not
+// lead has read no configuration, and says nothing about it.
+type stateCollector struct {
 	metrics.BaseStableCollector
 	allocator *ipam.Allocator
-	orphans   atomic.Int64
+	orphaned  atomic.Int64
+	lastGood  atomic.Pointer[bool]
+
+	// The registry fills these in, so that they must stay the same.
+	addresses, orphans, config *metrics.Desc
 }
 
-func (*usageCollector) descs() (addresses, orphans *metrics.Desc) {
-	addresses = metrics.NewDesc("baremetal_ipam_addresses",
-		"Number of addresses, by pool, family and state: usable (given out or not), used, resting (free, but used a moment ago).",
-		[]string{"pool", "family", "state"}, nil, metrics.ALPHA, "")
-	orphans = metrics.NewDesc("baremetal_ipam_orphaned_addresses",
-		"Number of addresses in use that are in no pool any more.", nil, nil, metrics.ALPHA, "")
-	return addresses, orphans
+func newStateCollector(allocator *ipam.Allocator) *stateCollector {
+	return &stateCollector{
+		allocator: allocator,
+		addresses: metrics.NewDesc("baremetal_ipam_addresses",
+			"Number of addresses, by pool, family and state: usable (given out or not), used, resting (free, but used a moment ago).",
+			[]string{"pool", "family", "state"}, nil, metrics.ALPHA, ""),
+		orphans: metrics.NewDesc("baremetal_ipam_orphaned_addresses",
+			"Number of addresses in use that are in no pool any more.", nil, nil, metrics.ALPHA, ""),
+		config: metrics.NewDesc("baremetal_config_last_load_successful",
+			"1 if the ConfigMap as it is now is in use, 0 if an older one is, or none. Of the leader only.", nil, nil, metrics.ALPHA, ""),
+	}
 }
 
 // DescribeWithStability implements metrics.StableCollector.
-func (u *usageCollector) DescribeWithStability(ch chan<- *metrics.Desc) {
-	addresses, orphans := u.descs()
-	ch <- addresses
-	ch <- orphans
+func (c *stateCollector) DescribeWithStability(ch chan<- *metrics.Desc) {
+	ch <- c.addresses
+	ch <- c.orphans
+	ch <- c.config
 }
 
 // CollectWithStability implements metrics.StableCollector.
-func (u *usageCollector) CollectWithStability(ch chan<- metrics.Metric) {
-	addresses, orphans := u.descs()
-	for _, row := range u.allocator.Usage() {
+func (c *stateCollector) CollectWithStability(ch chan<- metrics.Metric) {
+	for _, row := range c.allocator.Usage() {
 		family := strings.ToLower(row.Family.String())
 		for state, n := range map[string]uint64{"usable": row.Usable, "used": row.Used, "resting": row.Resting} {
-			ch <- metrics.NewLazyConstMetric(addresses, metrics.GaugeValue, float64(n), row.Pool, family, state)
+			ch <- metrics.NewLazyConstMetric(c.addresses, metrics.GaugeValue, float64(n), row.Pool, family, state)
 		}
 	}
-	ch <- metrics.NewLazyConstMetric(orphans, metrics.GaugeValue, float64(u.orphans.Load()))
+	ch <- metrics.NewLazyConstMetric(c.orphans, metrics.GaugeValue, float64(c.orphaned.Load()))
+	if ok := c.lastGood.Load(); ok != nil {
+		value := 0.0
+		if *ok {
+			value = 1
+		}
+		ch <- metrics.NewLazyConstMetric(c.config, metrics.GaugeValue, value)
+	}
 }

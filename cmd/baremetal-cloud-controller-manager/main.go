@@ -89,11 +89,7 @@ func cloudInitializer(c *config.CompletedConfig) upstream.Interface {
 // poolController starts the provider's own controller beside the upstream ones.
 func poolController(_ app.ControllerInitContext, _ *config.CompletedConfig, cloud upstream.Interface) app.InitFunc {
 	return func(ctx context.Context, _ genericcontrollermanager.ControllerContext) (controller.Interface, bool, error) {
-		baremetal, ok := cloud.(*cloudprovider.Cloud)
-		if !ok {
-			return nil, false, nil // another registered provider was chosen
-		}
-		go baremetal.RunPoolController(ctx)
+		go cloud.(*cloudprovider.Cloud).RunPoolController(ctx) // the only provider in this program
 		return nil, true, nil
 	}
 }

@@ -14,6 +14,7 @@ type parser struct {
 	errs      Errors
 	pool, key string
 	ranges    []placed
+	names     map[string]int // the pools' names, and the lines where they begin
 	merges    int
 }
 
@@ -26,9 +27,10 @@ func (p *parser) errorf(line int, format string, args ...any) {
 }
 
 type entry struct {
-	key   string
-	value *yaml.Node
-	line  int
+	key    string
+	value  *yaml.Node
+	line   int
+	merged bool // from a merge key
 }
 
 func deref(n *yaml.Node) *yaml.Node {
@@ -48,8 +50,9 @@ func (p *parser) empty(n *yaml.Node) bool {
 	return isNull(n) || n.Kind != yaml.ScalarNode && len(n.Content) == 0
 }
 
-// mapping returns the entries in file order; those that come from merge keys
-// follow, unless the mapping sets the key itself. Null is an empty mapping.
+// mapping returns the entries, each key once. A merge key and a key of the
+// mapping itself override what stands before them, as MetalLB's parser had it.
+// Null is an empty mapping.
 func (p *parser) mapping(n *yaml.Node, what string) []entry {
 	n = deref(n)
 	if isNull(n) {
@@ -60,7 +63,6 @@ func (p *parser) mapping(n *yaml.Node, what string) []entry {
 		return nil
 	}
 	var entries []entry
-	var merged []*yaml.Node
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := deref(n.Content[i]), n.Content[i+1]
 		if key.Kind != yaml.ScalarNode {
@@ -68,17 +70,15 @@ func (p *parser) mapping(n *yaml.Node, what string) []entry {
 			continue
 		}
 		if key.ShortTag() == "!!merge" {
-			merged = append(merged, value)
+			entries = p.merge(entries, value)
 			continue
 		}
-		if j := slices.IndexFunc(entries, func(e entry) bool { return e.key == key.Value }); j >= 0 {
+		j := indexOf(entries, key.Value)
+		if j >= 0 && !entries[j].merged {
 			p.errorf(key.Line, "key %q is already set on line %d", key.Value, entries[j].line)
 			continue
 		}
-		entries = append(entries, entry{key: key.Value, value: value, line: key.Line})
-	}
-	for _, m := range merged {
-		entries = p.merge(entries, m)
+		entries = override(entries, entry{key: key.Value, value: value, line: key.Line})
 	}
 	return entries
 }
@@ -92,17 +92,27 @@ func (p *parser) merge(entries []entry, n *yaml.Node) []entry {
 	}
 	n = deref(n)
 	if n.Kind == yaml.SequenceNode {
-		for _, m := range n.Content {
+		for _, m := range slices.Backward(n.Content) { // the first has the last word
 			entries = p.merge(entries, m)
 		}
 		return entries
 	}
 	for _, e := range p.mapping(n, "a merged value") {
-		if !slices.ContainsFunc(entries, func(have entry) bool { return have.key == e.key }) {
-			entries = append(entries, e)
-		}
+		e.merged = true
+		entries = override(entries, e)
 	}
 	return entries
+}
+
+func indexOf(entries []entry, key string) int {
+	return slices.IndexFunc(entries, func(e entry) bool { return e.key == key })
+}
+
+func override(entries []entry, e entry) []entry {
+	if i := indexOf(entries, e.key); i >= 0 {
+		entries = slices.Delete(entries, i, i+1)
+	}
+	return append(entries, e)
 }
 
 // list returns the elements; null is an empty list.
@@ -136,13 +146,19 @@ func (p *parser) str(n *yaml.Node) (text string, ok bool) {
 	return n.Value, true
 }
 
-// boolean accepts YAML 1.1's spellings, unquoted; null is the default.
+// boolean accepts YAML 1.1's spellings, unquoted or tagged !!bool; null is the
+// default.
 func (p *parser) boolean(n *yaml.Node, byDefault bool) bool {
 	n = deref(n)
 	if isNull(n) {
 		return byDefault
 	}
-	if n.Kind == yaml.ScalarNode && n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) == 0 {
+	const quoted = yaml.DoubleQuotedStyle | yaml.SingleQuotedStyle | yaml.LiteralStyle | yaml.FoldedStyle
+	plain := n.Style&quoted == 0
+	if n.Style&yaml.TaggedStyle != 0 {
+		plain = n.ShortTag() == "!!bool"
+	}
+	if n.Kind == yaml.ScalarNode && plain {
 		switch n.Value {
 		case "true", "True", "TRUE", "yes", "Yes", "YES", "y", "Y", "on", "On", "ON":
 			return true

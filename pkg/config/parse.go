@@ -23,7 +23,7 @@ func Parse(text []byte) (*Config, error) {
 	if err != nil {
 		return nil, Errors{syntaxError(text, err)}
 	}
-	p := &parser{}
+	p := &parser{names: map[string]int{}}
 	c := p.config(document.Content[0])
 	if len(p.errs) > 0 {
 		return nil, p.errs.sorted()
@@ -43,7 +43,7 @@ func (p *parser) config(root *yaml.Node) *Config {
 		switch {
 		case e.key == "address-pools":
 			for i, n := range p.list(e.value) {
-				if pool, ok := p.poolAt(n, i, c.Pools); ok {
+				if pool, ok := p.poolAt(n, i); ok {
 					c.Pools = append(c.Pools, pool)
 				}
 			}
@@ -60,8 +60,8 @@ func (p *parser) config(root *yaml.Node) *Config {
 	return c
 }
 
-// poolAt reads the pool at place i of the list; before holds the ones already read.
-func (p *parser) poolAt(n *yaml.Node, i int, before []Pool) (Pool, bool) {
+// poolAt reads the pool at place i of the list.
+func (p *parser) poolAt(n *yaml.Node, i int) (Pool, bool) {
 	errorsBefore := len(p.errs)
 	p.pool, p.key = fmt.Sprintf("#%d", i+1), ""
 	defer func() { p.pool = "" }()
@@ -72,26 +72,25 @@ func (p *parser) poolAt(n *yaml.Node, i int, before []Pool) (Pool, bool) {
 		return pool, false
 	}
 	entries := p.mapping(n, "a pool")
-	for _, e := range entries { // the name first: errors carry it
-		if e.key == "name" {
-			p.key = "name"
-			if pool.Name, _ = p.str(e.value); pool.Name != "" {
-				p.pool = pool.Name
-			}
+	var protocol string
+	nameOK, protocolOK := true, true           // until something is there that is no string
+	if i := indexOf(entries, "name"); i >= 0 { // first: errors carry it
+		p.key = "name"
+		if pool.Name, nameOK = p.str(entries[i].value); pool.Name != "" {
+			p.pool = pool.Name
 		}
 	}
-	var protocol string
 	for _, e := range entries {
 		p.key = e.key
 		switch e.key {
 		case "name":
 		case "protocol":
-			protocol, _ = p.str(e.value)
+			protocol, protocolOK = p.str(e.value)
 		case "addresses":
 			for _, a := range p.list(e.value) {
 				if r, ok := p.addressRange(a); ok {
 					pool.Ranges = append(pool.Ranges, r)
-					p.ranges = append(p.ranges, placed{Range: r, text: a.Value, pool: pool.Name, line: a.Line})
+					p.ranges = append(p.ranges, placed{Range: r, text: a.Value, pool: p.pool, line: a.Line})
 				}
 			}
 			if p.empty(e.value) {
@@ -109,29 +108,37 @@ func (p *parser) poolAt(n *yaml.Node, i int, before []Pool) (Pool, bool) {
 			p.errorf(e.line, "unknown key; the keys of a pool are name, protocol, addresses, auto-assign, avoid-buggy-ips")
 		}
 	}
-	p.checkPool(&pool, protocol, n.Line, entries, before)
+	if nameOK {
+		p.checkName(pool.Name, n.Line, entries)
+	}
+	if protocolOK {
+		pool.Protocol = p.checkProtocol(protocol, n.Line, entries)
+	}
+	if indexOf(entries, "addresses") < 0 {
+		p.key = "addresses"
+		p.errorf(n.Line, "the pool has no addresses: list at least one CIDR or range")
+	}
 	return pool, len(p.errs) == errorsBefore
 }
 
-func (p *parser) checkPool(pool *Pool, protocol string, line int, entries []entry, before []Pool) {
-	has := func(key string) (int, bool) {
-		for _, e := range entries {
-			if e.key == key {
-				return e.line, true
-			}
-		}
-		return line, false
-	}
+func (p *parser) checkName(name string, line int, entries []entry) {
 	p.key = "name"
-	if at, _ := has("name"); pool.Name == "" {
+	at := lineOf(entries, "name", line)
+	if name == "" {
 		p.errorf(at, "the pool has no name")
-	} else if i := slices.IndexFunc(before, func(b Pool) bool { return b.Name == pool.Name }); i >= 0 {
-		p.errorf(at, "duplicate definition: a pool of this name begins on line %d", before[i].Line)
+		return
 	}
+	if first, taken := p.names[name]; taken {
+		p.errorf(at, "duplicate definition: a pool of this name begins on line %d", first)
+		return
+	}
+	p.names[name] = line
+}
+
+func (p *parser) checkProtocol(protocol string, line int, entries []entry) Protocol {
 	p.key = "protocol"
-	switch at, _ := has("protocol"); protocol {
+	switch at := lineOf(entries, "protocol", line); protocol {
 	case string(Layer2):
-		pool.Protocol = Layer2
 	case "":
 		p.errorf(at, "address pool is missing the protocol field: write protocol: layer2")
 	case "bgp":
@@ -139,10 +146,15 @@ func (p *parser) checkPool(pool *Pool, protocol string, line int, entries []entr
 	default:
 		p.errorf(at, "unknown protocol %q: write layer2", protocol)
 	}
-	p.key = "addresses"
-	if at, ok := has("addresses"); !ok {
-		p.errorf(at, "the pool has no addresses: list at least one CIDR or range")
+	return Layer2
+}
+
+// lineOf returns the line of the key, or that of the pool without it.
+func lineOf(entries []entry, key string, pool int) int {
+	if i := indexOf(entries, key); i >= 0 {
+		return entries[i].line
 	}
+	return pool
 }
 
 func (p *parser) addressRange(n *yaml.Node) (Range, bool) {

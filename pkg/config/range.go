@@ -21,7 +21,7 @@ func (r Range) Contains(addr netip.Addr) bool {
 	return addr.Is4() == r.From.Is4() && r.From.Compare(addr) <= 0 && addr.Compare(r.To) <= 0
 }
 
-// String returns the range as the configuration writes it.
+// String returns the range in the form 192.0.2.10-192.0.2.20.
 func (r Range) String() string {
 	return r.From.String() + "-" + r.To.String()
 }

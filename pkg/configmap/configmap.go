@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -62,9 +63,10 @@ type Watcher struct {
 	onChange func(State)
 	factory  informers.SharedInformerFactory
 
-	mu     sync.Mutex
-	state  State
-	loaded chan struct{}
+	changing sync.Mutex // held while one change is handled
+	mu       sync.Mutex
+	state    State
+	loaded   chan struct{}
 }
 
 // NewWatcher returns a Watcher that calls onChange, one call at a time, with
@@ -95,9 +97,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 	if !w.waitForSync(ctx, registration) {
 		return nil
 	}
-	if w.State().Object == nil && w.State().Problem == nil {
-		w.gone()
-	}
+	w.missingAtFirst()
 	close(w.loaded)
 	<-ctx.Done()
 	return nil
@@ -124,9 +124,11 @@ func (w *Watcher) State() State {
 }
 
 func (w *Watcher) update(cm *v1.ConfigMap) {
+	w.changing.Lock()
+	defer w.changing.Unlock()
 	c, err := read(cm)
 	before := w.State()
-	if before.Object != nil && before.Object.Data[Key] == cm.Data[Key] && before.Object.UID == cm.UID {
+	if before.Object != nil && before.Object.UID == cm.UID && maps.Equal(before.Object.Data, cm.Data) {
 		return // a label or an annotation
 	}
 	if err != nil {
@@ -151,12 +153,26 @@ func read(cm *v1.ConfigMap) (*config.Config, error) {
 }
 
 func (w *Watcher) gone() {
-	before := w.State()
-	if before.Config != nil {
+	w.changing.Lock()
+	defer w.changing.Unlock()
+	if before := w.State(); before.Config != nil {
 		w.log.Error("the ConfigMap was deleted; the last good configuration stays in use until this process restarts", "configmap", w.ref.String())
 		w.set(State{Config: before.Config, Problem: errors.New("the ConfigMap was deleted")})
 		return
 	}
+	w.missing()
+}
+
+// missingAtFirst says that there is no ConfigMap, unless one has come by now.
+func (w *Watcher) missingAtFirst() {
+	w.changing.Lock()
+	defer w.changing.Unlock()
+	if s := w.State(); s.Object == nil && s.Problem == nil {
+		w.missing()
+	}
+}
+
+func (w *Watcher) missing() {
 	w.log.Error("the ConfigMap does not exist; Services wait for an address until it is created", "configmap", w.ref.String())
 	w.set(State{Problem: errors.New("the ConfigMap does not exist")})
 }

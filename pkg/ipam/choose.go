@@ -53,7 +53,7 @@ func (a *Allocator) choose(r Request) ([]netip.Addr, error) {
 		}
 	}
 	found, err := a.chooseFree(r, missing)
-	if err != nil && (r.RequireAll || len(want)+len(found) == 0) {
+	if err != nil && (r.RequireAll || len(want)+len(found) == 0 || a.wouldLose(r, append(want, found...))) {
 		return nil, err
 	}
 	return inOrder(append(want, found...), r.Families), nil
@@ -66,20 +66,29 @@ func inOrder(addrs []netip.Addr, families []Family) []netip.Addr {
 	return addrs
 }
 
-// kept returns the address of the family that the Service holds, unless it
-// asks for a pool and the address is of another. An address of no pool is kept:
-// its pool shrank, and a typo in the pools must not move a running Service.
+// kept returns the address of the family that the Service holds, unless it has
+// begun to ask for a pool, and the address is not of that one.
 func (a *Allocator) kept(r Request, family Family) (netip.Addr, bool) {
 	for _, addr := range a.held[r.UID] {
 		if FamilyOf(addr) != family {
 			continue
 		}
 		pool, ok := a.config.PoolOf(addr)
-		if r.Pool == "" || !ok || pool.Name == r.Pool {
+		if r.Pool == "" || r.Pool == a.asked[r.UID] || ok && pool.Name == r.Pool {
 			return addr, true
 		}
 	}
 	return netip.Addr{}, false
+}
+
+// wouldLose reports whether the Service has a family that it still wants and
+// that is not in want: no address is given up before there is another.
+func (a *Allocator) wouldLose(r Request, want []netip.Addr) bool {
+	return slices.ContainsFunc(a.held[r.UID], func(held netip.Addr) bool {
+		family := FamilyOf(held)
+		return slices.Contains(r.Families, family) &&
+			!slices.ContainsFunc(want, func(w netip.Addr) bool { return FamilyOf(w) == family })
+	})
 }
 
 // chooseAsked checks the addresses that were asked for. An address that the
@@ -127,8 +136,9 @@ func (a *Allocator) allowed(addr netip.Addr, pool string) error {
 }
 
 // chooseFree finds a free address of each family: all from one pool if one has
-// them, else each from the first pool that has one. On error it returns what
-// it found all the same.
+// them, else each from the first pool that has one. Only when that is not enough
+// are addresses taken that still rest. On error it returns what it found all the
+// same.
 func (a *Allocator) chooseFree(r Request, families []Family) ([]netip.Addr, error) {
 	if len(families) == 0 {
 		return nil, nil
@@ -138,24 +148,30 @@ func (a *Allocator) chooseFree(r Request, families []Family) ([]netip.Addr, erro
 		return nil, err
 	}
 	now := time.Now()
-	for _, pool := range pools {
-		if found := a.freeIn(pool, families, now); len(found) == len(families) {
-			return found, nil
-		}
-	}
 	var all []netip.Addr
 	var refused error
-	for _, family := range families {
-		var found []netip.Addr
+	for _, resting := range []bool{false, true} {
 		for _, pool := range pools {
-			if found = a.freeIn(pool, []Family{family}, now); len(found) > 0 {
-				break
+			if found := a.freeIn(pool, families, now, resting); len(found) == len(families) {
+				return found, nil
 			}
 		}
-		if len(found) == 0 && refused == nil {
-			refused = a.whyNone(pools, family, r.Pool)
+		all, refused = nil, nil
+		for _, family := range families {
+			var found []netip.Addr
+			for _, pool := range pools {
+				if found = a.freeIn(pool, []Family{family}, now, resting); len(found) > 0 {
+					break
+				}
+			}
+			if len(found) == 0 && refused == nil {
+				refused = a.whyNone(pools, family, r.Pool)
+			}
+			all = append(all, found...)
 		}
-		all = append(all, found...)
+		if refused == nil {
+			break
+		}
 	}
 	return all, refused
 }
@@ -182,11 +198,11 @@ func (a *Allocator) poolsFor(asked string) ([]*config.Pool, error) {
 	return pools, nil
 }
 
-func (a *Allocator) freeIn(pool *config.Pool, families []Family, now time.Time) []netip.Addr {
+func (a *Allocator) freeIn(pool *config.Pool, families []Family, now time.Time, resting bool) []netip.Addr {
 	var found []netip.Addr
 	for _, family := range families {
 		if s := a.index[spaceKey{pool.Name, family}]; s != nil {
-			if addr, ok := s.first(now); ok {
+			if addr, ok := s.first(now, resting); ok {
 				found = append(found, addr)
 			}
 		}

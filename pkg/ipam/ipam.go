@@ -13,7 +13,7 @@ import (
 )
 
 // DefaultRest is how long a released address is not given out again, unless
-// its pool has no other: routers and clients remember the node it was on.
+// there is no other: routers and clients remember the node it was on.
 const DefaultRest = 30 * time.Second
 
 // Family is an address family.
@@ -48,7 +48,9 @@ type Request struct {
 	RequireAll bool
 	// Addrs, if not empty, are the only addresses that will do: at most one of a family.
 	Addrs []netip.Addr
-	// Pool, if not empty, is the only pool that will do. It need not be an AutoAssign pool.
+	// Pool, if not empty, is the pool to take new addresses from. It need not be an
+	// AutoAssign pool. Addresses that the Service holds are kept, whatever pool they
+	// are of, until it asks for another pool than before: pools may be edited under it.
 	Pool string
 }
 
@@ -63,6 +65,7 @@ type Allocator struct {
 	index  map[spaceKey]*space
 	owners map[netip.Addr]owner
 	held   map[string][]netip.Addr // by UID
+	asked  map[string]string       // by UID: the Pool of the last Request that was granted
 }
 
 type owner struct{ uid, name string }
@@ -78,6 +81,7 @@ func New(rest time.Duration) *Allocator {
 		rest:   rest,
 		owners: map[netip.Addr]owner{},
 		held:   map[string][]netip.Addr{},
+		asked:  map[string]string{},
 	}
 }
 
@@ -117,11 +121,13 @@ func (a *Allocator) SetPools(c *config.Config) {
 	}
 }
 
-// Adopt records that the Service holds addrs already. An address that another
-// Service holds is not adopted, and reported in the error.
-func (a *Allocator) Adopt(uid, name string, addrs []netip.Addr) error {
+// Adopt records that the Service holds addrs already, and that it asks for pool
+// ("" for any). An address that another Service holds is not adopted, and
+// reported in the error.
+func (a *Allocator) Adopt(uid, name, pool string, addrs []netip.Addr) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.asked[uid] = pool
 	var refused error
 	for _, addr := range addrs {
 		switch o, taken := a.owners[addr]; {
@@ -149,6 +155,7 @@ func (a *Allocator) Release(uid string) []netip.Addr {
 	for _, addr := range slices.Clone(released) {
 		a.free(uid, addr)
 	}
+	delete(a.asked, uid)
 	return released
 }
 
@@ -172,7 +179,7 @@ func (a *Allocator) Allocate(r Request) ([]netip.Addr, error) {
 			a.take(owner{r.UID, r.Name}, addr)
 		}
 	}
-	a.held[r.UID] = want
+	a.held[r.UID], a.asked[r.UID] = want, r.Pool
 	return slices.Clone(want), nil
 }
 

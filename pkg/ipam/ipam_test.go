@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -90,8 +91,8 @@ func TestAllocate(t *testing.T) {
 			{uid: "a", req: ipam.Request{Families: v4, Pool: "nope"}, want: `there is no pool "nope"`},
 			get("b", v4, "10.0.2.1"), get("a", v4, "10.0.0.1"),
 		},
-		"a released address rests while another of its pool is free, and no longer": {
-			get("a", v6, "fd00::1"), {uid: "a", release: true}, get("b", v6, "fd00::2"), get("c", v6, "fd00::1"), get("d", v6, "fd02::"),
+		"a released address rests while another is free in any pool": {
+			get("a", v6, "fd00::1"), {uid: "a", release: true}, get("b", v6, "fd00::2"), get("c", v6, "fd02::"), get("d", v6, "fd02::1"),
 		},
 		"what rested longest is used first": {
 			get("a", v6, "fd00::1"), get("b", v6, "fd00::2"), get("c", v6, "fd02::"), get("d", v6, "fd02::1"), get("e", v6, "fd02::2"), get("f", v6, "fd02::3"),
@@ -145,10 +146,10 @@ func TestAReleasedAddressIsTheFirstFreeOneAgainAfterItsRest(t *testing.T) {
 
 func TestAdoptedAddressesAreNeverGivenToAnother(t *testing.T) {
 	a := ipam.New(ipam.DefaultRest)
-	if err := a.Adopt("old", "ns/old", addrs("10.0.0.1", "192.0.2.9")); err != nil { // before there are pools
+	if err := a.Adopt("old", "ns/old", "", addrs("10.0.0.1", "192.0.2.9")); err != nil { // before there are pools
 		t.Fatal(err)
 	}
-	if err := a.Adopt("thief", "ns/thief", addrs("10.0.0.1")); err == nil || err.Error() != "10.0.0.1 is used by ns/old" {
+	if err := a.Adopt("thief", "ns/thief", "", addrs("10.0.0.1")); err == nil || err.Error() != "10.0.0.1 is used by ns/old" {
 		t.Errorf("got %v", err)
 	}
 	if got := a.Addrs("thief"); len(got) > 0 {
@@ -235,4 +236,46 @@ func addrs(texts ...string) []netip.Addr {
 
 func join(list []netip.Addr) string {
 	return strings.Trim(fmt.Sprint(list), "[]")
+}
+
+func TestASplitOfItsPoolMovesNobody(t *testing.T) {
+	a := allocator(t, `[{name: a, protocol: layer2, addresses: [10.0.0.0/28]}]`)
+	if err := a.Adopt("s", "ns/s", "a", addrs("10.0.0.12")); err != nil {
+		t.Fatal(err)
+	}
+	a.SetPools(parse(t, `[{name: a, protocol: layer2, addresses: [10.0.0.0/29]}, {name: b, protocol: layer2, addresses: [10.0.0.8/29]}]`))
+	for _, step := range []struct{ pool, want string }{{"a", "10.0.0.12"}, {"", "10.0.0.12"}, {"b", "10.0.0.12"}, {"a", "10.0.0.0"}} {
+		got, err := a.Allocate(ipam.Request{UID: "s", Name: "ns/s", Families: v4, Pool: step.pool})
+		if err != nil || got[0].String() != step.want {
+			t.Errorf("asking for pool %q: %v (%v), want %s", step.pool, got, err, step.want)
+		}
+	}
+}
+
+func TestNoFamilyIsGivenUpBeforeThereIsAnother(t *testing.T) {
+	a := allocator(t, `[{name: a, protocol: layer2, addresses: [10.0.0.1/32, "fd00::1/128"]}, {name: b, protocol: layer2, addresses: [10.0.1.1/32, "fd01::1/128"]}]`)
+	both := []ipam.Family{ipam.IPv4, ipam.IPv6}
+	if _, err := a.Allocate(ipam.Request{UID: "other", Name: "ns/other", Families: v4, Pool: "a"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Allocate(ipam.Request{UID: "s", Name: "ns/s", Families: both, Pool: "b"}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := a.Allocate(ipam.Request{UID: "s", Name: "ns/s", Families: both, Pool: "a"}); err == nil {
+		t.Errorf("moved to %v", got)
+	}
+	if got := a.Addrs("s"); !slices.Equal(got, addrs("10.0.1.1", "fd01::1")) {
+		t.Errorf("holds %v", got)
+	}
+}
+
+func TestARestingAddressIsLeftAloneWhileAnyPoolHasAnother(t *testing.T) {
+	a := allocator(t, `[{name: a, protocol: layer2, addresses: [10.0.0.1/32]}, {name: b, protocol: layer2, addresses: [10.0.1.1/32]}]`)
+	must(t, a, "x")
+	a.Release("x")
+	for _, want := range []string{"10.0.1.1", "10.0.0.1"} {
+		if got := must(t, a, want); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
 }

@@ -26,17 +26,16 @@ func (m *model) allocate(uid string) (netip.Addr, bool) {
 			return addr, true
 		}
 	}
+	for _, addr := range slices.Concat(m.pools...) {
+		if m.owner[addr] == "" && !time.Now().Before(m.until[addr]) {
+			m.owner[addr] = uid
+			return addr, true
+		}
+	}
 	for _, pool := range m.pools {
 		var oldest netip.Addr
 		for _, addr := range pool {
-			if m.owner[addr] != "" {
-				continue
-			}
-			if !time.Now().Before(m.until[addr]) {
-				m.owner[addr] = uid
-				return addr, true
-			}
-			if !oldest.IsValid() || m.until[addr].Before(m.until[oldest]) {
+			if m.owner[addr] == "" && (!oldest.IsValid() || m.until[addr].Before(m.until[oldest])) {
 				oldest = addr
 			}
 		}
@@ -152,7 +151,7 @@ func BenchmarkAdopt10000(b *testing.B) {
 		a.SetPools(c)
 		addr := first
 		for i := range 10000 {
-			if err := a.Adopt(fmt.Sprint(i), "", []netip.Addr{addr}); err != nil {
+			if err := a.Adopt(fmt.Sprint(i), "", "", []netip.Addr{addr}); err != nil {
 				b.Fatal(err)
 			}
 			addr = addr.Next()

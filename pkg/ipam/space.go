@@ -87,8 +87,9 @@ func (s *space) free(addr netip.Addr) bool {
 }
 
 // first returns the address that would be given out next: the first free one
-// in the order of the pool. It does not take it.
-func (s *space) first(now time.Time) (netip.Addr, bool) {
+// in the order of the pool, or else, if resting will do, the one that has rested
+// longest. It does not take it.
+func (s *space) first(now time.Time, resting bool) (netip.Addr, bool) {
 	if s.full() {
 		return netip.Addr{}, false
 	}
@@ -102,9 +103,10 @@ func (s *space) first(now time.Time) (netip.Addr, bool) {
 	if len(s.heap) > 0 {
 		return s.heap[0].addr, true
 	}
-	// Nothing else is free: the one that has rested longest, which is the first
-	// of the queue because wake has dropped what is untrue there.
-	return s.queue[0].addr, true
+	if !resting {
+		return netip.Addr{}, false
+	}
+	return s.queue[0].addr, true // wake has dropped what is untrue before it
 }
 
 // wake moves the addresses that have rested enough to the heap, up to the

@@ -8,11 +8,15 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/mdlayher/packet"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
+
+// sendPatience is how long a frame may wait for room in the socket.
+const sendPatience = 100 * time.Millisecond
 
 // port answers on one link. It has one packet socket a family, since only there
 // requests for an address can be seen that no interface holds.
@@ -110,6 +114,10 @@ func (p *port) send(addr netip.Addr, frame []byte) error {
 	conn := p.arp
 	if addr.Is6() {
 		conn = p.ndp
+	}
+	// A driver that is stuck must not hold up the other links.
+	if err := conn.SetWriteDeadline(p.announcer.now().Add(sendPatience)); err != nil {
+		return err
 	}
 	_, err := conn.WriteTo(frame, &packet.Addr{HardwareAddr: net.HardwareAddr(frame[:6])})
 	return err

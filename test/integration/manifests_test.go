@@ -1,6 +1,9 @@
 package integration
 
 import (
+	"debug/elf"
+	"errors"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -15,5 +18,17 @@ func TestTheManifestsAreAccepted(t *testing.T) {
 	}
 	if strings.Contains(strings.ToLower(out), "warning") {
 		t.Errorf("warnings:\n%s", out)
+	}
+}
+
+// The image has nothing but the programs in it.
+func TestTheProgramsAreStatic(t *testing.T) {
+	for _, name := range []string{"baremetal-cloud-controller-manager", "baremetal-speaker"} {
+		f, err := elf.Open(filepath.Join(the.Root(), "bin", name))
+		must(t, err)
+		defer f.Close()
+		if libraries, err := f.ImportedLibraries(); err != nil && !errors.Is(err, elf.ErrNoSymbols) || len(libraries) > 0 {
+			t.Errorf("%s needs %v (%v)", name, libraries, err)
+		}
 	}
 }
