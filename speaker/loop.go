@@ -26,7 +26,7 @@ func (s *Speaker) loop(ctx context.Context) {
 	tick := time.NewTicker(anyway)
 	defer tick.Stop()
 	for ctx.Err() == nil {
-		s.apply(ctx, false)
+		s.apply(ctx)
 		select {
 		case <-time.After(pace):
 		case <-ctx.Done():
@@ -40,7 +40,7 @@ func (s *Speaker) loop(ctx context.Context) {
 }
 
 // apply makes a plan of the present state and carries it out.
-func (s *Speaker) apply(ctx context.Context, leaving bool) {
+func (s *Speaker) apply(ctx context.Context) {
 	arrived := s.members.Arrived()
 	services, nodes, err := s.watched.snapshot()
 	if err != nil {
@@ -55,7 +55,7 @@ func (s *Speaker) apply(ctx context.Context, leaving bool) {
 	usable := s.linksFor(ctx, ls)
 	plan := MakePlan(State{
 		Node: s.options.Node, Config: s.config.State().Config,
-		Services: services, Nodes: nodes, Alive: s.members.Alive(), NoLink: len(usable) == 0, Leaving: leaving,
+		Services: services, Nodes: nodes, Alive: s.members.Announcing(), Silent: len(usable) == 0,
 	})
 	before := s.status.plan()
 	s.layer2.Set(usable, rows(plan))
@@ -69,24 +69,18 @@ func (s *Speaker) apply(ctx context.Context, leaving bool) {
 	s.report(before, plan)
 }
 
-// linksFor returns the links to announce on. A speaker that had none has heard
-// nobody and believes to be alone, so that it would announce everything: when a
-// link comes back it stays silent until it has looked for the others.
+// linksFor returns the links to announce on, and tells the other speakers if
+// there are none, so that they elect somebody else.
 func (s *Speaker) linksFor(ctx context.Context, ls []links.Link) []layer2.Link {
-	switch {
-	case len(ls) == 0 && !s.cutOff:
+	was := s.fence.cutOff
+	open := s.fence.open(len(ls) > 0, func() <-chan struct{} { return s.members.Rejoin(ctx) })
+	if s.fence.cutOff && !was {
 		s.log.Warn("no link can be used, nothing is announced")
-		s.cutOff = true
-	case len(ls) == 0:
-		s.rejoined = nil
-	case s.cutOff && s.rejoined == nil:
-		s.log.Info("there is a link again, looking for the other speakers first")
-		s.rejoined = s.members.Rejoin(ctx)
 	}
-	if s.cutOff && !closed(s.rejoined) {
+	s.members.SetAnnouncing(open)
+	if !open {
 		return nil
 	}
-	s.cutOff = false
 	converted := make([]layer2.Link, len(ls))
 	for i, l := range ls {
 		converted[i] = layer2.Link{Name: l.Name, Index: l.Index, MAC: l.MAC}
@@ -94,26 +88,17 @@ func (s *Speaker) linksFor(ctx context.Context, ls []links.Link) []layer2.Link {
 	return converted
 }
 
-// closed is false for a nil channel.
-func closed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
-}
-
-// rows leaves out what must stop at once instead of being handed over.
+// rows is empty for a silent speaker: what cannot be announced is not handed
+// over either, it stops at once.
 func rows(p Plan) []layer2.Row {
 	var rows []layer2.Row
 	for _, d := range p.Decisions {
 		switch d.Reason {
 		case Owner:
 			rows = append(rows, layer2.Row{Addr: d.VIP, Role: layer2.Owner})
-		case OtherOwner, NoEndpoint, NoCandidate, Leaving:
+		case OtherOwner, NoEndpoint, NoCandidate:
 			rows = append(rows, layer2.Row{Addr: d.VIP, Role: layer2.Standby})
-		case NoLink:
+		case Silent:
 		}
 	}
 	return rows

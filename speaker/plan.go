@@ -20,12 +20,11 @@ type State struct {
 	Config   *config.Config
 	Services []Service
 	Nodes    []Node
-	// Alive are the nodes whose speakers are alive.
+	// Alive are the nodes whose speakers are alive and can announce.
 	Alive []string
-	// NoLink is set when this node has no link to announce on.
-	NoLink bool
-	// Leaving is set when this speaker is about to stop.
-	Leaving bool
+	// Silent is set when this speaker must not announce: it has no link, or has
+	// not yet looked for the others after it had none.
+	Silent bool
 }
 
 // Service is what a plan needs to know of a Service with addresses.
@@ -53,8 +52,7 @@ const (
 	OtherOwner  Reason = "OtherOwner"  // another node was elected
 	NoEndpoint  Reason = "NoEndpoint"  // traffic policy Local, and no node has a ready endpoint
 	NoCandidate Reason = "NoCandidate" // no node may announce
-	NoLink      Reason = "NoLink"      // this node was elected, but has no link
-	Leaving     Reason = "Leaving"     // this speaker is about to stop
+	Silent      Reason = "Silent"      // this speaker must not announce anything
 )
 
 // Decision is what the plan says about one address.
@@ -116,10 +114,8 @@ func decide(s State, vip netip.Addr, services []Service, eligible []string) Deci
 	}
 	d.Owner = election.Owner(vip, d.Candidates)
 	switch {
-	case s.Leaving:
-		d.Reason = Leaving
-	case d.Owner == s.Node && s.NoLink:
-		d.Reason = NoLink
+	case s.Silent:
+		d.Reason = Silent
 	case d.Owner == s.Node:
 		d.Reason = Owner
 	case d.Owner != "":

@@ -80,14 +80,9 @@ func TestMakePlan(t *testing.T) {
 			want:   "192.0.2.7 services=default/web pool=none owner=none candidates=none reason=NoEndpoint\n",
 		},
 		{
-			name:   "a speaker that leaves owns nothing",
-			change: func(s *State) { s.Leaving, s.Node = true, "node3" },
-			want:   "192.0.2.7 services=default/web pool=none owner=node3 candidates=node1,node2,node3 reason=Leaving\n",
-		},
-		{
-			name:   "a node without a link announces nothing",
-			change: func(s *State) { s.NoLink, s.Node = true, "node3" },
-			want:   "192.0.2.7 services=default/web pool=none owner=node3 candidates=node1,node2,node3 reason=NoLink\n",
+			name:   "a silent speaker announces nothing, whoever is elected",
+			change: func(s *State) { s.Silent, s.Node = true, "node3" },
+			want:   "192.0.2.7 services=default/web pool=none owner=node3 candidates=node1,node2,node3 reason=Silent\n",
 		},
 		{
 			name: "two Services with one address are one decision, dual stack is two",

@@ -55,12 +55,9 @@ type Speaker struct {
 	members *members.Members
 	layer2  *layer2.Announcer
 	status  status
-	// For the loop alone: how many members had come by the last plan, whether this
-	// node has been without a link since it last heard others, and if so when it
-	// has looked for them again.
-	arrived  uint64
-	cutOff   bool
-	rejoined <-chan struct{}
+	// For the loop alone.
+	arrived uint64 // how many members had come by the last plan
+	fence   fence
 }
 
 // Run announces until ctx ends; then it hands over to other speakers and returns.
@@ -97,7 +94,7 @@ func Run(ctx context.Context, o Options) error {
 	defer s.layer2.Close()
 	wg.Go(func() { links.Watch(background, s.log, s.changed) })
 	s.loop(ctx)
-	return s.leave(background)
+	return s.leave()
 }
 
 // changed asks the loop to plan anew. It never blocks.
@@ -158,9 +155,9 @@ func (s *Speaker) join(ctx, background context.Context, wg *sync.WaitGroup, self
 
 // leave hands every address over: the others are told, and this speaker goes on
 // answering until they have taken over or layer2.Linger has passed.
-func (s *Speaker) leave(ctx context.Context) error {
+func (s *Speaker) leave() error {
 	s.log.Info("leaving")
-	s.apply(ctx, true)
+	s.layer2.HandOver()
 	if err := s.members.Leave(); err != nil {
 		s.log.Warn("the other speakers may not know that this one leaves", "error", err)
 	}

@@ -218,7 +218,7 @@ func TestFiltersPassWhatIsAnsweredAndNothingElse(t *testing.T) {
 		{"TCP", ndpFilter, changed(nd(t, theirs, peer6, vip6, ns), ipNext, 6), false},
 	}
 	for _, tt := range tests {
-		vm, err := bpf.NewVM(tt.filter[2:]) // the VM knows no VLAN tags
+		vm, err := bpf.NewVM(tt.filter[2:]) // the VM knows no packet types
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -3,37 +3,40 @@ package layer2
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
+	"time"
 
 	"github.com/mdlayher/ndp"
-	"golang.org/x/net/ipv6"
+	"golang.org/x/sys/unix"
 )
 
-// groupsPerSocket keeps the memberships of one socket well inside the memory
-// that the kernel allows it (net.core.optmem_max, 20 KiB in the worst case).
-const groupsPerSocket = 256
+const (
+	// groupsPerSocket keeps the memberships of one socket well inside the memory
+	// that the kernel allows it (net.core.optmem_max, 20 KiB in the worst case).
+	groupsPerSocket = 256
+	// joinAgain is how long a group is not tried again that could not be joined.
+	joinAgain = 10 * time.Second
+)
 
 // groups holds the solicited-node groups that are joined on one link. The
-// sockets are never read: a membership lives as long as its socket.
+// sockets are bound to nothing and never read: a membership lives as long as its
+// socket.
 type groups struct {
-	link    *net.Interface
+	link    int // interface index
 	sockets []*groupSocket
 	joined  map[netip.Addr]*groupSocket
+	failed  map[netip.Addr]time.Time
 }
 
-type groupSocket struct {
-	conn *ipv6.PacketConn
-	n    int
-}
+type groupSocket struct{ fd, n int }
 
-func newGroups(index int) *groups {
-	return &groups{link: &net.Interface{Index: index}, joined: map[netip.Addr]*groupSocket{}}
+func newGroups(link int) *groups {
+	return &groups{link: link, joined: map[netip.Addr]*groupSocket{}, failed: map[netip.Addr]time.Time{}}
 }
 
 // set joins the groups of the IPv6 addresses in addrs and leaves all others.
 // Many addresses can have one group: those with the same last 24 bits.
-func (g *groups) set(addrs map[netip.Addr]struct{}) error {
+func (g *groups) set(addrs map[netip.Addr]struct{}, now time.Time) error {
 	want := map[netip.Addr]struct{}{}
 	for addr := range addrs {
 		if !addr.Is6() {
@@ -48,14 +51,18 @@ func (g *groups) set(addrs map[netip.Addr]struct{}) error {
 	var errs []error
 	for group, s := range g.joined {
 		if _, ok := want[group]; !ok {
-			errs = append(errs, wrap("leaving", group, s.conn.LeaveGroup(g.link, &net.UDPAddr{IP: group.AsSlice()})))
+			errs = append(errs, g.membership("leaving", s, group, unix.IPV6_LEAVE_GROUP))
 			delete(g.joined, group)
 			s.n--
 		}
 	}
 	for group := range want {
-		if g.joined[group] == nil {
-			errs = append(errs, wrap("joining", group, g.join(group)))
+		if g.joined[group] != nil || now.Sub(g.failed[group]) < joinAgain {
+			continue
+		}
+		if err := g.join(group); err != nil {
+			g.failed[group] = now
+			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
@@ -66,11 +73,20 @@ func (g *groups) join(group netip.Addr) error {
 	if err != nil {
 		return err
 	}
-	if err := s.conn.JoinGroup(g.link, &net.UDPAddr{IP: group.AsSlice()}); err != nil {
+	if err := g.membership("joining", s, group, unix.IPV6_JOIN_GROUP); err != nil {
 		return err
 	}
 	s.n++
 	g.joined[group] = s
+	delete(g.failed, group)
+	return nil
+}
+
+func (g *groups) membership(doing string, s *groupSocket, group netip.Addr, option int) error {
+	request := &unix.IPv6Mreq{Multiaddr: group.As16(), Interface: uint32(g.link)}
+	if err := unix.SetsockoptIPv6Mreq(s.fd, unix.IPPROTO_IPV6, option, request); err != nil {
+		return fmt.Errorf("%s %s: %w", doing, group, err)
+	}
 	return nil
 }
 
@@ -81,24 +97,17 @@ func (g *groups) socket() (*groupSocket, error) {
 			return s, nil
 		}
 	}
-	conn, err := net.ListenPacket("udp6", "[::1]:0")
+	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("opening a socket for group memberships: %w", err)
 	}
-	s := &groupSocket{conn: ipv6.NewPacketConn(conn)}
+	s := &groupSocket{fd: fd}
 	g.sockets = append(g.sockets, s)
 	return s, nil
 }
 
 func (g *groups) close() {
 	for _, s := range g.sockets {
-		_ = s.conn.Close() // nothing was written, nothing is lost
+		_ = unix.Close(s.fd) // nothing was written, nothing is lost
 	}
-}
-
-func wrap(doing string, group netip.Addr, err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("%s %s: %w", doing, group, err)
 }

@@ -124,6 +124,20 @@ func (a *Announcer) Set(links []Link, rows []Row) {
 	}
 }
 
+// HandOver makes every Owner a Standby: this node is about to stop. Set must not
+// be called any more.
+func (a *Announcer) HandOver() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	until := a.now().Add(Linger)
+	for _, e := range a.entries {
+		if e.role == Owner {
+			*e = entry{role: Standby, until: until}
+		}
+	}
+	a.kick()
+}
+
 // Reannounce announces every owned address again, with the whole burst. It is
 // for a moment after which others may believe in another owner: a node that was
 // cut off has come back.

@@ -56,6 +56,21 @@ func TestAHandOverEndsWhenNobodyIsHeard(t *testing.T) {
 	})
 }
 
+func TestHandOverGoesOnAnsweringForAWhile(t *testing.T) {
+	announcer(t, func(a *Announcer) {
+		a.Set(nil, []Row{{vip4, Owner}, {vip6, Owner}})
+		a.HandOver()
+		if a.Lingering() != 2 {
+			t.Errorf("%d linger", a.Lingering())
+		}
+		time.Sleep(Linger)
+		synctest.Wait()
+		if a.answersFor() != 0 {
+			t.Error("goes on")
+		}
+	})
+}
+
 func TestAStandbyThatNeverOwnedStaysSilent(t *testing.T) {
 	announcer(t, func(a *Announcer) {
 		a.Set(nil, []Row{{vip4, Standby}})

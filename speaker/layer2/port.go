@@ -3,32 +3,29 @@ package layer2
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/mdlayher/packet"
-	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
 
-// sendPatience is how long a frame may wait for room in the socket.
-const sendPatience = 100 * time.Millisecond
+// readAgain is how long a link rests whose socket has failed.
+const readAgain = time.Second
 
 // port answers on one link. It has one packet socket a family, since only there
 // requests for an address can be seen that no interface holds.
 type port struct {
 	link      Link
 	announcer *Announcer
-	arp, ndp  *packet.Conn
+	arp, ndp  *socket
 	groups    *groups
 	// table holds the addresses to answer for; the reading goroutines see it
 	// without a lock.
-	table atomic.Pointer[map[netip.Addr]struct{}]
-	done  sync.WaitGroup
+	table  atomic.Pointer[map[netip.Addr]struct{}]
+	closed chan struct{}
+	done   sync.WaitGroup
 }
 
 // answerer writes into out the frame that answers frame, if any, and returns
@@ -36,54 +33,49 @@ type port struct {
 type answerer func(table map[netip.Addr]struct{}, mac [6]byte, frame []byte, out *[maxAnswer]byte) (answer []byte, claimed netip.Addr)
 
 func openPort(l Link, a *Announcer) (*port, error) {
-	p := &port{link: l, announcer: a, groups: newGroups(l.Index)}
+	p := &port{link: l, announcer: a, groups: newGroups(l.Index), closed: make(chan struct{})}
 	p.table.Store(&map[netip.Addr]struct{}{})
 	var err error
-	if p.arp, err = listen(l, unix.ETH_P_ARP, arpFilter); err != nil {
+	if p.arp, err = openSocket(l, unix.ETH_P_ARP, arpFilter); err != nil {
 		return nil, fmt.Errorf("opening the ARP socket: %w", err)
 	}
-	if p.ndp, err = listen(l, unix.ETH_P_IPV6, ndpFilter); err != nil {
-		return nil, errors.Join(fmt.Errorf("opening the NDP socket: %w", err), p.arp.Close())
+	if p.ndp, err = openSocket(l, unix.ETH_P_IPV6, ndpFilter); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening the NDP socket: %w", err), p.arp.close())
 	}
 	p.done.Go(func() { p.read(p.arp, "ipv4", answerARP) })
 	p.done.Go(func() { p.read(p.ndp, "ipv6", answerNS) })
 	return p, nil
 }
 
-func listen(l Link, protocol int, filter []bpf.Instruction) (*packet.Conn, error) {
-	raw, err := bpf.Assemble(filter)
-	if err != nil {
-		return nil, err
-	}
-	return packet.Listen(&net.Interface{Index: l.Index, Name: l.Name, HardwareAddr: l.MAC[:]}, packet.Raw, protocol, &packet.Config{Filter: raw})
-}
-
 // close closes the sockets and waits for the goroutines that read them.
 func (p *port) close() {
+	close(p.closed)
 	p.groups.close()
-	if err := errors.Join(p.arp.Close(), p.ndp.Close()); err != nil {
+	if err := errors.Join(p.arp.close(), p.ndp.close()); err != nil {
 		p.announcer.log.Warn("closing sockets", "link", p.link.Name, "error", err)
 	}
 	p.done.Wait()
 }
 
-// read answers what comes in until the socket is closed.
-func (p *port) read(conn *packet.Conn, family string, answer answerer) {
+// read answers what comes in until the port is closed.
+func (p *port) read(s *socket, family string, answer answerer) {
 	answers := p.announcer.metrics.answers.WithLabelValues(p.link.Name, family)
+	failures := p.announcer.metrics.errors
 	frame := make([]byte, 1518)
 	var out [maxAnswer]byte
 	for {
-		n, _, err := conn.ReadFrom(frame)
-		if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrClosed) {
+		n, err := s.read(frame)
+		if p.isClosed() {
 			return
 		}
 		if errors.Is(err, unix.ENETDOWN) {
-			continue // reported once when the link goes down; the socket lives on
+			continue // said once when the link goes down; the socket lives on
 		}
 		if err != nil {
-			p.announcer.metrics.errors.WithLabelValues(p.link.Name, "receive").Inc()
-			p.announcer.log.Error("reading stopped", "link", p.link.Name, "family", family, "error", err)
-			return
+			failures.WithLabelValues(p.link.Name, "receive").Inc()
+			p.announcer.log.Error("requests cannot be read, trying again", "link", p.link.Name, "family", family, "error", err)
+			p.rest()
+			continue
 		}
 		reply, claimed := answer(*p.table.Load(), p.link.MAC, frame[:n], &out)
 		if claimed.IsValid() {
@@ -92,11 +84,27 @@ func (p *port) read(conn *packet.Conn, family string, answer answerer) {
 		if reply == nil {
 			continue
 		}
-		if _, err := conn.WriteTo(reply, &packet.Addr{HardwareAddr: net.HardwareAddr(reply[:6])}); err != nil {
-			p.announcer.metrics.errors.WithLabelValues(p.link.Name, "send").Inc()
+		if err := s.reply(reply); err != nil {
+			failures.WithLabelValues(p.link.Name, "send").Inc()
 			continue
 		}
 		answers.Inc()
+	}
+}
+
+func (p *port) isClosed() bool {
+	select {
+	case <-p.closed:
+		return true
+	default:
+		return false
+	}
+}
+
+func (p *port) rest() {
+	select {
+	case <-p.closed:
+	case <-time.After(readAgain):
 	}
 }
 
@@ -109,24 +117,18 @@ func (p *port) claimed(c claim) {
 	}
 }
 
-// send sends an announcement of addr.
-func (p *port) send(addr netip.Addr, frame []byte) error {
-	conn := p.arp
-	if addr.Is6() {
-		conn = p.ndp
+// socket returns the one for the family of addr.
+func (p *port) socket(addr netip.Addr) *socket {
+	if addr.Is4() {
+		return p.arp
 	}
-	// A driver that is stuck must not hold up the other links.
-	if err := conn.SetWriteDeadline(p.announcer.now().Add(sendPatience)); err != nil {
-		return err
-	}
-	_, err := conn.WriteTo(frame, &packet.Addr{HardwareAddr: net.HardwareAddr(frame[:6])})
-	return err
+	return p.ndp
 }
 
 // setGroups joins the solicited-node groups of the IPv6 addresses, without
 // which the network card and snooping switches keep solicitations away.
 func (p *port) setGroups(addrs map[netip.Addr]struct{}) {
-	if err := p.groups.set(addrs); err != nil {
+	if err := p.groups.set(addrs, p.announcer.now()); err != nil {
 		p.announcer.metrics.errors.WithLabelValues(p.link.Name, "join").Inc()
 		p.announcer.log.Error("IPv6 addresses may not be reachable", "link", p.link.Name, "error", err)
 	}

@@ -31,7 +31,9 @@ func (a *Announcer) run() {
 		case <-a.wake:
 		case <-timer.C:
 		case c := <-a.claims:
-			a.heard(c)
+			if !a.heard(c) {
+				continue
+			}
 		}
 		timer.Reset(a.due())
 	}
@@ -87,7 +89,7 @@ func earlier(a, b time.Time) time.Time {
 func (a *Announcer) announce(addr netip.Addr) {
 	for _, p := range a.ports {
 		for _, frame := range announcements(p.link.MAC, addr) {
-			if err := p.send(addr, frame); err != nil {
+			if err := p.socket(addr).write(frame); err != nil {
 				a.metrics.errors.WithLabelValues(p.link.Name, "send").Inc()
 				a.log.Warn("announcement not sent", "vip", addr, "link", p.link.Name, "error", err)
 				continue
@@ -105,29 +107,32 @@ func announcements(mac [6]byte, addr netip.Addr) [][]byte {
 	return [][]byte{unsolicitedNA(mac, addr)}
 }
 
-// heard handles a foreign claim: the end of a hand-over, or a conflict.
-func (a *Announcer) heard(c claim) {
+// heard handles a foreign claim: the end of a hand-over, or a conflict. It
+// reports whether anything has changed.
+func (a *Announcer) heard(c claim) (changed bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, p := range a.ports {
 		if p.link.MAC == c.mac {
-			return // this node, on another link of the same segment
+			return false // this node, on another link of the same segment
 		}
 	}
 	e := a.entries[c.addr]
-	switch {
-	case e == nil:
-	case e.role == Standby:
+	if e == nil {
+		return false
+	}
+	if e.role == Standby {
 		a.log.Info("handed over", "vip", c.addr, "to", net.HardwareAddr(c.mac[:]).String(), "link", c.link)
 		delete(a.entries, c.addr)
 		a.publish()
-	default:
-		a.metrics.foreignClaims.WithLabelValues(c.link).Inc()
-		if now := a.now(); now.Sub(e.warned) > warnAgain {
-			e.warned = now
-			a.log.Warn("another host claims an address of ours; while an address moves this is normal, otherwise look for that host", "vip", c.addr, "mac", net.HardwareAddr(c.mac[:]).String(), "link", c.link)
-		}
+		return true
 	}
+	a.metrics.foreignClaims.WithLabelValues(c.link).Inc()
+	if now := a.now(); now.Sub(e.warned) > warnAgain {
+		e.warned = now
+		a.log.Warn("another host claims an address of ours; while an address moves this is normal, otherwise look for that host", "vip", c.addr, "mac", net.HardwareAddr(c.mac[:]).String(), "link", c.link)
+	}
+	return false
 }
 
 func family(addr netip.Addr) string {

@@ -3,6 +3,7 @@ package links
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -27,6 +28,9 @@ type Link struct {
 // another one, without those whose name matches exclude.
 func List(exclude *regexp.Regexp) ([]Link, error) {
 	all, err := netlink.LinkList()
+	for try := 1; try < 5 && errors.Is(err, netlink.ErrDumpInterrupted); try++ {
+		all, err = netlink.LinkList() // interfaces came or went meanwhile
+	}
 	if err != nil {
 		return nil, fmt.Errorf("listing network interfaces: %w", err)
 	}
@@ -52,7 +56,6 @@ func Watch(ctx context.Context, log *slog.Logger, changed func()) {
 		if err := watch(ctx, changed); err != nil {
 			log.Warn("watching network interfaces, trying again", "error", err)
 		}
-		changed() // what happened in between was not seen
 		select {
 		case <-time.After(time.Second):
 		case <-ctx.Done():
@@ -72,6 +75,7 @@ func watch(ctx context.Context, changed func()) error {
 	if err != nil {
 		return fmt.Errorf("subscribing to changes: %w", err)
 	}
+	changed() // what happened before was not seen
 	defer func() {
 		close(done)
 		for range updates { // the library closes it when it has ended

@@ -7,9 +7,9 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,7 +40,8 @@ type Options struct {
 	Addr netip.AddrPort
 	// Secret is what all members know; the key of the encryption is its SHA-256.
 	Secret []byte
-	// Peers returns the addresses where other members should be found, by name.
+	// Peers returns a new map of the addresses where members should be found, by
+	// name; this one may be among them.
 	Peers func() map[string]netip.Addr
 	// Changed is called, from any goroutine, when a member has come or gone. It
 	// must not block.
@@ -55,7 +56,10 @@ type Members struct {
 	list    *memberlist.Memberlist
 	joined  chan struct{}
 	rejoins chan chan struct{} // asks Run to look for missing peers at once
+	work    sync.WaitGroup     // what Rejoin and SetAnnouncing have begun
 	arrived atomic.Uint64
+	silent  atomic.Bool // this member announces nothing
+	others  sync.Map    // name of a member → whether it announces nothing
 }
 
 // New starts to listen. Run joins the others.
@@ -73,9 +77,9 @@ func New(o Options) (*Members, error) {
 }
 
 // config is memberlist's with a failure detector about six times as fast as its
-// default for LANs: a dead member is known after about a second. It still needs
-// one other member to confirm, and is patient with itself when it is starved of
-// CPU, so that a busy node is not taken for a dead one.
+// default for LANs: a dead member is known after about a second. A second member
+// that confirms it makes it quicker, and a member that is starved of CPU is more
+// patient, so that a busy node is not taken for a dead one.
 func (m *Members) config() *memberlist.Config {
 	c := memberlist.DefaultLANConfig()
 	c.Name = m.options.Name
@@ -89,23 +93,20 @@ func (m *Members) config() *memberlist.Config {
 	c.AwarenessMaxMultiplier = 4
 	c.GossipInterval = 50 * time.Millisecond
 	c.Events = events{m}
+	c.Delegate = delegate{m}
 	c.LogOutput = logWriter{m.options.Log}
 	return c
 }
 
-// Run joins the others and keeps looking for those that are missing, until ctx ends.
+// Run joins the others and keeps looking for those that are missing, until ctx
+// ends. It returns when all connections have ended, which may take TCPTimeout.
 func (m *Members) Run(ctx context.Context) {
-	first := make(chan struct{})
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	wg.Go(func() {
-		defer close(first)
-		m.join()
-	})
+	var dials sync.WaitGroup
+	defer dials.Wait()
 	select {
-	case <-first:
+	case <-m.join(ctx, &dials, m.missing()):
 	case <-time.After(joinPatience):
-		m.options.Log.Warn("not all speakers could be reached, going on without them")
+		m.options.Log.Warn("no other speaker could be reached, going on alone")
 	case <-ctx.Done():
 		return
 	}
@@ -116,9 +117,16 @@ func (m *Members) Run(ctx context.Context) {
 	for {
 		select {
 		case <-tick.C:
-			m.join()
+			select {
+			case <-m.join(ctx, &dials, m.missing()):
+			case <-ctx.Done():
+			}
 		case done := <-m.rejoins:
-			m.join()
+			// Also those that are only suspected yet: told so, they refute it.
+			select {
+			case <-m.join(ctx, &dials, m.peers()):
+			case <-ctx.Done():
+			}
 			select {
 			case <-time.After(settle):
 			case <-ctx.Done():
@@ -131,41 +139,65 @@ func (m *Members) Run(ctx context.Context) {
 	}
 }
 
-// join contacts every peer that is not a member.
-func (m *Members) join() {
-	alive := m.Alive()
+// peers returns where all other members should be found, by name.
+func (m *Members) peers() map[string]netip.Addr {
+	peers := m.options.Peers()
+	delete(peers, m.options.Name)
+	return peers
+}
+
+// missing returns the peers that are not known to be alive.
+func (m *Members) missing() map[string]netip.Addr {
+	peers, alive := m.peers(), m.Alive()
+	maps.DeleteFunc(peers, func(name string, _ netip.Addr) bool { return slices.Contains(alive, name) })
+	return peers
+}
+
+// join contacts the peers. The channel is closed as soon as one has answered,
+// since it knows all others, or all have failed.
+func (m *Members) join(ctx context.Context, dials *sync.WaitGroup, peers map[string]netip.Addr) <-chan struct{} {
+	done := make(chan struct{})
+	finish := sync.OnceFunc(func() { close(done) })
 	slots := make(chan struct{}, joinsAtOnce)
-	var wg sync.WaitGroup
-	for name, addr := range m.options.Peers() {
-		if name == m.options.Name || slices.Contains(alive, name) {
-			continue
-		}
-		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			at := netip.AddrPortFrom(addr, m.options.Addr.Port()).String()
-			if _, err := m.list.Join([]string{name + "/" + at}); err != nil {
-				m.options.Log.Debug("speaker not reached", "node", name, "addr", at, "error", err)
+	dials.Go(func() {
+		defer finish()
+		var round sync.WaitGroup
+		defer round.Wait()
+		for name, addr := range peers {
+			select {
+			case slots <- struct{}{}:
+			case <-ctx.Done():
+				return
 			}
-		})
-	}
-	wg.Wait()
+			round.Go(func() {
+				defer func() { <-slots }()
+				at := netip.AddrPortFrom(addr, m.options.Addr.Port()).String()
+				if _, err := m.list.Join([]string{name + "/" + at}); err != nil {
+					m.options.Log.Debug("speaker not reached", "node", name, "addr", at, "error", err)
+					return
+				}
+				finish()
+			})
+		}
+	})
+	return done
 }
 
 // Joined is closed when the first join has finished or taken too long.
 func (m *Members) Joined() <-chan struct{} { return m.joined }
 
-// Rejoin looks for missing peers at once, after a time in which this member can
-// have heard nobody. The channel is closed, and Changed called, when those that
-// can be reached have had the time to say that they are alive. ctx is Run's.
+// Rejoin looks for all peers at once, after a time in which this member can have
+// heard nobody. The channel is closed, and Changed called, when those that
+// can be reached have had the time to say that they are alive. It is given up
+// when ctx ends.
 func (m *Members) Rejoin(ctx context.Context) <-chan struct{} {
 	done := make(chan struct{})
-	go func() {
+	m.work.Go(func() {
 		select {
 		case m.rejoins <- done:
 		case <-ctx.Done():
 		}
-	}()
+	})
 	return done
 }
 
@@ -183,30 +215,42 @@ func (m *Members) Alive() []string {
 	return names
 }
 
+// Announcing returns the members of Alive that can announce: that have not said
+// otherwise with SetAnnouncing.
+func (m *Members) Announcing() []string {
+	var names []string
+	for _, name := range m.Alive() {
+		silent, _ := m.others.Load(name)
+		if name == m.options.Name {
+			silent = m.silent.Load()
+		}
+		if silent != true {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// SetAnnouncing tells the others whether this member can announce. It returns at
+// once; the others hear it within some rounds of gossip.
+func (m *Members) SetAnnouncing(yes bool) {
+	if m.silent.Swap(!yes) == !yes {
+		return
+	}
+	m.work.Go(func() {
+		if err := m.list.UpdateNode(time.Second); err != nil {
+			m.options.Log.Debug("nobody heard yet whether this node can announce", "error", err)
+		}
+	})
+}
+
 // Leave tells the others that this member goes, and waits a little until it has
 // been said.
 func (m *Members) Leave() error { return m.list.Leave(500 * time.Millisecond) }
 
-// Close stops to listen.
-func (m *Members) Close() error { return m.list.Shutdown() }
-
-// events passes on what memberlist finds out. memberlist calls it with a lock
-// held: nothing here may call back or block.
-type events struct{ m *Members }
-
-func (e events) NotifyJoin(n *memberlist.Node) {
-	e.m.options.Log.Info("speaker joined", "node", n.Name, "addr", n.Addr.String()+":"+strconv.Itoa(int(n.Port)))
-	e.m.arrived.Add(1)
-	e.m.options.Changed()
+// Close stops to listen. The contexts of Run and Rejoin must have ended.
+func (m *Members) Close() error {
+	err := m.list.Shutdown()
+	m.work.Wait()
+	return err
 }
-
-func (e events) NotifyLeave(n *memberlist.Node) {
-	how := "died"
-	if n.State == memberlist.StateLeft {
-		how = "left"
-	}
-	e.m.options.Log.Info("speaker "+how, "node", n.Name)
-	e.m.options.Changed()
-}
-
-func (e events) NotifyUpdate(*memberlist.Node) {}

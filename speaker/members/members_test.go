@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -28,7 +29,7 @@ func loopback(t *testing.T, secrets ...string) []*Members {
 		name := fmt.Sprint("node", i)
 		m, err := New(Options{
 			Name: name, Addr: netip.AddrPortFrom(peers[name], port), Secret: []byte(secret),
-			Peers: func() map[string]netip.Addr { return peers }, Changed: func() {},
+			Peers: func() map[string]netip.Addr { return maps.Clone(peers) }, Changed: func() {},
 			Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
 		})
 		if err != nil {
@@ -58,9 +59,14 @@ func freePort(t *testing.T) uint16 {
 
 func eventuallyAlive(t *testing.T, m *Members, want ...string) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !slices.Equal(m.Alive(), want); time.Sleep(10 * time.Millisecond) {
+	eventually(t, m.Alive, want...)
+}
+
+func eventually(t *testing.T, get func() []string, want ...string) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !slices.Equal(get(), want); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("alive: %v, want %v", m.Alive(), want)
+			t.Fatalf("got %v, want %v", get(), want)
 		}
 	}
 }
@@ -78,6 +84,22 @@ func TestMembersFindEachOtherAndNoticeWhoLeaves(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventuallyAlive(t, all[0], "node0")
+}
+
+func TestAMemberThatCannotAnnounceSaysSo(t *testing.T) {
+	all := loopback(t, "s", "s")
+	eventuallyAlive(t, all[0], "node0", "node1")
+	for _, can := range []bool{false, true} {
+		want := []string{"node0"}
+		if can {
+			want = append(want, "node1")
+		}
+		all[1].SetAnnouncing(can)
+		for _, m := range all {
+			eventually(t, m.Announcing, want...)
+		}
+		eventuallyAlive(t, all[0], "node0", "node1")
+	}
 }
 
 func TestAMemberWithAnotherSecretStaysOutside(t *testing.T) {

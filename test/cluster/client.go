@@ -96,24 +96,26 @@ func (p *Probe) Attempts(since time.Time) []Attempt {
 }
 
 // Recovered returns how long after death the first request that succeeded again
-// was begun, and how many failed. It is not ok until requests have failed, and
-// one that was begun later has succeeded.
+// was begun, and how many failed. It is not ok until requests have failed, one
+// that was begun later has succeeded, and all before that one have ended.
 func (p *Probe) Recovered(death time.Time) (outage time.Duration, failed int, ok bool) {
 	attempts := p.Attempts(death)
 	slices.SortFunc(attempts, func(a, b Attempt) int { return a.Start.Compare(b.Start) })
+	var first time.Time
 	for _, a := range attempts {
 		switch {
 		case !a.OK:
 			failed++
-		case failed > 0 && !ok:
-			outage, ok = a.Start.Sub(death), true
+		case failed > 0 && first.IsZero():
+			first = a.Start
 		}
 	}
-	return outage, failed, ok
+	ended := time.Since(first) > probeTimeout+probeEvery
+	return first.Sub(death), failed, !first.IsZero() && ended
 }
 
 // WhoHas broadcasts an ARP request for vip as the client and returns the MAC
-// address of everybody who answers within wait.
+// address of everybody who answers within wait, once each.
 func (c *Cluster) WhoHas(vip string, wait time.Duration) ([]string, error) {
 	var conn *packet.Conn
 	err := inNetns(clientName, func() error {
@@ -145,7 +147,9 @@ func (c *Cluster) WhoHas(vip string, wait time.Duration) ([]string, error) {
 		}
 		var p arp.Packet
 		if err := p.UnmarshalBinary(frame[14:n]); err == nil && p.Operation == arp.OperationReply && p.SenderIP.String() == vip && p.TargetIP != p.SenderIP {
-			macs = append(macs, p.SenderHardwareAddr.String())
+			if mac := p.SenderHardwareAddr.String(); !slices.Contains(macs, mac) {
+				macs = append(macs, mac)
+			}
 		}
 	}
 }

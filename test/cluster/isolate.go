@@ -68,6 +68,7 @@ func outside(forward bool) int {
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "preparing the cluster:", err)
+		_ = os.RemoveAll(env.Dir) // empty, if it is there
 		return 1
 	}
 	code := isolate(env)

@@ -2,12 +2,15 @@ package cluster
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"sync"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/tools/cache"
 )
@@ -44,7 +47,14 @@ func (c *Cluster) startKubelet(ctx context.Context) error {
 			}
 		}
 	}
-	if _, err := pods.AddEventHandler(cache.ResourceEventHandlerFuncs{AddFunc: handle, UpdateFunc: func(_, o any) { handle(o) }}); err != nil {
+	gone := func(o any) { // at once, without a time to end
+		if pod, ok := o.(*v1.Pod); ok {
+			pod = pod.DeepCopy()
+			pod.DeletionTimestamp = &metav1.Time{Time: time.Now()}
+			handle(pod)
+		}
+	}
+	if _, err := pods.AddEventHandler(cache.ResourceEventHandlerFuncs{AddFunc: handle, UpdateFunc: func(_, o any) { handle(o) }, DeleteFunc: gone}); err != nil {
 		return fmt.Errorf("watching pods: %w", err)
 	}
 	factory.StartWithContext(ctx)
@@ -78,9 +88,14 @@ func (k *kubelet) sync(ctx context.Context, pod *v1.Pod) error {
 			web.process.Kill()
 			delete(k.web, string(pod.UID))
 		}
-		return ignoreGone(pods.Delete(ctx, pod.Name, *metav1.NewDeleteOptions(0)))
+		now := *metav1.NewDeleteOptions(0)
+		now.Preconditions = metav1.NewUIDPreconditions(string(pod.UID))
+		if err := pods.Delete(ctx, pod.Name, now); !apierrors.IsConflict(err) {
+			return ignoreGone(err)
+		}
+		return nil // there is a new one of that name
 	case pod.Spec.NodeName == "":
-		return pods.Bind(ctx, &v1.Binding{ObjectMeta: metav1.ObjectMeta{Name: pod.Name}, Target: v1.ObjectReference{Kind: "Node", Name: "worker"}}, metav1.CreateOptions{})
+		return ignoreBound(pods.Bind(ctx, &v1.Binding{ObjectMeta: metav1.ObjectMeta{Name: pod.Name}, Target: v1.ObjectReference{Kind: "Node", Name: "worker"}}, metav1.CreateOptions{}))
 	case web == nil:
 		return k.startPod(ctx, pod)
 	}
@@ -112,6 +127,25 @@ func (k *kubelet) startPod(ctx context.Context, pod *v1.Pod) error {
 		ready.Status.ContainerStatuses = append(ready.Status.ContainerStatuses, v1.ContainerStatus{
 			Name: container.Name, Image: container.Image, Ready: true, State: v1.ContainerState{Running: &v1.ContainerStateRunning{StartedAt: now}}})
 	}
-	_, err = k.cluster.Client.CoreV1().Pods(pod.Namespace).UpdateStatus(ctx, ready, metav1.UpdateOptions{})
+	patch, err := json.Marshal(map[string]any{"status": ready.Status})
+	if err != nil {
+		return err
+	}
+	_, err = k.cluster.Client.CoreV1().Pods(pod.Namespace).Patch(ctx, pod.Name, types.MergePatchType, patch, metav1.PatchOptions{}, "status")
 	return ignoreGone(err)
+}
+
+// ignoreBound ignores that the pod has a node: the event was an old one.
+func ignoreBound(err error) error {
+	if apierrors.IsConflict(err) {
+		return nil
+	}
+	return ignoreGone(err)
+}
+
+func ignoreGone(err error) error {
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
 }

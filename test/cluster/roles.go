@@ -10,8 +10,6 @@ import (
 	"os/exec"
 	"strings"
 	"time"
-
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
 // roleEnv returns the environment that makes a copy of this program play a role.
@@ -128,11 +126,4 @@ func attempt(url string) Attempt {
 	}
 	a.Took = time.Since(a.Start)
 	return a
-}
-
-func ignoreGone(err error) error {
-	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
-		return nil // an event with the newer object is on its way
-	}
-	return err
 }

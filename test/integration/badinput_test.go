@@ -53,16 +53,10 @@ func TestADeletedConfigMapLosesNothing(t *testing.T) {
 
 	// A restart finds no configuration at all: what runs goes on, what is new
 	// waits and says why.
-	for _, ccm := range the.CCMs() {
-		ccm.Stop()
-	}
+	restartCCMs(t)
 	node := announcer(t, vip)
 	node.Speaker().Stop()
-	must(t, node.StartSpeaker(t.Context()))
-	for range 2 {
-		_, err := the.StartCCM(t.Context())
-		must(t, err)
-	}
+	must(t, node.StartSpeaker(context.Background()))
 	must(t, node.WaitReady(t.Context()))
 	settled(t)
 	create(t, service("waits"))

@@ -191,6 +191,19 @@ func pools(t *testing.T, text string) {
 	})
 }
 
+// restartCCMs ends all cloud controller managers, whatever state they are in,
+// and starts two.
+func restartCCMs(t *testing.T) {
+	t.Helper()
+	for _, ccm := range the.CCMs() {
+		ccm.Stop()
+	}
+	for range 2 {
+		_, err := the.StartCCM(context.Background())
+		must(t, err)
+	}
+}
+
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {

@@ -86,7 +86,7 @@ func startKept() error {
 	for {
 		select {
 		case err := <-ended:
-			_ = os.Remove(note())
+			forget()
 			return fmt.Errorf("the demo has ended: %w", err)
 		case s := <-interrupts:
 			_ = cmd.Process.Signal(s)
@@ -98,15 +98,24 @@ func startKept() error {
 	}
 }
 
+// forget removes the files of a demo that has ended; they are harmless.
+func forget() {
+	for _, path := range []string{note(), told(), copied()} {
+		_ = os.Remove(path)
+	}
+}
+
+// copied is where the program is that keeps a demo up.
+func copied() string { return filepath.Join(os.TempDir(), "baremetal-demo") }
+
 // stay copies this program to where it outlives `go run`.
 func stay() (string, error) {
 	text, err := os.ReadFile("/proc/self/exe")
 	if err != nil {
 		return "", err
 	}
-	path := filepath.Join(os.TempDir(), "baremetal-demo")
-	_ = os.Remove(path) // of an earlier one, if at all
-	return path, os.WriteFile(path, text, 0o755)
+	_ = os.Remove(copied()) // of an earlier one, if at all
+	return copied(), os.WriteFile(copied(), text, 0o755)
 }
 
 // end ends the demo that was left up and waits until it is gone.
@@ -118,15 +127,15 @@ func end() error {
 	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
 		return fmt.Errorf("ending process %d: %w", pid, err)
 	}
-	for {
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		if _, err := running(); err != nil {
 			break
 		}
-		time.Sleep(50 * time.Millisecond)
+		if time.Now().After(deadline) {
+			return fmt.Errorf("process %d does not end", pid)
+		}
 	}
-	for _, path := range []string{note(), told(), filepath.Join(os.TempDir(), "baremetal-demo")} {
-		_ = os.Remove(path) // harmless if it stays
-	}
+	forget()
 	fmt.Println("The cluster is gone.")
 	return nil
 }

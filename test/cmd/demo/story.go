@@ -206,13 +206,14 @@ func (s *story) leaveUp() error {
 }
 
 func (s *story) owner() (node *cluster.Node, err error) {
-	return node, s.Wait(s.ctx, "one owner", func() bool {
+	err = s.Wait(s.ctx, "one owner", func() bool {
 		macs, err := s.WhoHas(s.vip, 100*time.Millisecond)
 		if err == nil && len(macs) == 1 {
 			node = s.NodeByMAC(macs[0])
 		}
 		return node != nil
 	})
+	return node, err
 }
 
 func (s *story) title(text string) {

@@ -145,7 +145,7 @@ func watchIdle(ctx context.Context, c *cluster.Cluster, vip string, idle time.Du
 	if err != nil {
 		return err
 	}
-	before := decisions(c)
+	before, deathsBefore := decisions(c), deaths(c)
 	stop, err := cluster.Burn(2 * runtime.NumCPU())
 	if err != nil {
 		return err
@@ -165,9 +165,9 @@ func watchIdle(ctx context.Context, c *cluster.Cluster, vip string, idle time.Du
 	}
 	moved := decisions(c) - before
 	fmt.Printf("idle for %v with %d busy loops: %d decisions changed, %d speakers taken for dead; asked by ARP %d times: %d without an answer, %d answered by another node\n",
-		idle, 2*runtime.NumCPU(), moved, deaths(c), asked, silent, wrong)
-	if moved > 0 || wrong > 0 {
-		return fmt.Errorf("an address has moved without a reason")
+		idle, 2*runtime.NumCPU(), moved, deaths(c)-deathsBefore, asked, silent, wrong)
+	if moved > 0 || wrong > 0 || silent > 0 {
+		return fmt.Errorf("an address has moved or was not answered for, without a reason")
 	}
 	return nil
 }

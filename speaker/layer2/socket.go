@@ -1,0 +1,77 @@
+package layer2
+
+import (
+	"fmt"
+	"net"
+	"syscall"
+
+	"github.com/mdlayher/packet"
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
+)
+
+// socket reads and writes whole Ethernet frames on one link, without allocating.
+// One goroutine may read; any may write.
+type socket struct {
+	conn *packet.Conn
+	raw  syscall.RawConn
+	// The system calls of the goroutine that reads, with their arguments and
+	// results, made once so that reading and replying make no garbage.
+	readCall  func(fd uintptr) bool
+	replyCall func(fd uintptr)
+	frame     []byte
+	n         int
+	err       error
+}
+
+func openSocket(l Link, protocol int, filter []bpf.Instruction) (*socket, error) {
+	program, err := bpf.Assemble(filter)
+	if err != nil {
+		return nil, fmt.Errorf("assembling the filter: %w", err)
+	}
+	conn, err := packet.Listen(&net.Interface{Index: l.Index, Name: l.Name, HardwareAddr: l.MAC[:]}, packet.Raw, protocol, &packet.Config{Filter: program})
+	if err != nil {
+		return nil, err
+	}
+	s := &socket{conn: conn}
+	if s.raw, err = conn.SyscallConn(); err != nil {
+		_ = conn.Close() // the first error says more
+		return nil, err
+	}
+	s.readCall = func(fd uintptr) bool {
+		s.n, s.err = unix.Read(int(fd), s.frame)
+		return s.err != unix.EAGAIN && s.err != unix.EINTR
+	}
+	s.replyCall = func(fd uintptr) { _, s.err = unix.Write(int(fd), s.frame) }
+	return s, nil
+}
+
+// read waits for a frame.
+func (s *socket) read(frame []byte) (int, error) {
+	s.frame = frame
+	if err := s.raw.Read(s.readCall); err != nil {
+		return 0, err
+	}
+	return s.n, s.err
+}
+
+// reply is write for the goroutine that reads.
+func (s *socket) reply(frame []byte) error {
+	s.frame = frame
+	if err := s.raw.Control(s.replyCall); err != nil {
+		return err
+	}
+	return s.err
+}
+
+// write sends a frame, or fails at once when there is no room: a link that is
+// stuck must not hold up the others, and whoever asked asks again.
+func (s *socket) write(frame []byte) (err error) {
+	controlErr := s.raw.Control(func(fd uintptr) { _, err = unix.Write(int(fd), frame) })
+	if controlErr != nil {
+		return controlErr
+	}
+	return err
+}
+
+func (s *socket) close() error { return s.conn.Close() }
