@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -29,13 +28,7 @@ func (c *Cluster) Fetch(ctx context.Context, vip string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	response, err := client.Do(request)
-	if err != nil {
-		return "", err
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	return string(body), err
+	return body(client, request)
 }
 
 // Probe is a client that asks for a page again and again.
@@ -161,12 +154,12 @@ func ask(conn *packet.Conn, vip netip.Addr) error {
 	if err != nil {
 		return err
 	}
-	body, err := p.MarshalBinary()
+	message, err := p.MarshalBinary()
 	if err != nil {
 		return err
 	}
 	frame := append(append(append([]byte{}, everybody...), mac...), 0x08, 0x06)
-	_, err = conn.WriteTo(append(frame, body...), &packet.Addr{HardwareAddr: everybody})
+	_, err = conn.WriteTo(append(frame, message...), &packet.Addr{HardwareAddr: everybody})
 	return err
 }
 

@@ -7,8 +7,10 @@ package cluster
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -141,13 +143,27 @@ func (c *Cluster) StartCCM(ctx context.Context, flags ...string) (*Process, erro
 		return nil, err
 	}
 	n := len(c.ccms) + 1
+	port := 11000 + n
 	args := append([]string{c.env.Binaries["baremetal-cloud-controller-manager"], "--kubeconfig=" + kubeconfig, "--authentication-kubeconfig=" + kubeconfig, "--authorization-kubeconfig=" + kubeconfig,
-		"--authentication-skip-lookup=true", fmt.Sprint("--secure-port=", 11000+n)}, flags...)
+		"--authentication-skip-lookup=true", fmt.Sprint("--secure-port=", port)}, flags...)
 	p, err := c.start(fmt.Sprint("ccm", n), "", args...)
 	if err == nil {
+		p.Port = port
 		c.ccms = append(c.ccms, p)
 	}
 	return p, err
+}
+
+// GetCCM asks a cloud controller manager over HTTPS, as administrator.
+func (c *Cluster) GetCCM(ctx context.Context, p *Process, path string) (string, error) {
+	// Its certificate is made when it starts, and known to nobody.
+	transport := &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("https://127.0.0.1:%d%s", p.Port, path), nil)
+	if err != nil {
+		return "", err
+	}
+	request.Header.Set("Authorization", "Bearer "+adminToken)
+	return body(&http.Client{Timeout: 5 * time.Second, Transport: transport}, request)
 }
 
 // CCMs returns the cloud controller managers that run, in the order of their start.

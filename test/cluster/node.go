@@ -120,16 +120,21 @@ func (n *Node) Get(ctx context.Context, path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return body(client, request)
+}
+
+// body returns what is answered; a status other than 200 is an error.
+func body(client *http.Client, request *http.Request) (string, error) {
 	response, err := client.Do(request)
 	if err != nil {
 		return "", err
 	}
 	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
+	text, err := io.ReadAll(response.Body)
 	if err == nil && response.StatusCode != http.StatusOK {
-		err = errors.New(response.Status + ": " + string(body))
+		err = errors.New(response.Status + ": " + string(text))
 	}
-	return string(body), err
+	return string(text), err
 }
 
 // Settled waits until every speaker sees all the others.

@@ -14,6 +14,9 @@ import (
 // Process is a program of the cluster. Its output goes to a file.
 type Process struct {
 	Name string
+	// Port is where a cloud controller manager serves HTTPS.
+	Port int
+
 	log  string
 	cmd  *exec.Cmd
 	done chan struct{}

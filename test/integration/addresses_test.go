@@ -213,3 +213,27 @@ func TestAServiceOfAnotherClassIsNotTouched(t *testing.T) {
 		}
 	}
 }
+
+func TestEveryReplicaServesItsMetrics(t *testing.T) {
+	freshPool(t, 9)
+	create(t, service("counted"))
+	assigned(t, "counted")
+	for _, ccm := range the.CCMs() {
+		text, err := the.GetCCM(t.Context(), ccm, "/metrics")
+		must(t, err)
+		const used = `baremetal_ipam_addresses{family="ipv4",pool="fresh",state="used"} 1`
+		if leads := ccm == the.Leader(); strings.Contains(text, used) != leads {
+			t.Errorf("%s, which leads: %v, says about addresses in use:\n%s", ccm.Name, leads, grep(text, "baremetal_"))
+		}
+	}
+}
+
+func grep(text, what string) string {
+	var found strings.Builder
+	for line := range strings.Lines(text) {
+		if strings.Contains(line, what) {
+			found.WriteString(line)
+		}
+	}
+	return found.String()
+}
