@@ -108,8 +108,9 @@ func (p *Probe) Recovered(death time.Time) (outage time.Duration, failed int, ok
 }
 
 // WhoHas broadcasts an ARP request for vip as the client and returns the MAC
-// address of everybody who answers within wait, once each.
-func (c *Cluster) WhoHas(vip string, wait time.Duration) ([]string, error) {
+// address of everybody who answers within wait, once each. A tag, such as that of
+// a VLAN, is put before the Ethertype.
+func (c *Cluster) WhoHas(vip string, wait time.Duration, tag ...byte) ([]string, error) {
 	var conn *packet.Conn
 	err := inNetns(clientName, func() error {
 		ifi, err := net.InterfaceByName("eth0")
@@ -125,7 +126,7 @@ func (c *Cluster) WhoHas(vip string, wait time.Duration) ([]string, error) {
 	if err := conn.SetReadDeadline(time.Now().Add(wait)); err != nil {
 		return nil, err
 	}
-	if err := ask(conn, netip.MustParseAddr(vip)); err != nil {
+	if err := ask(conn, netip.MustParseAddr(vip), tag); err != nil {
 		return nil, err
 	}
 	var macs []string
@@ -147,7 +148,7 @@ func (c *Cluster) WhoHas(vip string, wait time.Duration) ([]string, error) {
 	}
 }
 
-func ask(conn *packet.Conn, vip netip.Addr) error {
+func ask(conn *packet.Conn, vip netip.Addr, tag []byte) error {
 	mac := net.HardwareAddr{2, 0, 0, 0, 1, 0}
 	everybody := net.HardwareAddr{255, 255, 255, 255, 255, 255}
 	p, err := arp.NewPacket(arp.OperationRequest, mac, netip.MustParseAddr("192.168.120.100"), make(net.HardwareAddr, 6), vip)
@@ -158,8 +159,8 @@ func ask(conn *packet.Conn, vip netip.Addr) error {
 	if err != nil {
 		return err
 	}
-	frame := append(append(append([]byte{}, everybody...), mac...), 0x08, 0x06)
-	_, err = conn.WriteTo(append(frame, message...), &packet.Addr{HardwareAddr: everybody})
+	frame := slices.Concat(everybody, mac, tag, []byte{0x08, 0x06}, message)
+	_, err = conn.WriteTo(frame, &packet.Addr{HardwareAddr: everybody})
 	return err
 }
 

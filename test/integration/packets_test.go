@@ -82,6 +82,17 @@ func TestNoTwoNodesAnswerForOneAddress(t *testing.T) {
 	}
 }
 
+func TestAQuestionOfAnotherVLANIsNotAnswered(t *testing.T) {
+	create(t, service("untagged"))
+	vip := assigned(t, "untagged")
+	owner(t, vip)
+	macs, err := the.WhoHas(vip, 300*time.Millisecond, 0x81, 0x00, 0x00, 30)
+	must(t, err)
+	if len(macs) > 0 {
+		t.Errorf("%v answered", macs)
+	}
+}
+
 func TestAPartitionHealsWithOneOwner(t *testing.T) {
 	create(t, service("split"))
 	vip := assigned(t, "split")
