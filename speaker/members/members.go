@@ -72,7 +72,9 @@ func New(o Options) (*Members, error) {
 	m.list = list
 	o.Metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Namespace: "baremetal", Subsystem: "members", Name: "alive", Help: "Number of speakers that this one believes to be alive, itself included.",
-	}, func() float64 { return float64(list.NumMembers()) }))
+	}, func() float64 { return float64(list.NumMembers()) }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: "baremetal", Subsystem: "members", Name: "announcing", Help: "Number of those that can announce: the others have no usable link.",
+	}, func() float64 { return float64(len(m.Announcing())) }))
 	return m, nil
 }
 

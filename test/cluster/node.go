@@ -137,9 +137,9 @@ func body(client *http.Client, request *http.Request) (string, error) {
 	return string(text), err
 }
 
-// Settled waits until every speaker sees all the others.
+// Settled waits until every speaker sees all the others, and all can announce.
 func (c *Cluster) Settled(ctx context.Context) error {
-	want := fmt.Sprintf("baremetal_members_alive %d\n", len(c.Nodes()))
+	want := fmt.Sprintf("baremetal_members_announcing %d\n", len(c.Nodes()))
 	return c.Wait(ctx, "all speakers to see each other", func() bool {
 		for _, n := range c.Nodes() {
 			if text, err := n.Get(ctx, "/metrics"); err != nil || !strings.Contains(text, want) {

@@ -218,15 +218,16 @@ func kubectl(t *testing.T, args ...string) string {
 	return out
 }
 
-// announcer waits until all speakers but those on the nodes without have the same
-// view of an address, and returns its owner.
-func announcer(t *testing.T, vip string, without ...string) *cluster.Node {
+// announcer waits until all speakers but those of the dead nodes have the same
+// view of an address, which is not that a dead node announces it, and returns its
+// owner.
+func announcer(t *testing.T, vip string, dead ...*cluster.Node) *cluster.Node {
 	t.Helper()
-	var name string
+	var owner *cluster.Node
 	eventually(t, "speakers agree on "+vip, func() bool {
-		owners := map[string]bool{}
+		owners := map[*cluster.Node]bool{}
 		for _, n := range the.Nodes() {
-			if slices.Contains(without, n.Name) {
+			if slices.Contains(dead, n) {
 				continue
 			}
 			plan, err := n.Get(context.Background(), "/debug/plan")
@@ -235,15 +236,16 @@ func announcer(t *testing.T, vip string, without ...string) *cluster.Node {
 			}
 			_, rest, _ := strings.Cut(plan, "\n"+vip+" ")
 			_, rest, _ = strings.Cut(rest, "owner=")
-			name, _, _ = strings.Cut(rest, " ")
-			owners[name] = true
+			name, _, _ := strings.Cut(rest, " ")
+			owner = the.Node(name)
+			owners[owner] = true
 		}
-		return len(owners) == 1 && the.Node(name) != nil
+		return len(owners) == 1 && owner != nil && !slices.Contains(dead, owner)
 	})
-	return the.Node(name)
+	return owner
 }
 
-// settled waits until every speaker sees all the others.
+// settled waits until every speaker sees all the others, and all can announce.
 func settled(t *testing.T) {
 	t.Helper()
 	must(t, the.Settled(context.Background()))
