@@ -363,6 +363,7 @@ func TestAStatusThatWasChangedByHandIsPutRight(t *testing.T) {
 				t.Fatal(err)
 			}
 			r.eventually("it is as before", func() bool { return r.statusOf("a") == "10.0.0.1" })
+			r.eventually("an event says so", func() bool { return r.event("StatusRepaired", "the addresses of this Service are [10.0.0.1]") })
 		})
 	}
 }
@@ -399,6 +400,17 @@ func TestServicesAreDeletedWithoutAConfigMapThatCanBeRead(t *testing.T) {
 	if _, err := r.ensure(svc("b", 0)); err == nil || !strings.Contains(err.Error(), "the ConfigMap with the pools has not been read yet") {
 		t.Errorf("got %v", err)
 	}
+}
+
+func TestAPoolOfTheMissingFamilyCompletesADualStackService(t *testing.T) {
+	policy := v1.IPFamilyPolicyPreferDualStack
+	a := svc("a", time.Hour, "10.0.0.1")
+	a.Spec.IPFamilies, a.Spec.IPFamilyPolicy = []v1.IPFamily{v1.IPv6Protocol, v1.IPv4Protocol}, &policy
+	r := start(t, onePool("10.0.0.1-10.0.0.9"), a)
+	r.mustEnsure(a, "10.0.0.1")
+	r.update(onePool(`10.0.0.1-10.0.0.9, "fd00::1-fd00::9"`))
+	r.eventually("it has both, in the order it asked for", func() bool { return r.statusOf("a") == "fd00::1,10.0.0.1" })
+	r.eventually("an event says so", func() bool { return r.event("AddressAssigned", "[fd00::1 10.0.0.1]") })
 }
 
 func TestTheMemberListKeyIsMadeOnceAndNeverChanged(t *testing.T) {

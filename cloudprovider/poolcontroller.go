@@ -92,6 +92,7 @@ func (c *Cloud) reconcile(ctx context.Context, listed *v1.Service) error {
 	if len(had) >= len(svc.Spec.IPFamilies) && !c.tampered(svc) {
 		return nil
 	}
+	held := c.allocator.Addrs(string(svc.UID))
 	addrs, err := c.allocate(svc)
 	if err != nil {
 		addrs = c.allocator.Addrs(string(svc.UID)) // upstream's own attempt says why
@@ -108,13 +109,12 @@ func (c *Cloud) reconcile(ctx context.Context, listed *v1.Service) error {
 		}
 		return err
 	}
-	switch {
-	case len(had) == 0:
+	if !slices.Equal(held, addrs) {
 		c.events.Eventf(svc, v1.EventTypeNormal, "AddressAssigned", "Assigned %v", addrs)
-	default:
-		c.log.Warn("status put right", "service", service.Name(svc), "had", had, "has", addrs)
-		c.events.Eventf(svc, v1.EventTypeWarning, "StatusRepaired", "The status said %v; the addresses of this Service are %v", had, addrs)
+		return nil
 	}
+	c.log.Warn("status put right", "service", service.Name(svc), "had", had, "has", addrs)
+	c.events.Eventf(svc, v1.EventTypeWarning, "StatusRepaired", "The status said %v; the addresses of this Service are %v", had, addrs)
 	return nil
 }
 
