@@ -107,7 +107,11 @@ func (c *Cluster) writeKubeconfig(path, server, token string) error {
 	config.AuthInfos["user"] = &clientcmdapi.AuthInfo{Token: token}
 	config.Contexts["test"] = &clientcmdapi.Context{Cluster: "test", AuthInfo: "user"}
 	config.CurrentContext = "test"
-	return clientcmd.WriteToFile(*config, path)
+	// A program that was started a moment ago may be reading the one of before.
+	if err := clientcmd.WriteToFile(*config, path+".new"); err != nil {
+		return fmt.Errorf("writing a kubeconfig: %w", err)
+	}
+	return os.Rename(path+".new", path)
 }
 
 // serviceAccount writes a kubeconfig with the rights of one of our service
