@@ -1,7 +1,7 @@
 // Package cluster runs a real Kubernetes in network namespaces of one machine:
 // etcd, kube-apiserver, kube-controller-manager, a kube-proxy on every node, and
 // our own two programs with no more rights than our manifests give them. What
-// is not real are the kubelets and the scheduler: package kubelet.go stands in,
+// is not real are the kubelets and the scheduler: kubelet.go stands in for them,
 // with pods that are web servers in the node's namespace.
 package cluster
 
