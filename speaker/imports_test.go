@@ -2,6 +2,7 @@ package speaker
 
 import (
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -11,6 +12,7 @@ const module = "github.com/baremetal-lb/cloud-provider-baremetal/"
 // TestImportsGoDownward holds the shape of the project: what decides knows
 // nothing of Kubernetes, and siblings do not know each other.
 func TestImportsGoDownward(t *testing.T) {
+	selectors := []string{"k8s.io/apimachinery/pkg/labels", "k8s.io/apimachinery/pkg/selection"} // pure, and the grammar's own
 	rules := []struct{ from, never string }{
 		{"pkg/config", "k8s.io/"}, {"pkg/ipam", "k8s.io/"}, {"pkg/election", "k8s.io/"},
 		{"speaker/layer2", "k8s.io/"}, {"speaker/members", "k8s.io/"}, {"speaker/links", "k8s.io/"},
@@ -32,7 +34,7 @@ func TestImportsGoDownward(t *testing.T) {
 			}
 			checked++
 			for _, imported := range words[1:] {
-				if strings.HasPrefix(imported, rule.never) {
+				if strings.HasPrefix(imported, rule.never) && !slices.Contains(selectors, imported) {
 					t.Errorf("%s imports %s", pkg, imported)
 				}
 			}

@@ -2,25 +2,45 @@
 // and what is wrong with it into errors that name line, pool and key.
 //
 // The grammar is the one that MetalLB v0.12 read from its ConfigMap, with the
-// same strictness: unknown and duplicate keys are errors.
+// same strictness (unknown and duplicate keys are errors), and more keys. It is
+// written down once, as tables of keys from which the parser reads, and the
+// reference and the JSON Schema are made.
 package config
 
 import (
 	"net/netip"
+	"slices"
 	"sort"
+	"time"
+
+	"k8s.io/apimachinery/pkg/labels"
 )
 
 // Protocol is the way in which the addresses of a pool are announced.
 type Protocol string
 
-// Layer2 announces by answering ARP and NDP from one elected node.
-const Layer2 Protocol = "layer2"
+// The protocols.
+const (
+	// Layer2 announces by answering ARP and NDP from one elected node.
+	Layer2 Protocol = "layer2"
+	// BGP announces by advertising routes to the peers.
+	BGP Protocol = "bgp"
+)
 
 // Config is a parsed configuration. Parse guarantees that pool names are
 // unique and that no two ranges overlap. It is never changed after Parse.
 type Config struct {
-	// Pools in the order of the file, which is the order of allocation.
+	// Pools in the order of the file.
 	Pools []Pool
+	// Peers in the order of the file.
+	Peers []Peer
+	// BFDProfiles in the order of the file; each peer's BFDProfile is one of them.
+	BFDProfiles []BFDProfile
+	// Reassign moves a Service whose address no pool would give it any more, as
+	// soon as there is another. Without it the Service keeps the address.
+	Reassign bool
+	// Warnings are what is right by the grammar, and not what it seems.
+	Warnings Errors
 
 	index []indexEntry // all ranges, sorted by first address
 }
@@ -35,6 +55,29 @@ type Pool struct {
 	AutoAssign bool
 	// AvoidBuggyIPs keeps IPv4 addresses that end in .0 or .255 from being given.
 	AvoidBuggyIPs bool
+	// Advertisements say how routes to the addresses are made; for BGP at least one.
+	Advertisements []Advertisement
+
+	// Priority orders the pools, the lowest number first; 0 comes after all others.
+	Priority int
+	// Namespaces and NamespaceSelectors together are the namespaces that the pool
+	// serves, ServiceSelectors the Services; all if there is none.
+	Namespaces         []string
+	NamespaceSelectors []labels.Selector
+	ServiceSelectors   []labels.Selector
+	// NodeSelectors are the nodes that may announce, Interfaces the links on which
+	// they do; all if there is none.
+	NodeSelectors []labels.Selector
+	Interfaces    []string
+	// ReuseDelay is how long a released address is not given again, unless there is
+	// no other.
+	ReuseDelay time.Duration
+	// MaxPerNamespace is how many addresses the Services of one namespace may have;
+	// 0 is without limit.
+	MaxPerNamespace int
+	// ShareAcrossNamespaces allows Services of several namespaces to share an address.
+	ShareAcrossNamespaces bool
+
 	// Line is where the pool begins in the text, counted from 1.
 	Line int
 }
@@ -61,18 +104,34 @@ func (c *Config) Pool(name string) (*Pool, bool) {
 	if c == nil {
 		return nil, false
 	}
-	for i := range c.Pools {
-		if c.Pools[i].Name == name {
-			return &c.Pools[i], true
-		}
+	i := slices.IndexFunc(c.Pools, func(p Pool) bool { return p.Name == name })
+	if i < 0 {
+		return nil, false
 	}
-	return nil, false
+	return &c.Pools[i], true
 }
 
 // Gives reports whether the pool would ever give out addr, which must lie in
 // one of its ranges.
 func (p *Pool) Gives(addr netip.Addr) bool {
 	return !p.AvoidBuggyIPs || !Buggy(addr)
+}
+
+// Serves reports whether the pool is there for a Service with these labels in a
+// namespace of this name and these labels.
+func (p *Pool) Serves(namespace string, namespaceLabels, serviceLabels map[string]string) bool {
+	everywhere := len(p.Namespaces) == 0 && len(p.NamespaceSelectors) == 0
+	return (everywhere || slices.Contains(p.Namespaces, namespace) || anyMatches(p.NamespaceSelectors, namespaceLabels)) &&
+		(len(p.ServiceSelectors) == 0 || anyMatches(p.ServiceSelectors, serviceLabels))
+}
+
+// Announces reports whether a node with these labels may announce the pool's addresses.
+func (p *Pool) Announces(nodeLabels map[string]string) bool {
+	return len(p.NodeSelectors) == 0 || anyMatches(p.NodeSelectors, nodeLabels)
+}
+
+func anyMatches(selectors []labels.Selector, set map[string]string) bool {
+	return slices.ContainsFunc(selectors, func(s labels.Selector) bool { return s.Matches(labels.Set(set)) })
 }
 
 // Buggy reports whether addr is an IPv4 address that ends in .0 or .255, which

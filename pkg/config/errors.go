@@ -14,6 +14,8 @@ type Error struct {
 	// Pool is the name of the pool concerned, "#2" for the second pool if it
 	// has no name, or empty if the error is not about a pool.
 	Pool string
+	// In is the element of a list that the error is in, like "peer #1", or empty.
+	In string
 	// Key is the key concerned, or empty.
 	Key string
 	// Msg says what is wrong and what would be right.
@@ -28,6 +30,9 @@ func (e *Error) Error() string {
 	}
 	if e.Pool != "" {
 		fmt.Fprintf(&b, "pool %q: ", e.Pool)
+	}
+	if e.In != "" {
+		fmt.Fprintf(&b, "%s: ", e.In)
 	}
 	if e.Key != "" {
 		fmt.Fprintf(&b, "%s: ", e.Key)

@@ -3,19 +3,23 @@ package config
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
 
-// parser walks a YAML document and collects errors; pool and key say where it
-// is. It works on nodes and not on a decoded struct because every error must
+// parser walks a YAML document and collects errors; pool, in and key say where
+// it is. It works on nodes and not on a decoded struct because every error must
 // name its line, and because one error must not hide the next.
 type parser struct {
-	errs      Errors
-	pool, key string
-	ranges    []placed
-	names     map[string]int // the pools' names, and the lines where they begin
-	merges    int
+	errs          Errors
+	pool, in, key string
+
+	communities map[string]Community // by alias
+	profiles    map[string]int       // the BFD profiles' names, and the lines where they begin
+	pools       map[string]int       // the same of pools
+	ranges      []placed
+	merges      int
 }
 
 // maxMerges bounds the work that merge keys can cause: a few lines of nested
@@ -23,7 +27,15 @@ type parser struct {
 const maxMerges = 1000
 
 func (p *parser) errorf(line int, format string, args ...any) {
-	p.errs = append(p.errs, &Error{Line: line, Pool: p.pool, Key: p.key, Msg: fmt.Sprintf(format, args...)})
+	p.errs = append(p.errs, &Error{Line: line, Pool: p.pool, In: p.in, Key: p.key, Msg: fmt.Sprintf(format, args...)})
+}
+
+// within runs f inside an element of a list, which errors then name.
+func (p *parser) within(element string, f func()) {
+	in, key := p.in, p.key
+	p.in, p.key = strings.TrimPrefix(in+": "+element, ": "), ""
+	f()
+	p.in, p.key = in, key
 }
 
 type entry struct {
@@ -31,6 +43,7 @@ type entry struct {
 	value  *yaml.Node
 	line   int
 	merged bool // from a merge key
+	read   bool // by readSection
 }
 
 func deref(n *yaml.Node) *yaml.Node {
@@ -130,42 +143,4 @@ func (p *parser) list(n *yaml.Node) []*yaml.Node {
 		elements[i] = deref(e)
 	}
 	return elements
-}
-
-// str returns the text of any scalar, as written: pool 5 is named "5". Null is
-// the empty string. What is not a scalar is reported, and ok is false.
-func (p *parser) str(n *yaml.Node) (text string, ok bool) {
-	n = deref(n)
-	if n.Kind != yaml.ScalarNode {
-		p.errorf(n.Line, "must be a string")
-		return "", false
-	}
-	if isNull(n) {
-		return "", true
-	}
-	return n.Value, true
-}
-
-// boolean accepts YAML 1.1's spellings, unquoted or tagged !!bool; null is the
-// default.
-func (p *parser) boolean(n *yaml.Node, byDefault bool) bool {
-	n = deref(n)
-	if isNull(n) {
-		return byDefault
-	}
-	const quoted = yaml.DoubleQuotedStyle | yaml.SingleQuotedStyle | yaml.LiteralStyle | yaml.FoldedStyle
-	plain := n.Style&quoted == 0
-	if n.Style&yaml.TaggedStyle != 0 {
-		plain = n.ShortTag() == "!!bool"
-	}
-	if n.Kind == yaml.ScalarNode && plain {
-		switch n.Value {
-		case "true", "True", "TRUE", "yes", "Yes", "YES", "y", "Y", "on", "On", "ON":
-			return true
-		case "false", "False", "FALSE", "no", "No", "NO", "n", "N", "off", "Off", "OFF":
-			return false
-		}
-	}
-	p.errorf(n.Line, "must be true or false, without quotes")
-	return byDefault
 }

@@ -6,14 +6,13 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
 
-// Parse reads a configuration in MetalLB v0.12's grammar. An empty text is a
-// configuration without pools. Every error is an Errors that holds all that is
-// wrong, so that it can be put right in one edit.
+// Parse reads a configuration. An empty text is a configuration without pools.
+// Every error is an Errors that holds all that is wrong, so that it can be put
+// right in one edit.
 func Parse(text []byte) (*Config, error) {
 	var document yaml.Node
 	err := yaml.NewDecoder(bytes.NewReader(text)).Decode(&document)
@@ -23,150 +22,70 @@ func Parse(text []byte) (*Config, error) {
 	if err != nil {
 		return nil, Errors{syntaxError(text, err)}
 	}
-	p := &parser{names: map[string]int{}}
-	c := p.config(document.Content[0])
+	p := &parser{communities: map[string]Community{}, profiles: map[string]int{}, pools: map[string]int{}}
+	c := &Config{}
+	readSection(p, document.Content[0], topSection, c)
+	p.buildIndex(c)
 	if len(p.errs) > 0 {
 		return nil, p.errs.sorted()
 	}
+	c.Warnings = warnings(c)
 	return c, nil
 }
 
-// later names the parts of the grammar that are understood but not yet served.
-// They are refused rather than dropped: an address that nobody announces is
-// worse than an error.
-var later = []string{"peers", "bgp-communities", "bfd-profiles"}
+// topSection is the whole configuration. Aliases and profiles come first, since
+// what follows refers to them.
+var topSection = section[Config]{name: "the configuration", keys: []key[Config]{
+	{"bgp-communities", value{kind: mapOfStrings, doc: "names for communities, to be used in `bgp-advertisements`", example: "{no-export: 65535:65281}"},
+		func(p *parser, n *yaml.Node, _ *Config) { p.readCommunities(n) }},
+	sections("bfd-profiles", value{doc: "parameters of BFD sessions, to be named by `peers`"}, profileSection,
+		func(p *parser, n *yaml.Node, to *Config, place int) {
+			p.within(fmt.Sprintf("bfd-profile #%d", place), func() { p.readProfile(n, to) })
+		}),
+	sections("peers", value{doc: "routers with which the speakers hold BGP sessions"}, peerSection,
+		func(p *parser, n *yaml.Node, to *Config, place int) {
+			p.within(fmt.Sprintf("peer #%d", place), func() { p.readPeer(n, to) })
+		}),
+	sections("address-pools", value{doc: "the addresses that Services get"}, poolSection,
+		func(p *parser, n *yaml.Node, to *Config, place int) { p.readPool(n, to, place) }),
+	boolean("reassign", value{byDefault: "false", doc: "`true`: a Service whose address no pool would give it any more (it has left the pools, or its pool is for others now) gets another as soon as there is one. Without it the Service keeps its address."},
+		func(to *Config, b bool) { to.Reassign = b }),
+}}
 
-func (p *parser) config(root *yaml.Node) *Config {
-	c := &Config{}
-	for _, e := range p.mapping(root, "the configuration") {
-		p.key = e.key
-		switch {
-		case e.key == "address-pools":
-			for i, n := range p.list(e.value) {
-				if pool, ok := p.poolAt(n, i); ok {
-					c.Pools = append(c.Pools, pool)
-				}
-			}
-		case slices.Contains(later, e.key):
-			if !p.empty(e.value) {
-				p.errorf(e.line, "BGP is not supported by this version: remove this key")
-			}
-		default:
-			p.errorf(e.line, "unknown key; the keys here are address-pools, %s", strings.Join(later, ", "))
+// warnings says of keys that are right what this version does not do with them.
+func warnings(c *Config) Errors {
+	var w Errors
+	for _, pool := range c.Pools {
+		if pool.Protocol == BGP {
+			w = append(w, &Error{Line: pool.Line, Pool: pool.Name, Key: "protocol", Msg: "Services get addresses of this pool, but the speakers of this version do not advertise routes to them"})
+		}
+		if len(pool.Interfaces) > 0 {
+			w = append(w, &Error{Line: pool.Line, Pool: pool.Name, Key: "interfaces", Msg: "the speakers of this version announce on all their interfaces"})
 		}
 	}
-	p.pool, p.key = "", ""
-	p.buildIndex(c)
-	return c
+	return w
 }
 
-// poolAt reads the pool at place i of the list.
-func (p *parser) poolAt(n *yaml.Node, i int) (Pool, bool) {
-	errorsBefore := len(p.errs)
-	p.pool, p.key = fmt.Sprintf("#%d", i+1), ""
-	defer func() { p.pool = "" }()
-
-	pool := Pool{AutoAssign: true, Line: n.Line}
-	if n.Kind != yaml.MappingNode {
-		p.errorf(n.Line, "a pool must be a mapping of keys to values")
-		return pool, false
+// lineOr returns the line of the key, or another one if the key is not there.
+func lineOr(lines map[string]int, key string, otherwise int) int {
+	if line, ok := lines[key]; ok {
+		return line
 	}
-	entries := p.mapping(n, "a pool")
-	var protocol string
-	nameOK, protocolOK := true, true           // until something is there that is no string
-	if i := indexOf(entries, "name"); i >= 0 { // first: errors carry it
-		p.key = "name"
-		if pool.Name, nameOK = p.str(entries[i].value); pool.Name != "" {
-			p.pool = pool.Name
-		}
-	}
-	for _, e := range entries {
-		p.key = e.key
-		switch e.key {
-		case "name":
-		case "protocol":
-			protocol, protocolOK = p.str(e.value)
-		case "addresses":
-			for _, a := range p.list(e.value) {
-				if r, ok := p.addressRange(a); ok {
-					pool.Ranges = append(pool.Ranges, r)
-					p.ranges = append(p.ranges, placed{Range: r, text: a.Value, pool: p.pool, line: a.Line})
-				}
-			}
-			if p.empty(e.value) {
-				p.errorf(e.line, "the pool has no addresses: list at least one CIDR or range")
-			}
-		case "auto-assign":
-			pool.AutoAssign = p.boolean(e.value, true)
-		case "avoid-buggy-ips":
-			pool.AvoidBuggyIPs = p.boolean(e.value, false)
-		case "bgp-advertisements":
-			if !p.empty(e.value) {
-				p.errorf(e.line, "belongs to protocol: bgp, which is not supported by this version: remove this key")
-			}
-		default:
-			p.errorf(e.line, "unknown key; the keys of a pool are name, protocol, addresses, auto-assign, avoid-buggy-ips")
-		}
-	}
-	if nameOK {
-		p.checkName(pool.Name, n.Line, entries)
-	}
-	if protocolOK {
-		pool.Protocol = p.checkProtocol(protocol, n.Line, entries)
-	}
-	if indexOf(entries, "addresses") < 0 {
-		p.key = "addresses"
-		p.errorf(n.Line, "the pool has no addresses: list at least one CIDR or range")
-	}
-	return pool, len(p.errs) == errorsBefore
+	return otherwise
 }
 
-func (p *parser) checkName(name string, line int, entries []entry) {
+// unique reports a name that is missing, or taken by an earlier element.
+func (p *parser) unique(names map[string]int, what, name string, at, begins int) {
 	p.key = "name"
-	at := lineOf(entries, "name", line)
 	if name == "" {
-		p.errorf(at, "the pool has no name")
+		p.errorf(at, "the %s has no name", what)
 		return
 	}
-	if first, taken := p.names[name]; taken {
-		p.errorf(at, "duplicate definition: a pool of this name begins on line %d", first)
+	if first, taken := names[name]; taken {
+		p.errorf(at, "duplicate definition: a %s of this name begins on line %d", what, first)
 		return
 	}
-	p.names[name] = line
-}
-
-func (p *parser) checkProtocol(protocol string, line int, entries []entry) Protocol {
-	p.key = "protocol"
-	switch at := lineOf(entries, "protocol", line); protocol {
-	case string(Layer2):
-	case "":
-		p.errorf(at, "address pool is missing the protocol field: write protocol: layer2")
-	case "bgp":
-		p.errorf(at, "bgp is not supported by this version: write protocol: layer2")
-	default:
-		p.errorf(at, "unknown protocol %q: write layer2", protocol)
-	}
-	return Layer2
-}
-
-// lineOf returns the line of the key, or that of the pool without it.
-func lineOf(entries []entry, key string, pool int) int {
-	if i := indexOf(entries, key); i >= 0 {
-		return entries[i].line
-	}
-	return pool
-}
-
-func (p *parser) addressRange(n *yaml.Node) (Range, bool) {
-	text, ok := p.str(n)
-	if !ok {
-		return Range{}, false
-	}
-	r, err := ParseRange(text)
-	if err != nil {
-		p.errorf(n.Line, "%v", err)
-	}
-	return r, err == nil
+	names[name] = begins
 }
 
 // placed is a range with what an error about it must say.

@@ -2,11 +2,13 @@ package config_test
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
 )
@@ -27,6 +29,15 @@ func TestParseAcceptsWhatMetalLBAccepted(t *testing.T) {
 			var got []string
 			for _, p := range c.Pools {
 				got = append(got, describe(p))
+			}
+			for _, p := range c.Peers {
+				got = append(got, describePeer(p))
+			}
+			for _, b := range c.BFDProfiles {
+				got = append(got, describeProfile(b))
+			}
+			if c.Reassign {
+				got = append(got, "reassign")
 			}
 			if want := comments(text, "# want: "); strings.Join(got, "\n") != strings.Join(want, "\n") {
 				t.Errorf("got:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
@@ -148,6 +159,51 @@ func TestRangeCounts(t *testing.T) {
 	}
 }
 
+func TestWidestPrefix(t *testing.T) {
+	for text, want := range map[string]int{
+		"10.0.0.0/24": 24, "10.0.0.0-10.0.0.130": 25, "10.0.0.1-10.0.0.2": 32, "10.0.0.1-10.0.0.3": 31, "10.0.0.200-10.0.1.255": 24,
+		"0.0.0.0/0": 0, "255.255.255.255-255.255.255.255": 32, "2001:db8::/64": 64, "2001:db8::1-2001:db8::2": 128, "::/0": 0,
+		"255.255.255.0-255.255.255.254": 25,
+	} {
+		r, err := config.ParseRange(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := r.WidestPrefix(); got != want {
+			t.Errorf("%s: /%d, want /%d", text, got, want)
+		}
+	}
+}
+
+func TestServesAndAnnounces(t *testing.T) {
+	c, err := config.Parse(read(t, "testdata/good-own-keys.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool, _ := c.Pool("team")
+	type labels = map[string]string
+	for _, test := range []struct {
+		namespace                      string
+		namespaceLabels, serviceLabels labels
+		want                           bool
+	}{
+		{"team-a", nil, labels{"expose": "public", "team": ""}, true},
+		{"team-c", labels{"tier": "gold"}, labels{"expose": "public", "team": "c"}, true},
+		{"team-c", labels{"tier": "iron"}, labels{"expose": "public", "team": "c"}, false},
+		{"team-a", nil, labels{"expose": "public"}, false},
+	} {
+		if got := pool.Serves(test.namespace, test.namespaceLabels, test.serviceLabels); got != test.want {
+			t.Errorf("%+v: %v", test, got)
+		}
+	}
+	if pool.Announces(nil) || !pool.Announces(labels{"edge": ""}) {
+		t.Error("the wrong nodes announce")
+	}
+	if open, _ := c.Pool("at once"); !open.Serves("any", nil, nil) || !open.Announces(nil) {
+		t.Error("a pool without selectors is not for all")
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	files, _ := filepath.Glob("testdata/*.yaml")
 	for _, file := range files {
@@ -168,12 +224,20 @@ func FuzzParse(f *testing.F) {
 				t.Fatalf("bad pool %+v", p)
 			}
 			names[p.Name] = true
+			if p.Protocol == config.BGP && len(p.Advertisements) == 0 {
+				t.Fatalf("nothing says how pool %q is advertised", p.Name)
+			}
 			for _, r := range p.Ranges {
 				for _, addr := range []netip.Addr{r.From, r.To} {
 					if q, ok := c.PoolOf(addr); !ok || q.Name != p.Name {
 						t.Fatalf("%s of pool %q is found in %v", addr, p.Name, q)
 					}
 				}
+			}
+		}
+		for _, p := range c.Peers {
+			if p.MyASN == 0 || p.ASN == 0 || !p.Address.IsValid() || p.Port == 0 || p.KeepaliveTime > p.HoldTime {
+				t.Fatalf("bad peer %+v", p)
 			}
 		}
 	})
@@ -198,16 +262,57 @@ func comments(text []byte, prefix string) []string {
 	return found
 }
 
+// describe returns a pool in one line, without what is as by default.
 func describe(p config.Pool) string {
 	words := []string{p.Name}
+	add := func(is bool, format string, args ...any) {
+		if is {
+			words = append(words, fmt.Sprintf(format, args...))
+		}
+	}
 	for _, r := range p.Ranges {
-		words = append(words, r.String())
+		add(true, "%s", r)
 	}
-	if !p.AutoAssign {
-		words = append(words, "no-auto-assign")
+	add(p.Protocol != config.Layer2, "%s", p.Protocol)
+	add(!p.AutoAssign, "no-auto-assign")
+	add(p.AvoidBuggyIPs, "avoid-buggy-ips")
+	for _, ad := range p.Advertisements {
+		add(true, "ad(/%d /%d %d %v)", ad.AggregationLength, ad.AggregationLengthV6, ad.LocalPref, ad.Communities)
 	}
-	if p.AvoidBuggyIPs {
-		words = append(words, "avoid-buggy-ips")
-	}
+	add(p.Priority != 0, "priority=%d", p.Priority)
+	add(len(p.Namespaces) > 0, "namespaces=%v", p.Namespaces)
+	add(len(p.NamespaceSelectors) > 0, "namespace-selectors=%v", p.NamespaceSelectors)
+	add(len(p.ServiceSelectors) > 0, "service-selectors=%v", p.ServiceSelectors)
+	add(len(p.NodeSelectors) > 0, "node-selectors=%v", p.NodeSelectors)
+	add(len(p.Interfaces) > 0, "interfaces=%v", p.Interfaces)
+	add(p.ReuseDelay != 30*time.Second, "reuse-delay=%v", p.ReuseDelay)
+	add(p.MaxPerNamespace != 0, "max-per-namespace=%d", p.MaxPerNamespace)
+	add(p.ShareAcrossNamespaces, "share-across-namespaces")
 	return strings.Join(words, " ")
+}
+
+func describePeer(p config.Peer) string {
+	text := fmt.Sprintf("peer %d->%d %s:%d hold=%v keepalive=%v", p.MyASN, p.ASN, p.Address, p.Port, p.HoldTime, p.KeepaliveTime)
+	if p.SourceAddress.IsValid() {
+		text += " source=" + p.SourceAddress.String()
+	}
+	if p.RouterID.IsValid() {
+		text += " router-id=" + p.RouterID.String()
+	}
+	if p.Password+p.BFDProfile != "" || p.EBGPMultihop || len(p.NodeSelectors) > 0 {
+		text += fmt.Sprintf(" password=%s bfd=%s multihop=%v nodes=%v", p.Password, p.BFDProfile, p.EBGPMultihop, p.NodeSelectors)
+	}
+	return text
+}
+
+func describeProfile(b config.BFDProfile) string {
+	text := "bfd " + b.Name
+	for _, n := range []*uint32{b.ReceiveInterval, b.TransmitInterval, b.EchoInterval, b.DetectMultiplier, b.MinimumTTL} {
+		if n == nil {
+			text += " -"
+		} else {
+			text += fmt.Sprintf(" %d", *n)
+		}
+	}
+	return text + fmt.Sprintf(" echo=%v passive=%v", b.EchoMode, b.PassiveMode)
 }

@@ -111,3 +111,23 @@ func lastOf(p netip.Prefix) netip.Addr {
 	addr, _ := netip.AddrFromSlice(b)
 	return addr
 }
+
+// WidestPrefix returns the length of the widest of the CIDRs that make up the range.
+func (r Range) WidestPrefix() int {
+	bits := r.From.BitLen()
+	for length := range bits {
+		// The first block of this length that begins in the range.
+		block := netip.PrefixFrom(r.From, length).Masked()
+		if block.Addr() != r.From {
+			next := lastOf(block).Next()
+			if !next.IsValid() {
+				continue
+			}
+			block = netip.PrefixFrom(next, length)
+		}
+		if r.Contains(block.Addr()) && r.Contains(lastOf(block)) {
+			return length
+		}
+	}
+	return bits
+}

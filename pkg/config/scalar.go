@@ -1,0 +1,111 @@
+package config
+
+import (
+	"math"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+const quoted = yaml.DoubleQuotedStyle | yaml.SingleQuotedStyle | yaml.LiteralStyle | yaml.FoldedStyle
+
+// str returns the text of any scalar, as written: pool 5 is named "5". Null is
+// the empty string. What is not a scalar is reported, and ok is false.
+func (p *parser) str(n *yaml.Node) (text string, ok bool) {
+	n = deref(n)
+	if n.Kind != yaml.ScalarNode {
+		p.errorf(n.Line, "must be a string")
+		return "", false
+	}
+	if isNull(n) {
+		return "", true
+	}
+	return n.Value, true
+}
+
+// boolean accepts YAML 1.1's spellings, unquoted or tagged !!bool.
+func (p *parser) boolean(n *yaml.Node) (b, ok bool) {
+	n = deref(n)
+	if isNull(n) {
+		return false, false
+	}
+	plain := n.Style&quoted == 0
+	if n.Style&yaml.TaggedStyle != 0 {
+		plain = n.ShortTag() == "!!bool"
+	}
+	if n.Kind == yaml.ScalarNode && plain {
+		switch n.Value {
+		case "true", "True", "TRUE", "yes", "Yes", "YES", "y", "Y", "on", "On", "ON":
+			return true, true
+		case "false", "False", "FALSE", "no", "No", "NO", "n", "N", "off", "Off", "OFF":
+			return false, true
+		}
+	}
+	p.errorf(n.Line, "must be true or false, without quotes")
+	return false, false
+}
+
+// number accepts YAML 1.1's whole numbers: 65_000, 0x10, 010 (which is 8).
+func (p *parser) number(n *yaml.Node, low, high uint64) (i uint64, ok bool) {
+	n = deref(n)
+	if isNull(n) {
+		return 0, false
+	}
+	plain := n.Kind == yaml.ScalarNode && n.Style&(quoted|yaml.TaggedStyle) == 0
+	if plain && high == math.MaxUint32 && strings.Count(n.Value, ".") == 1 {
+		p.errorf(n.Line, "%s is not a whole number; a number in the form 1.10 must be written as 65536 times the first part plus the second", n.Value)
+		return 0, false
+	}
+	i, err := strconv.ParseUint(strings.TrimPrefix(strings.ReplaceAll(n.Value, "_", ""), "+"), 0, 64)
+	if !plain || err != nil || i < low || i > high {
+		p.errorf(n.Line, "must be a whole number from %d to %d, without quotes", low, high)
+		return 0, false
+	}
+	return i, true
+}
+
+// duration accepts Go's form, like 90s or 1m30s. The empty string and null are
+// the default: ok is false.
+func (p *parser) duration(n *yaml.Node) (d time.Duration, ok bool) {
+	text, ok := p.str(n)
+	if !ok || text == "" {
+		return 0, false
+	}
+	d, err := time.ParseDuration(text)
+	switch {
+	case err != nil:
+		p.errorf(deref(n).Line, "%q is not a duration: write a number with its unit, like 90s or 1m30s", text)
+	case d < 0:
+		p.errorf(deref(n).Line, "%s is less than nothing", text)
+	default:
+		return d, true
+	}
+	return 0, false
+}
+
+// seconds is a duration that is carried in whole seconds: fractions are cut off.
+func (p *parser) seconds(n *yaml.Node) (d time.Duration, ok bool) {
+	d, ok = p.duration(n)
+	if ok && d > 0 && d < time.Second {
+		p.errorf(deref(n).Line, "%s is less than a second, the unit in which BGP counts", d)
+		return 0, false
+	}
+	return d.Truncate(time.Second), ok
+}
+
+// address reads an IP address; the empty string and null are none: ok is false.
+func (p *parser) address(n *yaml.Node) (addr netip.Addr, ok bool) {
+	text, ok := p.str(n)
+	if !ok || text == "" {
+		return netip.Addr{}, false
+	}
+	addr, err := parseAddr(text)
+	if err != nil {
+		p.errorf(deref(n).Line, "%v", err)
+		return netip.Addr{}, false
+	}
+	return addr, true
+}
