@@ -1,59 +1,30 @@
 package ipam
 
 import (
-	"fmt"
+	"math"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
 )
 
-// Reason is why a request was refused, in one word.
-type Reason string
-
-// The reasons of refusal.
-const (
-	Exhausted Reason = "Exhausted" // every pool that would do is full
-	NoPool    Reason = "NoPool"    // no pool would do
-	InUse     Reason = "InUse"     // another Service holds the address asked for
-	Invalid   Reason = "Invalid"   // the request contradicts itself
-)
-
-// Error is a refusal, with a text for the person who made the request.
-type Error struct {
-	Reason Reason
-	Msg    string
-}
-
-// Error returns the text.
-func (e *Error) Error() string { return e.Msg }
-
-func refuse(r Reason, format string, args ...any) *Error {
-	return &Error{Reason: r, Msg: fmt.Sprintf(format, args...)}
-}
-
-func inUse(addr netip.Addr, o owner) *Error {
-	return refuse(InUse, "%s is used by %s", addr, o.name)
-}
-
 // choose returns the addresses that the Service shall have, without taking them.
-func (a *Allocator) choose(r Request) ([]netip.Addr, error) {
+func (a *Allocator) choose(r Request, c *claim) ([]netip.Addr, error) {
 	if len(r.Addrs) > 0 {
-		return a.chooseAsked(r)
+		return a.chooseAsked(r, c)
 	}
 	var want []netip.Addr
 	var missing []Family
 	for _, family := range r.Families {
-		if addr, ok := a.kept(r, family); ok {
+		if addr, ok := a.kept(r, c, family); ok {
 			want = append(want, addr)
 		} else {
 			missing = append(missing, family)
 		}
 	}
-	found, err := a.chooseFree(r, missing)
-	if err != nil && (r.RequireAll || len(want)+len(found) == 0 || a.wouldLose(r, append(want, found...))) {
+	found, err := a.chooseFree(r, c, want, missing)
+	if err != nil && (r.RequireAll || len(want)+len(found) == 0 || wouldLose(r, c, append(want, found...))) {
 		return nil, err
 	}
 	return inOrder(append(want, found...), r.Families), nil
@@ -67,14 +38,18 @@ func inOrder(addrs []netip.Addr, families []Family) []netip.Addr {
 }
 
 // kept returns the address of the family that the Service holds, unless it has
-// begun to ask for a pool, and the address is not of that one.
-func (a *Allocator) kept(r Request, family Family) (netip.Addr, bool) {
-	for _, addr := range a.held[r.UID] {
+// begun to ask for a pool, and the address is not of that one, or the operator
+// wants addresses moved that no pool would give.
+func (a *Allocator) kept(r Request, c *claim, family Family) (netip.Addr, bool) {
+	for _, addr := range c.addrs {
 		if FamilyOf(addr) != family {
 			continue
 		}
+		if a.config != nil && a.config.Reassign && a.allowed(addr, r) != nil {
+			continue
+		}
 		pool, ok := a.config.PoolOf(addr)
-		if r.Pool == "" || r.Pool == a.asked[r.UID] || ok && pool.Name == r.Pool {
+		if r.Pool == "" || r.Pool == c.pool || ok && pool.Name == r.Pool {
 			return addr, true
 		}
 	}
@@ -83,8 +58,8 @@ func (a *Allocator) kept(r Request, family Family) (netip.Addr, bool) {
 
 // wouldLose reports whether the Service has a family that it still wants and
 // that is not in want: no address is given up before there is another.
-func (a *Allocator) wouldLose(r Request, want []netip.Addr) bool {
-	return slices.ContainsFunc(a.held[r.UID], func(held netip.Addr) bool {
+func wouldLose(r Request, c *claim, want []netip.Addr) bool {
+	return slices.ContainsFunc(c.addrs, func(held netip.Addr) bool {
 		family := FamilyOf(held)
 		return slices.Contains(r.Families, family) &&
 			!slices.ContainsFunc(want, func(w netip.Addr) bool { return FamilyOf(w) == family })
@@ -93,7 +68,7 @@ func (a *Allocator) wouldLose(r Request, want []netip.Addr) bool {
 
 // chooseAsked checks the addresses that were asked for. An address that the
 // Service holds already is always granted, also when no pool has it any more.
-func (a *Allocator) chooseAsked(r Request) ([]netip.Addr, error) {
+func (a *Allocator) chooseAsked(r Request, c *claim) ([]netip.Addr, error) {
 	var families []Family
 	for _, addr := range r.Addrs {
 		if slices.Contains(families, FamilyOf(addr)) {
@@ -103,15 +78,11 @@ func (a *Allocator) chooseAsked(r Request) ([]netip.Addr, error) {
 		if !slices.Contains(r.Families, FamilyOf(addr)) {
 			return nil, refuse(Invalid, "%s is asked for, but the Service has no %s in its ipFamilies", addr, FamilyOf(addr))
 		}
-		o, taken := a.owners[addr]
-		if taken && o.uid == r.UID {
-			continue
-		}
-		if taken {
-			return nil, inUse(addr, o)
-		}
-		if err := a.allowed(addr, r.Pool); err != nil {
-			return nil, err
+		if !slices.Contains(c.addrs, addr) {
+			others := slices.DeleteFunc(slices.Clone(r.Addrs), func(other netip.Addr) bool { return other == addr })
+			if err := a.joins(addr, r, c, others); err != nil {
+				return nil, err
+			}
 		}
 	}
 	for _, family := range r.Families {
@@ -122,83 +93,182 @@ func (a *Allocator) chooseAsked(r Request) ([]netip.Addr, error) {
 	return inOrder(slices.Clone(r.Addrs), r.Families), nil
 }
 
-func (a *Allocator) allowed(addr netip.Addr, pool string) error {
+// joins says why the Service cannot have addr beside the addresses in keep,
+// alone or with those who share it, or nil.
+func (a *Allocator) joins(addr netip.Addr, r Request, c *claim, keep []netip.Addr) error {
+	users := a.users[addr]
+	if err := users.clash(addr, r); err != nil {
+		return err
+	}
+	if !a.acrossNamespaces(addr) {
+		if err := users.stranger(addr, r); err != nil {
+			return err
+		}
+	}
+	if err := a.allowed(addr, r); err != nil {
+		return err
+	}
+	pool, _ := a.config.PoolOf(addr) // allowed has found it
+	if !users.inNamespace(r.Namespace) && a.room(pool, r, c, keep) < 1 {
+		return overQuota(pool, r)
+	}
+	return nil
+}
+
+// allowed says why no pool would give addr to the Service, or nil.
+func (a *Allocator) allowed(addr netip.Addr, r Request) *Error {
 	p, ok := a.config.PoolOf(addr)
 	switch {
 	case !ok:
 		return refuse(NoPool, "%s is in no pool", addr)
-	case pool != "" && p.Name != pool:
-		return refuse(Invalid, "%s is asked for from pool %q, but is in pool %q", addr, pool, p.Name)
+	case r.Pool != "" && p.Name != r.Pool:
+		return refuse(Invalid, "%s is in pool %q, and the Service asks for pool %q", addr, p.Name, r.Pool)
+	case !p.Serves(r.Namespace, r.NamespaceLabels, r.Labels):
+		return refuse(NoPool, "%s is in pool %q, which is for other namespaces or Services", addr, p.Name)
 	case !p.Gives(addr):
 		return refuse(NoPool, "%s is in pool %q, which avoids addresses that end in .0 or .255 (avoid-buggy-ips)", addr, p.Name)
 	}
 	return nil
 }
 
-// chooseFree finds a free address of each family: all from one pool if one has
-// them, else each from the first pool that has one. Only when that is not enough
-// are addresses taken that still rest. On error it returns what it found all the
-// same.
-func (a *Allocator) chooseFree(r Request, families []Family) ([]netip.Addr, error) {
-	if len(families) == 0 {
-		return nil, nil
+// room returns how many more addresses of the pool the Service's namespace can
+// have, when the Service has those in keep and no others.
+func (a *Allocator) room(pool *config.Pool, r Request, c *claim, keep []netip.Addr) int {
+	if pool.MaxPerNamespace == 0 {
+		return math.MaxInt
 	}
-	pools, err := a.poolsFor(r.Pool)
-	if err != nil {
-		return nil, err
+	counts := func(addr netip.Addr) bool {
+		of, ok := a.config.PoolOf(addr)
+		return ok && of == pool && !a.users[addr].without(c.uid).inNamespace(r.Namespace)
 	}
-	now := time.Now()
+	room := pool.MaxPerNamespace - a.held[quotaKey{pool.Name, r.Namespace}]
+	for _, addr := range c.addrs {
+		if !slices.Contains(keep, addr) && counts(addr) {
+			room++
+		}
+	}
+	for _, addr := range keep {
+		if !slices.Contains(c.addrs, addr) && counts(addr) {
+			room--
+		}
+	}
+	return room
+}
+
+// chooseFree finds an address of each family beside those in keep: what the
+// Service claims, else one that is shared under its key, else free ones, all from
+// one pool if one has them, or each from the first pool that has one. Only when
+// that is not enough are addresses taken that still rest. On error it returns
+// what it found all the same.
+func (a *Allocator) chooseFree(r Request, c *claim, keep []netip.Addr, families []Family) ([]netip.Addr, error) {
 	var all []netip.Addr
+	var missing []Family
+	for _, family := range families {
+		if addr, ok := a.known(r, c, append(slices.Clone(keep), all...), family); ok {
+			all = append(all, addr)
+		} else {
+			missing = append(missing, family)
+		}
+	}
+	if len(missing) == 0 {
+		return all, nil
+	}
+	pools, err := a.poolsFor(r)
+	if err != nil {
+		return all, err
+	}
+	keep = append(slices.Clone(keep), all...)
+	now := time.Now()
+	var found []netip.Addr
 	var refused error
 	for _, resting := range []bool{false, true} {
 		for _, pool := range pools {
-			if found := a.freeIn(pool, families, now, resting); len(found) == len(families) {
-				return found, nil
+			if found := a.freeIn(pool, r, c, keep, missing, now, resting); len(found) == len(missing) {
+				return append(all, found...), nil
 			}
 		}
-		all, refused = nil, nil
-		for _, family := range families {
-			var found []netip.Addr
+		found, refused = nil, nil
+		for _, family := range missing {
+			var one []netip.Addr
+			keep := append(slices.Clone(keep), found...)
 			for _, pool := range pools {
-				if found = a.freeIn(pool, []Family{family}, now, resting); len(found) > 0 {
+				if one = a.freeIn(pool, r, c, keep, []Family{family}, now, resting); len(one) > 0 {
 					break
 				}
 			}
-			if len(found) == 0 && refused == nil {
-				refused = a.whyNone(pools, family, r.Pool)
+			if len(one) == 0 && refused == nil {
+				refused = a.whyNone(pools, r, c, keep, family)
 			}
-			all = append(all, found...)
+			found = append(found, one...)
 		}
 		if refused == nil {
 			break
 		}
 	}
-	return all, refused
+	return append(all, found...), refused
 }
 
-func (a *Allocator) poolsFor(asked string) ([]*config.Pool, error) {
-	if asked != "" {
-		pool, ok := a.config.Pool(asked)
+// maxJoins bounds the search for an address to share: so many addresses of one
+// key means that its users are not meant to share one.
+const maxJoins = 100
+
+// known returns an address of the family that the Service claims and can have,
+// or that others share under its key and it can join.
+func (a *Allocator) known(r Request, c *claim, keep []netip.Addr, family Family) (netip.Addr, bool) {
+	can := func(addr netip.Addr) bool {
+		return FamilyOf(addr) == family && !slices.Contains(c.addrs, addr) && a.joins(addr, r, c, keep) == nil
+	}
+	if i := slices.IndexFunc(r.Claimed, can); i >= 0 {
+		return r.Claimed[i], true
+	}
+	shared := a.shared[r.Sharing.Key]
+	shared = shared[:min(len(shared), maxJoins)]
+	i := slices.IndexFunc(shared, func(addr netip.Addr) bool {
+		if !can(addr) {
+			return false
+		}
+		pool, _ := a.config.PoolOf(addr) // can has found it
+		return pool.AutoAssign || pool.Name == r.Pool
+	})
+	if i < 0 {
+		return netip.Addr{}, false
+	}
+	return shared[i], true
+}
+
+// poolsFor returns the pools that serve the Service, in their order.
+func (a *Allocator) poolsFor(r Request) ([]*config.Pool, error) {
+	if r.Pool != "" {
+		pool, ok := a.config.Pool(r.Pool)
 		if !ok {
-			return nil, refuse(NoPool, "there is no pool %q", asked)
+			return nil, refuse(NoPool, "there is no pool %q", r.Pool)
+		}
+		if !pool.Serves(r.Namespace, r.NamespaceLabels, r.Labels) {
+			return nil, refuse(NoPool, "pool %q is for other namespaces or Services", r.Pool)
 		}
 		return []*config.Pool{pool}, nil
 	}
 	var pools []*config.Pool
-	if a.config != nil {
-		for i := range a.config.Pools {
-			if a.config.Pools[i].AutoAssign {
-				pools = append(pools, &a.config.Pools[i])
-			}
+	auto := false
+	for _, pool := range a.order {
+		auto = auto || pool.AutoAssign
+		if pool.AutoAssign && pool.Serves(r.Namespace, r.NamespaceLabels, r.Labels) {
+			pools = append(pools, pool)
 		}
 	}
-	if len(pools) == 0 {
+	switch {
+	case !auto:
 		return nil, refuse(NoPool, "no pool serves Services that do not ask for one")
+	case len(pools) == 0:
+		return nil, refuse(NoPool, "every pool is for other namespaces or Services")
 	}
 	return pools, nil
 }
 
-func (a *Allocator) freeIn(pool *config.Pool, families []Family, now time.Time, resting bool) []netip.Addr {
+func (a *Allocator) freeIn(pool *config.Pool, r Request, c *claim, keep []netip.Addr, families []Family, now time.Time, resting bool) []netip.Addr {
+	if a.room(pool, r, c, keep) < len(families) {
+		return nil
+	}
 	var found []netip.Addr
 	for _, family := range families {
 		if s := a.index[spaceKey{pool.Name, family}]; s != nil {
@@ -208,20 +278,4 @@ func (a *Allocator) freeIn(pool *config.Pool, families []Family, now time.Time, 
 		}
 	}
 	return found
-}
-
-func (a *Allocator) whyNone(pools []*config.Pool, family Family, asked string) *Error {
-	var full []string
-	for _, pool := range pools {
-		if s := a.index[spaceKey{pool.Name, family}]; s != nil {
-			full = append(full, fmt.Sprintf("pool %q is exhausted (%d of %d in use)", pool.Name, len(s.used), s.usable))
-		}
-	}
-	switch {
-	case len(full) > 0:
-		return refuse(Exhausted, "%s", strings.Join(full, ", "))
-	case asked != "":
-		return refuse(NoPool, "pool %q has no %s addresses", asked, family)
-	}
-	return refuse(NoPool, "no pool has %s addresses", family)
 }

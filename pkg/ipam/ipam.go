@@ -3,7 +3,7 @@
 package ipam
 
 import (
-	"fmt"
+	"cmp"
 	"net/netip"
 	"slices"
 	"sync"
@@ -12,76 +12,35 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
 )
 
-// DefaultRest is how long a released address is not given out again, unless
-// there is no other: routers and clients remember the node it was on.
-const DefaultRest = 30 * time.Second
-
-// Family is an address family.
-type Family uint8
-
-// The two address families.
-const (
-	IPv4 Family = 4
-	IPv6 Family = 6
-)
-
-// FamilyOf returns the family of addr.
-func FamilyOf(addr netip.Addr) Family {
-	if addr.Is4() {
-		return IPv4
-	}
-	return IPv6
-}
-
-// String returns "IPv4" or "IPv6".
-func (f Family) String() string { return fmt.Sprintf("IPv%d", uint8(f)) }
-
-// Request asks for the addresses of one Service.
-type Request struct {
-	// UID tells the Service from an earlier one of the same name.
-	UID string
-	// Name is the Service's namespace/name, for messages.
-	Name string
-	// Families wanted, in the order in which addresses are returned.
-	Families []Family
-	// RequireAll refuses to give one family when the other has no free address.
-	RequireAll bool
-	// Addrs, if not empty, are the only addresses that will do: at most one of a family.
-	Addrs []netip.Addr
-	// Pool, if not empty, is the pool to take new addresses from. It need not be an
-	// AutoAssign pool. Addresses that the Service holds are kept, whatever pool they
-	// are of, until it asks for another pool than before: pools may be edited under it.
-	Pool string
-}
-
 // Allocator holds every address that is in use and gives out the others. Its
 // methods may be called concurrently; none does any I/O.
 type Allocator struct {
-	rest time.Duration
-
 	mu     sync.Mutex
 	config *config.Config
-	spaces []*space // in the pools' order
+	order  []*config.Pool // by priority
+	spaces []*space       // in the pools' order
 	index  map[spaceKey]*space
-	owners map[netip.Addr]owner
-	held   map[string][]netip.Addr // by UID
-	asked  map[string]string       // by UID: the Pool of the last Request that was granted
-}
 
-type owner struct{ uid, name string }
+	users  map[netip.Addr]users
+	claims map[string]*claim       // by UID
+	shared map[string][]netip.Addr // by key, the addresses whose users share them under it
+	held   map[quotaKey]int        // addresses that a namespace has of a pool
+}
 
 type spaceKey struct {
 	pool   string
 	family Family
 }
 
-// New returns an Allocator without pools. A released address rests for rest.
-func New(rest time.Duration) *Allocator {
+type quotaKey struct{ pool, namespace string }
+
+// New returns an Allocator without pools.
+func New() *Allocator {
 	return &Allocator{
-		rest:   rest,
-		owners: map[netip.Addr]owner{},
-		held:   map[string][]netip.Addr{},
-		asked:  map[string]string{},
+		users:  map[netip.Addr]users{},
+		claims: map[string]*claim{},
+		shared: map[string][]netip.Addr{},
+		held:   map[quotaKey]int{},
 	}
 }
 
@@ -91,52 +50,79 @@ func (a *Allocator) SetPools(c *config.Config) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	old := a.spaces
-	a.config, a.spaces, a.index = c, nil, map[spaceKey]*space{}
+	a.config, a.order, a.spaces, a.index, a.held = c, nil, nil, map[spaceKey]*space{}, map[quotaKey]int{}
 	for i := range c.Pools {
+		a.order = append(a.order, &c.Pools[i])
+	}
+	slices.SortStableFunc(a.order, func(x, y *config.Pool) int {
+		// 0 wraps around to the highest number: it comes last.
+		return cmp.Compare(uint64(x.Priority)-1, uint64(y.Priority)-1)
+	})
+	for _, pool := range a.order {
 		for _, family := range []Family{IPv4, IPv6} {
-			if s := newSpace(&c.Pools[i], family); s.usable > 0 {
+			if s := newSpace(pool, family); s.usable > 0 {
 				a.spaces = append(a.spaces, s)
 				a.index[spaceKey{s.pool.Name, family}] = s
 			}
 		}
 	}
-	for addr := range a.owners {
+	for addr, users := range a.users {
 		if s := a.spaceOf(addr); s != nil {
 			s.take(addr)
 		}
+		for i, c := range users {
+			a.count(addr, users[:i], c.namespace, 1)
+		}
 	}
+	a.keepResting(old)
+}
+
+// keepResting takes over the addresses that rested in the spaces of before, none
+// for longer than its pool says now.
+func (a *Allocator) keepResting(old []*space) {
+	now := time.Now()
 	var resting []rested
 	for _, s := range old {
 		for _, r := range s.queue {
-			if s.until[r.addr].Equal(r.until) {
+			if now := a.spaceOf(r.addr); now != nil && s.until[r.addr].Equal(r.until) {
 				resting = append(resting, r)
 			}
 		}
 	}
-	slices.SortStableFunc(resting, func(x, y rested) int { return x.until.Compare(y.until) })
-	for _, r := range resting {
-		if s := a.spaceOf(r.addr); s != nil {
-			s.release(r)
+	for i, r := range resting {
+		if latest := now.Add(a.spaceOf(r.addr).pool.ReuseDelay); r.until.After(latest) {
+			resting[i].until = latest
 		}
+	}
+	slices.SortFunc(resting, func(x, y rested) int { return cmp.Or(x.until.Compare(y.until), x.addr.Compare(y.addr)) })
+	for _, r := range resting {
+		a.spaceOf(r.addr).release(r)
 	}
 }
 
-// Adopt records that the Service holds addrs already, and that it asks for pool
-// ("" for any). An address that another Service holds is not adopted, and
-// reported in the error.
-func (a *Allocator) Adopt(uid, name, pool string, addrs []netip.Addr) error {
+// Adopt records that the Service holds r.Claimed already. An address that it
+// must not share with those who hold it is not adopted, and reported in the error.
+func (a *Allocator) Adopt(r Request) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.asked[uid] = pool
+	c := a.claimOf(r)
+	c.pool = r.Pool
 	var refused error
-	for _, addr := range addrs {
-		switch o, taken := a.owners[addr]; {
-		case !taken:
-			a.take(owner{uid, name}, addr)
-		case o.uid != uid && refused == nil:
-			refused = inUse(addr, o)
+	for _, addr := range r.Claimed {
+		if slices.Contains(c.addrs, addr) {
+			continue
+		}
+		err := a.users[addr].clash(addr, r)
+		if err == nil && !a.acrossNamespaces(addr) {
+			err = a.users[addr].stranger(addr, r)
+		}
+		if err == nil {
+			a.take(c, addr)
+		} else if refused == nil {
+			refused = err
 		}
 	}
+	a.forgetEmpty(c)
 	return refused
 }
 
@@ -144,62 +130,158 @@ func (a *Allocator) Adopt(uid, name, pool string, addrs []netip.Addr) error {
 func (a *Allocator) Addrs(uid string) []netip.Addr {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return slices.Clone(a.held[uid])
+	if c := a.claims[uid]; c != nil {
+		return slices.Clone(c.addrs)
+	}
+	return nil
 }
 
 // Release takes all addresses from the Service and returns them.
 func (a *Allocator) Release(uid string) []netip.Addr {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	released := a.held[uid]
-	for _, addr := range slices.Clone(released) {
-		a.free(uid, addr)
+	c := a.claims[uid]
+	if c == nil {
+		return nil
 	}
-	delete(a.asked, uid)
+	released := slices.Clone(c.addrs)
+	for _, addr := range released {
+		a.free(c, addr)
+	}
+	delete(a.claims, uid)
 	return released
 }
 
 // Allocate returns the addresses that the Service shall have. Those it holds
 // and still wants are kept; what is missing is the first free address of the
-// first pool that has one. On error, which is an *Error, nothing has changed.
+// first pool that has one. An error, which is an *Error, changes nothing, except
+// that an address which the Service can share no longer, since it has changed
+// its port, policy or key, is taken from it.
 func (a *Allocator) Allocate(r Request) ([]netip.Addr, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	want, err := a.choose(r)
+	c := a.claimOf(r)
+	defer a.forgetEmpty(c)
+	var lost *Error
+	for _, addr := range slices.Clone(c.addrs) {
+		if clash := a.users[addr].clash(addr, r); clash != nil {
+			a.free(c, addr)
+			lost = clash
+		}
+	}
+	a.setSharing(c, r.Sharing)
+	want, err := a.choose(r, c)
 	if err != nil {
+		if lost != nil && lost.Msg != err.Error() {
+			return nil, refuse(lost.Reason, "%s; %s", lost.Msg, err)
+		}
 		return nil, err
 	}
-	for _, addr := range slices.Clone(a.held[r.UID]) {
+	for _, addr := range slices.Clone(c.addrs) {
 		if !slices.Contains(want, addr) {
-			a.free(r.UID, addr)
+			a.free(c, addr)
 		}
 	}
 	for _, addr := range want {
-		if _, taken := a.owners[addr]; !taken {
-			a.take(owner{r.UID, r.Name}, addr)
+		if !slices.Contains(c.addrs, addr) {
+			a.take(c, addr)
 		}
 	}
-	a.held[r.UID], a.asked[r.UID] = want, r.Pool
+	c.addrs, c.pool = want, r.Pool
 	return slices.Clone(want), nil
 }
 
-func (a *Allocator) take(o owner, addr netip.Addr) {
-	a.owners[addr] = o
-	a.held[o.uid] = append(a.held[o.uid], addr)
-	if s := a.spaceOf(addr); s != nil {
-		s.take(addr)
+// claimOf returns the Service's claim, a new one if it has none.
+func (a *Allocator) claimOf(r Request) *claim {
+	c := a.claims[r.UID]
+	if c == nil {
+		c = &claim{uid: r.UID, namespace: r.Namespace, name: r.Name, sharing: r.Sharing}
+		a.claims[r.UID] = c
+	}
+	return c
+}
+
+func (a *Allocator) forgetEmpty(c *claim) {
+	if len(c.addrs) == 0 {
+		delete(a.claims, c.uid)
 	}
 }
 
-func (a *Allocator) free(uid string, addr netip.Addr) {
-	delete(a.owners, addr)
-	a.held[uid] = slices.DeleteFunc(slices.Clone(a.held[uid]), func(h netip.Addr) bool { return h == addr })
-	if len(a.held[uid]) == 0 {
-		delete(a.held, uid)
+func (a *Allocator) setSharing(c *claim, s Sharing) {
+	before := c.sharing.Key
+	if c.sharing = s; s.Key == "" {
+		c.sharing = Sharing{} // nobody will ask for its ports
 	}
+	if before == s.Key {
+		return
+	}
+	for _, addr := range c.addrs { // which it has for itself: clash has seen to that
+		a.unlist(before, addr)
+		a.list(s.Key, addr)
+	}
+}
+
+func (a *Allocator) take(c *claim, addr netip.Addr) {
+	users := a.users[addr]
+	a.count(addr, users, c.namespace, 1)
+	if len(users) == 0 {
+		a.list(c.sharing.Key, addr)
+		if s := a.spaceOf(addr); s != nil {
+			s.take(addr)
+		}
+	}
+	a.users[addr] = append(users, c)
+	c.addrs = append(c.addrs, addr)
+}
+
+func (a *Allocator) free(c *claim, addr netip.Addr) {
+	c.addrs = slices.DeleteFunc(slices.Clone(c.addrs), func(h netip.Addr) bool { return h == addr })
+	users := a.users[addr].without(c.uid)
+	a.count(addr, users, c.namespace, -1)
+	if len(users) > 0 {
+		a.users[addr] = users
+		return
+	}
+	delete(a.users, addr)
+	a.unlist(c.sharing.Key, addr)
 	if s := a.spaceOf(addr); s != nil {
-		s.release(rested{addr: addr, until: time.Now().Add(a.rest)})
+		s.release(rested{addr: addr, until: time.Now().Add(s.pool.ReuseDelay)})
 	}
+}
+
+// count adds n to what the namespace has of the pool, unless another Service of
+// the namespace has the same address.
+func (a *Allocator) count(addr netip.Addr, others users, namespace string, n int) {
+	pool, ok := a.config.PoolOf(addr)
+	if !ok || others.inNamespace(namespace) {
+		return
+	}
+	key := quotaKey{pool.Name, namespace}
+	if a.held[key] += n; a.held[key] == 0 {
+		delete(a.held, key)
+	}
+}
+
+// list and unlist keep the addresses that can be shared under a key.
+func (a *Allocator) list(key string, addr netip.Addr) {
+	if key != "" {
+		a.shared[key] = append(a.shared[key], addr)
+	}
+}
+
+func (a *Allocator) unlist(key string, addr netip.Addr) {
+	if key == "" {
+		return
+	}
+	a.shared[key] = slices.DeleteFunc(a.shared[key], func(s netip.Addr) bool { return s == addr })
+	if len(a.shared[key]) == 0 {
+		delete(a.shared, key)
+	}
+}
+
+func (a *Allocator) acrossNamespaces(addr netip.Addr) bool {
+	pool, ok := a.config.PoolOf(addr)
+	return ok && pool.ShareAcrossNamespaces
 }
 
 // spaceOf returns the space that would give out addr, or nil.
@@ -209,6 +291,29 @@ func (a *Allocator) spaceOf(addr netip.Addr) *space {
 		return nil
 	}
 	return a.index[spaceKey{pool.Name, FamilyOf(addr)}]
+}
+
+// Orphan is an address in use that no pool would give its Service now.
+type Orphan struct {
+	Addr netip.Addr
+	Why  string
+}
+
+// Orphans returns the orphans among the addresses that the Service holds.
+func (a *Allocator) Orphans(r Request) []Orphan {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	c := a.claims[r.UID]
+	if c == nil || a.config == nil {
+		return nil
+	}
+	var orphans []Orphan
+	for _, addr := range c.addrs {
+		if err := a.allowed(addr, r); err != nil {
+			orphans = append(orphans, Orphan{Addr: addr, Why: err.Msg})
+		}
+	}
+	return orphans
 }
 
 // Usage is how full one family of one pool is.

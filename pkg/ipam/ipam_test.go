@@ -1,6 +1,7 @@
 package ipam_test
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -80,7 +81,7 @@ func TestAllocate(t *testing.T) {
 			{uid: "b", req: ipam.Request{Families: v4, Addrs: addrs("10.0.9.2")}, want: "10.0.9.2 is used by ns/a"},
 			{uid: "b", req: ipam.Request{Families: v4, Addrs: addrs("10.7.0.1")}, want: "10.7.0.1 is in no pool"},
 			{uid: "b", req: ipam.Request{Families: v4, Addrs: addrs("10.0.2.0")}, want: `10.0.2.0 is in pool "both", which avoids addresses that end in .0 or .255 (avoid-buggy-ips)`},
-			{uid: "b", req: ipam.Request{Families: v4, Addrs: addrs("10.0.2.1"), Pool: "asked"}, want: `10.0.2.1 is asked for from pool "asked", but is in pool "both"`},
+			{uid: "b", req: ipam.Request{Families: v4, Addrs: addrs("10.0.2.1"), Pool: "asked"}, want: `10.0.2.1 is in pool "both", and the Service asks for pool "asked"`},
 			{uid: "b", req: ipam.Request{Families: v4, Addrs: addrs("fd00::1")}, want: "fd00::1 is asked for, but the Service has no IPv6 in its ipFamilies"},
 			{uid: "b", req: ipam.Request{Families: dual, Addrs: addrs("10.0.2.1", "10.0.2.2")}, want: "two IPv4 addresses are asked for; a Service has at most one of a family"},
 			{uid: "b", req: ipam.Request{Families: dual, Addrs: addrs("10.0.2.1"), RequireAll: true}, want: "the Service requires dual stack, but the addresses asked for have no IPv6"},
@@ -106,7 +107,7 @@ func TestAllocate(t *testing.T) {
 					a.Release(s.uid)
 					continue
 				}
-				s.req.UID, s.req.Name = s.uid, "ns/"+s.uid
+				s.req.UID, s.req.Namespace, s.req.Name = s.uid, cmp.Or(s.req.Namespace, "ns"), s.uid
 				got, err := a.Allocate(s.req)
 				text := join(got)
 				if err != nil {
@@ -130,7 +131,7 @@ func TestAReleasedAddressIsTheFirstFreeOneAgainAfterItsRest(t *testing.T) {
 			must(t, a, uid)
 		}
 		a.Release("b")
-		time.Sleep(ipam.DefaultRest - time.Second)
+		time.Sleep(config.DefaultReuseDelay - time.Second)
 		if got := must(t, a, "d"); got != "10.0.0.4" {
 			t.Errorf("while .2 rests: got %s", got)
 		}
@@ -145,11 +146,11 @@ func TestAReleasedAddressIsTheFirstFreeOneAgainAfterItsRest(t *testing.T) {
 }
 
 func TestAdoptedAddressesAreNeverGivenToAnother(t *testing.T) {
-	a := ipam.New(ipam.DefaultRest)
-	if err := a.Adopt("old", "ns/old", "", addrs("10.0.0.1", "192.0.2.9")); err != nil { // before there are pools
+	a := ipam.New()
+	if err := a.Adopt(ipam.Request{UID: "old", Namespace: "ns", Name: "old", Claimed: addrs("10.0.0.1", "192.0.2.9")}); err != nil { // before there are pools
 		t.Fatal(err)
 	}
-	if err := a.Adopt("thief", "ns/thief", "", addrs("10.0.0.1")); err == nil || err.Error() != "10.0.0.1 is used by ns/old" {
+	if err := a.Adopt(ipam.Request{UID: "thief", Namespace: "ns", Name: "thief", Claimed: addrs("10.0.0.1")}); err == nil || err.Error() != "10.0.0.1 is used by ns/old" {
 		t.Errorf("got %v", err)
 	}
 	if got := a.Addrs("thief"); len(got) > 0 {
@@ -195,7 +196,7 @@ func TestRestSurvivesAChangeOfPools(t *testing.T) {
 }
 
 func TestNoPoolsIsSaidSo(t *testing.T) {
-	_, err := ipam.New(0).Allocate(ipam.Request{UID: "a", Families: v4})
+	_, err := ipam.New().Allocate(ipam.Request{UID: "a", Families: v4})
 	if err == nil || err.Error() != "no pool serves Services that do not ask for one" {
 		t.Errorf("got %v", err)
 	}
@@ -203,14 +204,14 @@ func TestNoPoolsIsSaidSo(t *testing.T) {
 
 func allocator(t testing.TB, pools string) *ipam.Allocator {
 	t.Helper()
-	a := ipam.New(ipam.DefaultRest)
+	a := ipam.New()
 	a.SetPools(parse(t, pools))
 	return a
 }
 
 func parse(t testing.TB, pools string) *config.Config {
 	t.Helper()
-	c, err := config.Parse([]byte("address-pools: " + strings.ReplaceAll(pools, "\n", "\n  ")))
+	c, err := config.Parse([]byte("address-pools: " + pools))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,7 +220,7 @@ func parse(t testing.TB, pools string) *config.Config {
 
 func must(t testing.TB, a *ipam.Allocator, uid string) string {
 	t.Helper()
-	got, err := a.Allocate(ipam.Request{UID: uid, Name: "ns/" + uid, Families: v4})
+	got, err := a.Allocate(ipam.Request{UID: uid, Namespace: "ns", Name: uid, Families: v4})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -240,12 +241,12 @@ func join(list []netip.Addr) string {
 
 func TestASplitOfItsPoolMovesNobody(t *testing.T) {
 	a := allocator(t, `[{name: a, protocol: layer2, addresses: [10.0.0.0/28]}]`)
-	if err := a.Adopt("s", "ns/s", "a", addrs("10.0.0.12")); err != nil {
+	if err := a.Adopt(ipam.Request{UID: "s", Namespace: "ns", Name: "s", Pool: "a", Claimed: addrs("10.0.0.12")}); err != nil {
 		t.Fatal(err)
 	}
 	a.SetPools(parse(t, `[{name: a, protocol: layer2, addresses: [10.0.0.0/29]}, {name: b, protocol: layer2, addresses: [10.0.0.8/29]}]`))
 	for _, step := range []struct{ pool, want string }{{"a", "10.0.0.12"}, {"", "10.0.0.12"}, {"b", "10.0.0.12"}, {"a", "10.0.0.0"}} {
-		got, err := a.Allocate(ipam.Request{UID: "s", Name: "ns/s", Families: v4, Pool: step.pool})
+		got, err := a.Allocate(ipam.Request{UID: "s", Namespace: "ns", Name: "s", Families: v4, Pool: step.pool})
 		if err != nil || got[0].String() != step.want {
 			t.Errorf("asking for pool %q: %v (%v), want %s", step.pool, got, err, step.want)
 		}
@@ -255,13 +256,13 @@ func TestASplitOfItsPoolMovesNobody(t *testing.T) {
 func TestNoFamilyIsGivenUpBeforeThereIsAnother(t *testing.T) {
 	a := allocator(t, `[{name: a, protocol: layer2, addresses: [10.0.0.1/32, "fd00::1/128"]}, {name: b, protocol: layer2, addresses: [10.0.1.1/32, "fd01::1/128"]}]`)
 	both := []ipam.Family{ipam.IPv4, ipam.IPv6}
-	if _, err := a.Allocate(ipam.Request{UID: "other", Name: "ns/other", Families: v4, Pool: "a"}); err != nil {
+	if _, err := a.Allocate(ipam.Request{UID: "other", Namespace: "ns", Name: "other", Families: v4, Pool: "a"}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.Allocate(ipam.Request{UID: "s", Name: "ns/s", Families: both, Pool: "b"}); err != nil {
+	if _, err := a.Allocate(ipam.Request{UID: "s", Namespace: "ns", Name: "s", Families: both, Pool: "b"}); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := a.Allocate(ipam.Request{UID: "s", Name: "ns/s", Families: both, Pool: "a"}); err == nil {
+	if got, err := a.Allocate(ipam.Request{UID: "s", Namespace: "ns", Name: "s", Families: both, Pool: "a"}); err == nil {
 		t.Errorf("moved to %v", got)
 	}
 	if got := a.Addrs("s"); !slices.Equal(got, addrs("10.0.1.1", "fd01::1")) {

@@ -1,6 +1,7 @@
 package ipam_test
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -9,62 +10,149 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/ipam"
 )
 
-// model is the simplest thing that could be called right: for each pool a list
-// of addresses in order, who has each, and until when each rests.
+// model is the simplest thing that could be called right: lists, and every
+// question answered by going through them.
 type model struct {
-	pools [][]netip.Addr
-	owner map[netip.Addr]string
+	pools []config.Pool
+	has   map[string]netip.Addr // by UID
+	last  map[string]ipam.Request
 	until map[netip.Addr]time.Time
+	since map[netip.Addr]int // when it began to be shared under its key
+	clock int
 }
 
-func (m *model) allocate(uid string) (netip.Addr, bool) {
-	for addr, o := range m.owner {
-		if o == uid {
-			return addr, true
+func addressesOf(p config.Pool) []netip.Addr {
+	var all []netip.Addr
+	for _, r := range p.Ranges {
+		for addr := r.From; addr.Compare(r.To) <= 0; addr = addr.Next() {
+			all = append(all, addr)
 		}
 	}
-	for _, addr := range slices.Concat(m.pools...) {
-		if m.owner[addr] == "" && !time.Now().Before(m.until[addr]) {
-			m.owner[addr] = uid
-			return addr, true
+	return all
+}
+
+func (m *model) poolOf(addr netip.Addr) *config.Pool {
+	for i, p := range m.pools {
+		if slices.Contains(addressesOf(p), addr) {
+			return &m.pools[i]
 		}
 	}
-	for _, pool := range m.pools {
-		var oldest netip.Addr
-		for _, addr := range pool {
-			if m.owner[addr] == "" && (!oldest.IsValid() || m.until[addr].Before(m.until[oldest])) {
-				oldest = addr
+	return nil
+}
+
+// users returns who has the address, but for uid.
+func (m *model) users(addr netip.Addr, but string) []ipam.Request {
+	var users []ipam.Request
+	for uid, has := range m.has {
+		if has == addr && uid != but {
+			users = append(users, m.last[uid])
+		}
+	}
+	return users
+}
+
+func compatible(x, y ipam.Request) bool {
+	return x.Sharing.Key != "" && x.Sharing.Key == y.Sharing.Key && x.Sharing.Backend == y.Sharing.Backend && x.Sharing.Ports[0] != y.Sharing.Ports[0]
+}
+
+func (m *model) give(r ipam.Request, addr netip.Addr) netip.Addr {
+	if len(m.users(addr, r.UID)) == 0 {
+		m.clock++
+		m.since[addr] = m.clock
+	}
+	m.has[r.UID], m.last[r.UID] = addr, r
+	return addr
+}
+
+// hasRoom reports whether the namespace can have one more address of the pool.
+func (m *model) hasRoom(p *config.Pool, r ipam.Request) bool {
+	distinct := map[netip.Addr]bool{}
+	for uid, addr := range m.has {
+		if m.last[uid].Namespace == r.Namespace && m.poolOf(addr) == p {
+			distinct[addr] = true
+		}
+	}
+	return p.MaxPerNamespace == 0 || len(distinct) < p.MaxPerNamespace
+}
+
+func (m *model) allocate(r ipam.Request) (netip.Addr, bool) {
+	if addr, ok := m.has[r.UID]; ok {
+		keyChanged := m.last[r.UID].Sharing.Key != r.Sharing.Key
+		if !slices.ContainsFunc(m.users(addr, r.UID), func(u ipam.Request) bool { return !compatible(u, r) }) {
+			if m.last[r.UID] = r; keyChanged {
+				m.clock++
+				m.since[addr] = m.clock
+			}
+			return addr, true
+		}
+		m.release(r.UID)
+	}
+	serves := slices.Clone(m.pools)
+	slices.SortStableFunc(serves, func(x, y config.Pool) int {
+		return cmp.Compare(cmp.Or(x.Priority, 1<<30), cmp.Or(y.Priority, 1<<30))
+	})
+	serves = slices.DeleteFunc(serves, func(p config.Pool) bool {
+		return !p.AutoAssign || len(p.Namespaces) > 0 && !slices.Contains(p.Namespaces, r.Namespace)
+	})
+	var join netip.Addr
+	for _, p := range serves {
+		for _, addr := range addressesOf(p) {
+			users := m.users(addr, r.UID)
+			stranger := slices.ContainsFunc(users, func(u ipam.Request) bool { return u.Namespace != r.Namespace })
+			if len(users) > 0 && !slices.ContainsFunc(users, func(u ipam.Request) bool { return !compatible(u, r) }) &&
+				(!stranger || p.ShareAcrossNamespaces) &&
+				(slices.ContainsFunc(users, func(u ipam.Request) bool { return u.Namespace == r.Namespace }) || m.hasRoom(m.poolOf(addr), r)) &&
+				(!join.IsValid() || m.since[addr] < m.since[join]) {
+				join = addr
 			}
 		}
-		if oldest.IsValid() {
-			m.owner[oldest] = uid
-			return oldest, true
+	}
+	if join.IsValid() {
+		return m.give(r, join), true
+	}
+	for _, resting := range []bool{false, true} {
+		for _, p := range serves {
+			if !m.hasRoom(m.poolOf(p.Ranges[0].From), r) {
+				continue
+			}
+			var best netip.Addr
+			for _, addr := range addressesOf(p) {
+				rests := time.Now().Before(m.until[addr])
+				if len(m.users(addr, "")) > 0 || rests != resting {
+					continue
+				}
+				if !best.IsValid() || rests && cmp.Or(m.until[addr].Compare(m.until[best]), addr.Compare(best)) < 0 {
+					best = addr
+				}
+			}
+			if best.IsValid() {
+				return m.give(r, best), true
+			}
 		}
 	}
 	return netip.Addr{}, false
 }
 
-func (m *model) known(addr netip.Addr) bool {
-	return slices.Contains(slices.Concat(m.pools...), addr)
-}
-
-// forget drops the rest of addresses outside the pools, which the allocator does not keep.
-func (m *model) forget() {
-	for addr := range m.until {
-		if !m.known(addr) {
-			delete(m.until, addr)
-		}
+func (m *model) release(uid string) {
+	addr, ok := m.has[uid]
+	delete(m.has, uid)
+	if pool := m.poolOf(addr); ok && pool != nil && len(m.users(addr, uid)) == 0 {
+		m.until[addr] = time.Now().Add(pool.ReuseDelay)
 	}
 }
 
-func (m *model) release(uid string) {
-	for addr, o := range m.owner {
-		if o == uid {
-			delete(m.owner, addr)
-			m.until[addr] = time.Now().Add(ipam.DefaultRest)
+func (m *model) setPools(pools []config.Pool) {
+	m.pools = pools
+	for addr, until := range m.until { // a rest is forgotten outside the pools, and cut to what its pool says
+		pool := m.poolOf(addr)
+		if pool == nil {
+			delete(m.until, addr)
+		} else if latest := time.Now().Add(pool.ReuseDelay); until.After(latest) {
+			m.until[addr] = latest
 		}
 	}
 }
@@ -72,68 +160,84 @@ func (m *model) release(uid string) {
 func TestAllocatorAgreesWithANaiveModelUnderRandomOperations(t *testing.T) {
 	poolSets := []string{
 		`[{name: a, protocol: layer2, addresses: [10.0.0.4-10.0.0.9, 10.0.0.0-10.0.0.2]}, {name: b, protocol: layer2, addresses: [10.0.1.0/29]}]`,
-		`[{name: c, protocol: layer2, addresses: [10.0.1.0/30, 10.0.0.0/29]}]`,
+		`[{name: c, protocol: layer2, addresses: [10.0.1.0/30, 10.0.0.0/29], reuse-delay: 3s}]`,
+		`[{name: d, protocol: layer2, addresses: [10.0.0.0/29], max-per-namespace: 2, share-across-namespaces: true}, {name: e, protocol: layer2, addresses: [10.0.1.0/29], priority: 7, namespaces: [n1, n2]}]`,
+		`[{name: f, protocol: layer2, addresses: [10.0.0.0/30], auto-assign: false}, {name: g, protocol: layer2, addresses: [10.0.0.4/30], priority: 9}, {name: h, protocol: layer2, addresses: [10.0.1.0/30], priority: 8, share-across-namespaces: true, reuse-delay: 1m}]`,
 	}
 	for seed := range uint64(300) {
 		synctest.Test(t, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 0))
-			m := &model{owner: map[netip.Addr]string{}, until: map[netip.Addr]time.Time{}}
-			a := ipam.New(ipam.DefaultRest)
+			m := &model{has: map[string]netip.Addr{}, last: map[string]ipam.Request{}, until: map[netip.Addr]time.Time{}, since: map[netip.Addr]int{}}
+			a := ipam.New()
 			set := func(pools string) {
 				c := parse(t, pools)
 				a.SetPools(c)
-				m.pools = nil
-				for _, p := range c.Pools {
-					var pool []netip.Addr
-					for _, r := range p.Ranges {
-						for addr := r.From; addr.Compare(r.To) <= 0; addr = addr.Next() {
-							pool = append(pool, addr)
-						}
-					}
-					m.pools = append(m.pools, pool)
-				}
-				m.forget()
+				m.setPools(c.Pools)
 			}
-			set(poolSets[0])
+			set(poolSets[rng.IntN(len(poolSets))])
 			for step := range 400 {
-				time.Sleep(time.Duration(rng.IntN(3000)) * time.Millisecond)
-				uid := fmt.Sprint("uid", rng.IntN(20))
-				switch n := rng.IntN(100); {
-				case n < 60:
-					want, ok := m.allocate(uid)
-					got, err := a.Allocate(ipam.Request{UID: uid, Families: v4})
+				time.Sleep(time.Duration(1+rng.IntN(3000)) * time.Millisecond)
+				n := rng.IntN(20)
+				uid := fmt.Sprint("uid", n)
+				switch op := rng.IntN(100); {
+				case op < 60:
+					r := ipam.Request{UID: uid, Namespace: fmt.Sprint("n", n%3), Name: uid, Families: v4}
+					r.Sharing = ipam.Sharing{Key: []string{"", "", "k", "l"}[rng.IntN(4)], Ports: []ipam.Port{{Protocol: "TCP", Number: uint16(rng.IntN(3))}}, Backend: []string{"", "", "local"}[rng.IntN(3)]}
+					want, ok := m.allocate(r)
+					got, err := a.Allocate(r)
 					if ok != (err == nil) || ok && got[0] != want {
 						t.Fatalf("seed %d step %d: %s got %v (%v), want %v", seed, step, uid, got, err, want)
 					}
-				case n < 97:
+				case op < 97:
 					m.release(uid)
 					a.Release(uid)
-					m.forget()
 				default:
 					set(poolSets[rng.IntN(len(poolSets))])
 				}
-			}
-			used := 0
-			for addr := range m.owner {
-				if m.known(addr) {
-					used++
-				}
-			}
-			var have uint64
-			for _, u := range a.Usage() {
-				have += u.Used
-			}
-			if uint64(used) != have {
-				t.Fatalf("seed %d: %d addresses in use, Usage says %d", seed, used, have)
+				agree(t, seed, step, m, a)
 			}
 		})
+	}
+}
+
+// agree checks what must hold at any time, and that nothing has leaked.
+func agree(t *testing.T, seed uint64, step int, m *model, a *ipam.Allocator) {
+	t.Helper()
+	used := map[netip.Addr]bool{}
+	for n := range 20 {
+		uid := fmt.Sprint("uid", n)
+		var want []netip.Addr
+		if addr, ok := m.has[uid]; ok {
+			want = append(want, addr)
+			used[addr] = m.poolOf(addr) != nil
+		}
+		if got := a.Addrs(uid); !slices.Equal(got, want) {
+			t.Fatalf("seed %d step %d: %s holds %v, want %v", seed, step, uid, got, want)
+		}
+		for _, other := range m.users(m.has[uid], uid) {
+			if m.has[uid].IsValid() && !compatible(other, m.last[uid]) {
+				t.Fatalf("seed %d step %d: %s and %s both have %s", seed, step, uid, other.UID, m.has[uid])
+			}
+		}
+	}
+	var have, want uint64
+	for _, u := range a.Usage() {
+		have += u.Used
+	}
+	for _, inPool := range used {
+		if inPool {
+			want++
+		}
+	}
+	if have != want {
+		t.Fatalf("seed %d step %d: %d addresses in use, Usage says %d", seed, step, want, have)
 	}
 }
 
 func BenchmarkAllocate10000(b *testing.B) {
 	c := parse(b, `[{name: p, protocol: layer2, addresses: [10.0.0.0/16]}]`)
 	for b.Loop() {
-		a := ipam.New(ipam.DefaultRest)
+		a := ipam.New()
 		a.SetPools(c)
 		for i := range 10000 {
 			if _, err := a.Allocate(ipam.Request{UID: fmt.Sprint(i), Families: v4}); err != nil {
@@ -147,11 +251,11 @@ func BenchmarkAdopt10000(b *testing.B) {
 	c := parse(b, `[{name: p, protocol: layer2, addresses: [10.0.0.0/16]}]`)
 	first := netip.MustParseAddr("10.0.0.0")
 	for b.Loop() {
-		a := ipam.New(ipam.DefaultRest)
+		a := ipam.New()
 		a.SetPools(c)
 		addr := first
 		for i := range 10000 {
-			if err := a.Adopt(fmt.Sprint(i), "", "", []netip.Addr{addr}); err != nil {
+			if err := a.Adopt(ipam.Request{UID: fmt.Sprint(i), Claimed: []netip.Addr{addr}}); err != nil {
 				b.Fatal(err)
 			}
 			addr = addr.Next()
