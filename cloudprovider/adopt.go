@@ -13,7 +13,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/pager"
-	servicehelpers "k8s.io/cloud-provider/service/helpers"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/service"
 )
@@ -31,7 +30,7 @@ func (c *Cloud) adoptAll(ctx context.Context) {
 	case <-ctx.Done():
 		return
 	}
-	if !cache.WaitForCacheSync(ctx.Done(), c.synced) {
+	if !cache.WaitForCacheSync(ctx.Done(), c.synced...) {
 		return
 	}
 	var services []*v1.Service
@@ -48,7 +47,7 @@ func (c *Cloud) adoptAll(ctx context.Context) {
 	adopted := c.adopt(services)
 	c.log.Info("addresses in use adopted", "services", len(services), "withAddress", adopted)
 	close(c.adopted)
-	c.kickPending()
+	c.kickAll()
 }
 
 func (c *Cloud) listServices(ctx context.Context) ([]*v1.Service, error) {
@@ -57,7 +56,7 @@ func (c *Cloud) listServices(ctx context.Context) ([]*v1.Service, error) {
 		return c.client.CoreV1().Services(metav1.NamespaceAll).List(ctx, o)
 	}))
 	err := p.EachListItem(ctx, metav1.ListOptions{}, func(o runtime.Object) error {
-		if svc, ok := o.(*v1.Service); ok && service.Ours(svc) {
+		if svc, ok := o.(*v1.Service); ok && c.options.Scope.Ours(svc) {
 			services = append(services, svc)
 		}
 		return nil
@@ -79,22 +78,19 @@ func (c *Cloud) adopt(services []*v1.Service) int {
 	defer c.mu.Unlock()
 	adopted := 0
 	for _, svc := range services {
-		vips := service.VIPs(svc)
-		if len(vips) == 0 || c.deleted[string(svc.UID)] {
+		r, _ := request(svc, nil) // an annotation that cannot be read is reported when the Service is served
+		if len(r.Claimed) == 0 || c.deleted[r.UID] {
 			continue
 		}
 		adopted++
-		if err := c.allocator.Adopt(string(svc.UID), service.Name(svc), svc.Annotations[service.PoolAnnotation], vips); err != nil {
+		if err := c.allocator.Adopt(r); err != nil {
 			c.log.Warn("address not adopted, the Service gets another", "service", service.Name(svc), "reason", err)
 			c.events.Eventf(svc, v1.EventTypeWarning, "AddressInUse", "%v, which had it first: this Service gets another address", err)
+			c.standings.changed(svc)
 		}
 	}
 	c.deleted = nil
 	return adopted
-}
-
-func olderFirst(a, b *v1.Service) int {
-	return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.UID, b.UID))
 }
 
 func leaving(svc *v1.Service) int {
@@ -102,26 +98,4 @@ func leaving(svc *v1.Service) int {
 		return 1
 	}
 	return 0
-}
-
-// serviceChanged releases the addresses of a Service that is not ours any more
-// and has nobody else to do it: its finalizer is gone. It has a status put right
-// that is not what the allocator says, unless upstream is about to write it.
-func (c *Cloud) serviceChanged(svc *v1.Service) {
-	switch {
-	case !service.Ours(svc) && !servicehelpers.HasLBFinalizer(svc):
-		c.serviceDeleted(svc)
-	case c.tampered(svc):
-		time.AfterFunc(repairAfter, c.kickPending)
-	}
-}
-
-func (c *Cloud) serviceDeleted(svc *v1.Service) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.deleted != nil {
-		c.deleted[string(svc.UID)] = true
-		return
-	}
-	c.release(svc)
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -21,10 +22,12 @@ import (
 	corelisters "k8s.io/client-go/listers/core/v1"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
+	"k8s.io/client-go/util/workqueue"
 	upstream "k8s.io/cloud-provider"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/configmap"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/ipam"
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/service"
 )
 
 // Name is the provider's name for --cloud-provider, and the source of its Events.
@@ -34,7 +37,9 @@ const Name = "baremetal"
 type Options struct {
 	// ConfigMap holds the pools. The Secret of the member list is made beside it.
 	ConfigMap configmap.Ref
-	Log       *slog.Logger
+	// Scope is which Services are served.
+	Scope service.Scope
+	Log   *slog.Logger
 }
 
 // Cloud is the provider. The upstream app makes one a process, and initializes
@@ -46,17 +51,21 @@ type Cloud struct {
 	metrics   *metricSet
 
 	// Set by Initialize and SetInformers, before anything else runs.
-	client   kubernetes.Interface
-	events   record.EventRecorder
-	config   *configmap.Watcher
-	services corelisters.ServiceLister
-	synced   cache.InformerSynced
-	informed chan struct{} // closed by SetInformers
+	client     kubernetes.Interface
+	events     record.EventRecorder
+	config     *configmap.Watcher
+	services   corelisters.ServiceLister
+	namespaces corelisters.NamespaceLister
+	synced     []cache.InformerSynced
+	informed   chan struct{} // closed by SetInformers
 
 	// adopted is closed when every address in use is known.
 	adopted chan struct{}
-	// kick asks the pool controller to look for Services that wait for an address.
-	kick chan struct{}
+	// What the pool controller works on.
+	standings                standings
+	queue                    workqueue.TypedRateLimitingInterface[cache.ObjectName]
+	kickedWaiting, kickedAll chan struct{}
+	chances                  atomic.Uint64 // how often somebody who waits may have had a new one
 
 	mu      sync.Mutex
 	deleted map[string]bool // UIDs of Services that went before adopted; nil after
@@ -82,17 +91,21 @@ func Factory(options *Options) upstream.Factory {
 
 // New returns a Cloud that has not been initialized.
 func New(options Options) *Cloud {
-	allocator := ipam.New(ipam.DefaultRest)
-	return &Cloud{
+	c := &Cloud{
 		options:   options,
 		log:       options.Log,
-		allocator: allocator,
-		metrics:   newMetrics(allocator),
+		allocator: ipam.New(),
 		informed:  make(chan struct{}),
 		adopted:   make(chan struct{}),
-		kick:      make(chan struct{}, 1),
-		deleted:   map[string]bool{},
+		standings: standings{book: map[string]*standing{}},
+		queue: workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[cache.ObjectName](
+			10*time.Millisecond, time.Minute)),
+		kickedWaiting: make(chan struct{}, 1),
+		kickedAll:     make(chan struct{}, 1),
+		deleted:       map[string]bool{},
 	}
+	c.metrics = newMetrics(c.allocator, c.standings.counts)
+	return c
 }
 
 // Initialize starts what runs beside the upstream controllers. It returns at
@@ -101,7 +114,8 @@ func (c *Cloud) Initialize(builder upstream.ControllerClientBuilder, stop <-chan
 	c.client = builder.ClientOrDie("baremetal-cloud-provider")
 	ctx := wait.ContextForChannel(stop)
 	broadcaster := record.NewBroadcaster(record.WithContext(ctx))
-	broadcaster.StartRecordingToSink(&typedv1.EventSinkImpl{Interface: c.client.CoreV1().Events("")})
+	// Events have a client of their own, so that no status waits for its turn behind them.
+	broadcaster.StartRecordingToSink(&typedv1.EventSinkImpl{Interface: builder.ClientOrDie("baremetal-cloud-provider-events").CoreV1().Events("")})
 	c.events = broadcaster.NewRecorder(scheme.Scheme, v1.EventSource{Component: Name})
 	c.config = configmap.NewWatcher(c.client, c.options.ConfigMap, c.log, c.configChanged)
 	go func() {
@@ -127,29 +141,41 @@ func (c *Cloud) run(ctx context.Context) {
 // service controller has no handler for Delete, so a Service whose finalizer was
 // stripped would keep its address for ever without this one.
 func (c *Cloud) SetInformers(factory informers.SharedInformerFactory) {
-	services := factory.Core().V1().Services()
-	c.services = services.Lister()
-	registration, err := services.Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
-		UpdateFunc: func(_, o any) { c.serviceChanged(o.(*v1.Service)) },
-		DeleteFunc: func(o any) {
-			if tombstone, ok := o.(cache.DeletedFinalStateUnknown); ok {
-				o = tombstone.Obj
-			}
-			if svc, ok := o.(*v1.Service); ok {
-				c.serviceDeleted(svc)
-			}
+	services, namespaces := factory.Core().V1().Services(), factory.Core().V1().Namespaces()
+	c.services, c.namespaces = services.Lister(), namespaces.Lister()
+	for informer, handler := range map[cache.SharedIndexInformer]cache.ResourceEventHandlerFuncs{
+		services.Informer(): {
+			AddFunc:    func(o any) { c.serviceChanged(nil, o.(*v1.Service)) },
+			UpdateFunc: func(before, o any) { c.serviceChanged(before.(*v1.Service), o.(*v1.Service)) },
+			DeleteFunc: func(o any) {
+				if tombstone, ok := o.(cache.DeletedFinalStateUnknown); ok {
+					o = tombstone.Obj
+				}
+				if svc, ok := o.(*v1.Service); ok {
+					c.serviceDeleted(svc)
+				}
+			},
 		},
-	})
-	if err != nil {
-		c.log.Error("Services are not watched", "error", err)
-		return
+		namespaces.Informer(): {
+			AddFunc:    func(o any) { c.namespaceChanged(nil, o.(*v1.Namespace)) },
+			UpdateFunc: func(before, o any) { c.namespaceChanged(before.(*v1.Namespace), o.(*v1.Namespace)) },
+		},
+	} {
+		registration, err := informer.AddEventHandler(handler)
+		if err != nil {
+			c.log.Error("the API server is not watched", "error", err)
+			return
+		}
+		c.synced = append(c.synced, registration.HasSynced)
 	}
-	c.synced = registration.HasSynced
 	close(c.informed)
 }
 
-// LoadBalancer returns the one thing that this cloud provides.
-func (c *Cloud) LoadBalancer() (upstream.LoadBalancer, bool) { return &balancer{c}, true }
+// LoadBalancer returns the one thing that this cloud provides, unless Services
+// without a class belong to somebody else: upstream asks for no others.
+func (c *Cloud) LoadBalancer() (upstream.LoadBalancer, bool) {
+	return &balancer{c}, c.options.Scope.Default
+}
 
 // Instances returns false: on bare metal the kubelet knows its node best.
 func (c *Cloud) Instances() (upstream.Instances, bool) { return nil, false }
@@ -199,11 +225,4 @@ func waitFor(ctx context.Context, ready <-chan struct{}, otherwise error) error 
 	case <-ctx.Done():
 	}
 	return otherwise
-}
-
-func (c *Cloud) kickPending() {
-	select {
-	case c.kick <- struct{}{}:
-	default: // one is waiting already
-	}
 }

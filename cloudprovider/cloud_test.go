@@ -20,11 +20,12 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	restclient "k8s.io/client-go/rest"
 	k8stesting "k8s.io/client-go/testing"
-	"k8s.io/cloud-provider/api"
+	upstream "k8s.io/cloud-provider"
 	servicehelpers "k8s.io/cloud-provider/service/helpers"
 	"k8s.io/component-base/metrics/legacyregistry"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/configmap"
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/service"
 )
 
 // rig is a Cloud on a fake API server, without the upstream controllers.
@@ -50,7 +51,7 @@ func start(t *testing.T, objects ...runtime.Object) *rig {
 func startOn(t *testing.T, client *fake.Clientset) *rig {
 	t.Helper()
 	r := &rig{t: t, client: client}
-	r.cloud = New(Options{ConfigMap: configmap.DefaultRef, Log: slog.New(slog.DiscardHandler)})
+	r.cloud = New(Options{ConfigMap: configmap.DefaultRef, Scope: service.DefaultScope(), Log: slog.New(slog.DiscardHandler)})
 	r.lb = &balancer{r.cloud}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
@@ -92,6 +93,11 @@ func svc(name string, age time.Duration, ips ...string) *v1.Service {
 
 func (r *rig) ensure(s *v1.Service) (string, error) {
 	status, err := r.lb.EnsureLoadBalancer(context.Background(), "", s, nil)
+	if err == upstream.ImplementedElsewhere {
+		r.cloud.standings.mu.Lock()
+		defer r.cloud.standings.mu.Unlock()
+		err = errors.New(r.cloud.standings.of(s).refusal)
+	}
 	return ips(status), err
 }
 
@@ -173,13 +179,15 @@ func TestOfTwoServicesWithOneAddressTheOlderKeepsIt(t *testing.T) {
 }
 
 func TestNothingIsGivenBeforeTheAdoption(t *testing.T) {
-	c := New(Options{ConfigMap: configmap.DefaultRef, Log: slog.New(slog.DiscardHandler)})
+	c := New(Options{ConfigMap: configmap.DefaultRef, Scope: service.DefaultScope(), Log: slog.New(slog.DiscardHandler)})
 	b := &balancer{c}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel() // do not wait for it
-	_, err := b.EnsureLoadBalancer(ctx, "", svc("a", 0), nil)
-	if retry := (*api.RetryError)(nil); !errors.As(err, &retry) || retry.RetryAfter() != time.Second {
-		t.Errorf("Ensure: %v", err)
+	if s, err := b.EnsureLoadBalancer(ctx, "", svc("a", 0), nil); err != upstream.ImplementedElsewhere {
+		t.Errorf("Ensure: %v, %v", s, err)
+	}
+	if got := c.standings.waiting(); len(got) != 1 {
+		t.Errorf("after the adoption these are served: %v", got)
 	}
 	if _, _, err := b.GetLoadBalancer(ctx, "", svc("a", 0)); err == nil {
 		t.Error("Get answers")
@@ -201,8 +209,9 @@ func TestGetAnswersFromTheAllocatorAndTheFinalizer(t *testing.T) {
 	if _, exists, _ := r.lb.GetLoadBalancer(context.Background(), "", stripped); !exists {
 		t.Error("a Service with the finalizer has nothing to clean up")
 	}
-	stripped.Finalizers = nil
-	if _, exists, _ := r.lb.GetLoadBalancer(context.Background(), "", stripped); exists {
+	never := svc("never", 0)
+	never.Finalizers = nil
+	if _, exists, _ := r.lb.GetLoadBalancer(context.Background(), "", never); exists {
 		t.Error("a Service without address and finalizer exists")
 	}
 }
@@ -285,11 +294,11 @@ func TestADeletedConfigMapKeepsTheLastGoodPools(t *testing.T) {
 func TestARefusalNamesTheMissingConfigMap(t *testing.T) {
 	a := svc("a", 0)
 	r := start(t, a)
-	_, err := r.ensure(a)
-	const want = "no pool serves Services that do not ask for one (ConfigMap baremetal-system/config: the ConfigMap does not exist)"
-	if err == nil || err.Error() != want {
-		t.Errorf("got %v", err)
+	if _, err := r.ensure(a); err == nil {
+		t.Error("it was served")
 	}
+	const want = "no pool serves Services that do not ask for one (ConfigMap baremetal-system/config: the ConfigMap does not exist)"
+	r.eventually("an event says so", func() bool { return r.event("AllocationFailed", want) })
 }
 
 func TestAnAddressOutsideAllPoolsIsKeptAndReported(t *testing.T) {
@@ -347,7 +356,7 @@ func TestMetricsCanBeScraped(t *testing.T) {
 	}
 	want := map[string]float64{
 		"baremetal_ipam_addresses ipv4 default usable": 9, "baremetal_ipam_addresses ipv4 default used": 1, "baremetal_ipam_addresses ipv4 default resting": 0,
-		"baremetal_ipam_orphaned_addresses": 0, "baremetal_config_last_load_successful": 1,
+		"baremetal_ipam_orphaned_addresses": 0, "baremetal_ipam_waiting_services": 0, "baremetal_config_last_load_successful": 1, "baremetal_config_generation": 0,
 	}
 	if !maps.Equal(got, want) {
 		t.Errorf("got %v", got)
@@ -363,7 +372,7 @@ func TestAStatusThatWasChangedByHandIsPutRight(t *testing.T) {
 				t.Fatal(err)
 			}
 			r.eventually("it is as before", func() bool { return r.statusOf("a") == "10.0.0.1" })
-			r.eventually("an event says so", func() bool { return r.event("StatusRepaired", "the addresses of this Service are [10.0.0.1]") })
+			r.eventually("an event says so", func() bool { return r.event("StatusRepaired", "this Service has 10.0.0.1") })
 		})
 	}
 }
@@ -410,7 +419,9 @@ func TestAPoolOfTheMissingFamilyCompletesADualStackService(t *testing.T) {
 	r.mustEnsure(a, "10.0.0.1")
 	r.update(onePool(`10.0.0.1-10.0.0.9, "fd00::1-fd00::9"`))
 	r.eventually("it has both, in the order it asked for", func() bool { return r.statusOf("a") == "fd00::1,10.0.0.1" })
-	r.eventually("an event says so", func() bool { return r.event("AddressAssigned", "[fd00::1 10.0.0.1]") })
+	r.eventually("an event says so", func() bool {
+		return r.event("AddressAssigned", "Assigned fd00::1 from pool \"default\" and 10.0.0.1 from pool \"default\"")
+	})
 }
 
 func TestTheMemberListKeyIsMadeOnceAndNeverChanged(t *testing.T) {

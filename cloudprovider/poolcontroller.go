@@ -2,20 +2,17 @@ package cloudprovider
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/client-go/tools/cache"
 	servicehelpers "k8s.io/cloud-provider/service/helpers"
-
-	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
-	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/configmap"
-	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/ipam"
-	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/service"
 )
 
 // PoolControllerName is the pool controller's name for --controllers and /healthz.
@@ -25,15 +22,23 @@ const (
 	// repairAfter is how long a status may be other than the allocator says, which
 	// is normal between upstream's Ensure and its writing the status.
 	repairAfter = 2 * time.Second
-	// writeAgain is how soon a status is written again that could not be written.
-	writeAgain = time.Second
+	// passEvery is the shortest time from one pass to the next.
+	passEvery = 20 * time.Millisecond
+	// writers is how many statuses are written at a time.
+	writers = 10
 )
 
-// RunPoolController serves the Services that wait for an address whenever there
-// is a new chance: pools changed, or an address was given back. Upstream does not
-// ask again by itself before the refusal's delay is over. It also puts statuses
-// right that are not what the allocator says. It runs until ctx ends.
+// RunPoolController does what upstream's service controller does not:
+//
+//   - it serves the Services that wait for an address as soon as there is a new
+//     chance, because pools have changed or an address was given back,
+//   - it looks again at Services whose labels, selector or family policy change,
+//   - it puts statuses right that are not what the allocator says,
+//   - it serves the Services with a class of ours.
+//
+// It runs until ctx ends.
 func (c *Cloud) RunPoolController(ctx context.Context) {
+	defer c.queue.ShutDown()
 	for _, ready := range []<-chan struct{}{c.adopted, c.config.Loaded()} {
 		select {
 		case <-ready:
@@ -41,137 +46,179 @@ func (c *Cloud) RunPoolController(ctx context.Context) {
 			return
 		}
 	}
-	orphans := map[netip.Addr]bool{}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer c.queue.ShutDown() // before the wait: it is what ends the writers
+	for range writers {
+		wg.Go(func() {
+			for c.syncNext(ctx) {
+			}
+		})
+	}
 	for {
+		all := false
 		select {
-		case <-c.kick:
+		case <-c.kickedAll:
+			all = true
+		case <-c.kickedWaiting:
 		case <-ctx.Done():
 			return
 		}
+		c.pass(all)
+		select {
+		case <-time.After(passEvery):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// kickWaiting asks the pool controller to look at the Services that wait.
+func (c *Cloud) kickWaiting() { c.kick(c.kickedWaiting) }
+
+// kickAll asks it to look at all.
+func (c *Cloud) kickAll() { c.kick(c.kickedAll) }
+
+func (c *Cloud) kick(kicked chan struct{}) {
+	c.chances.Add(1)
+	select {
+	case kicked <- struct{}{}:
+	default: // one is waiting already
+	}
+}
+
+// pass tries to serve all Services, or those that wait, the oldest first. It
+// leaves the writing to the queue, so that it is over in no time.
+func (c *Cloud) pass(all bool) {
+	names := c.standings.waiting()
+	if all {
 		services, err := c.services.List(labels.Everything())
 		if err != nil {
-			c.log.Error("Services that wait for an address are not served", "error", fmt.Errorf("listing Services from the cache: %w", err))
-			continue
+			c.log.Error("Services are not looked at", "error", fmt.Errorf("listing Services from the cache: %w", err))
+			return
 		}
 		slices.SortFunc(services, olderFirst)
-		again := false
+		names = nil
 		for _, svc := range services {
-			if err := c.reconcile(ctx, svc); err != nil && ctx.Err() == nil {
-				c.log.Warn("status not written, trying again", "service", service.Name(svc), "error", err)
-				again = true
-			}
-		}
-		if again {
-			time.AfterFunc(writeAgain, c.kickPending)
-		}
-		orphans = c.reportOrphans(services, orphans)
-	}
-}
-
-// managed reports whether svc is ours and upstream has begun with it, and not
-// ended: before, there is no finalizer.
-func managed(svc *v1.Service) bool {
-	return service.Ours(svc) && svc.DeletionTimestamp == nil && servicehelpers.HasLBFinalizer(svc)
-}
-
-// tampered reports whether the status of svc is not what the allocator says.
-func (c *Cloud) tampered(svc *v1.Service) bool {
-	return managed(svc) && !slices.Equal(service.VIPs(svc), c.allocator.Addrs(string(svc.UID)))
-}
-
-// reconcile gives a Service that lacks an address one, if there is one now, and
-// makes its status what the allocator says. The Service is read anew, since
-// those before it in the list may have taken long; the patch holds only for that
-// version.
-func (c *Cloud) reconcile(ctx context.Context, listed *v1.Service) error {
-	svc, err := c.services.Services(listed.Namespace).Get(listed.Name)
-	if err != nil || !managed(svc) {
-		return nil // it is gone, or not ours to write
-	}
-	had := service.VIPs(svc)
-	if len(had) >= len(svc.Spec.IPFamilies) && !c.tampered(svc) {
-		return nil
-	}
-	held := c.allocator.Addrs(string(svc.UID))
-	addrs, err := c.allocate(svc)
-	if err != nil {
-		addrs = c.allocator.Addrs(string(svc.UID)) // upstream's own attempt says why
-	}
-	if slices.Equal(addrs, had) {
-		return nil
-	}
-	before, after := svc.DeepCopy(), svc.DeepCopy()
-	before.UID, before.ResourceVersion = "", "" // so that the patch has them, as preconditions
-	after.Status.LoadBalancer = *status(addrs)
-	if _, err := servicehelpers.PatchService(c.client.CoreV1(), before, after); err != nil {
-		if apierrors.IsNotFound(err) {
-			return nil
-		}
-		return err
-	}
-	if !slices.Equal(held, addrs) {
-		c.events.Eventf(svc, v1.EventTypeNormal, "AddressAssigned", "Assigned %v", addrs)
-		return nil
-	}
-	c.log.Warn("status put right", "service", service.Name(svc), "had", had, "has", addrs)
-	c.events.Eventf(svc, v1.EventTypeWarning, "StatusRepaired", "The status said %v; the addresses of this Service are %v", had, addrs)
-	return nil
-}
-
-// reportOrphans tells once of each address in use that has left every pool, and
-// returns those that there are now.
-func (c *Cloud) reportOrphans(services []*v1.Service, known map[netip.Addr]bool) map[netip.Addr]bool {
-	current := c.config.State().Config
-	if current == nil {
-		return known // what is wrong is the ConfigMap, and is said
-	}
-	now := map[netip.Addr]bool{}
-	for _, svc := range services {
-		for _, addr := range c.allocator.Addrs(string(svc.UID)) {
-			if _, ok := current.PoolOf(addr); ok {
-				continue
-			}
-			now[addr] = true
-			if !known[addr] {
-				c.log.Warn("address is in no pool, and kept", "service", service.Name(svc), "address", addr)
-				c.events.Eventf(svc, v1.EventTypeWarning, "AddressOutsidePools", "%s is in no pool of ConfigMap %s any more; it is kept and announced until this Service is created anew or asks for another", addr, &c.options.ConfigMap)
-			}
+			names = append(names, cache.MetaObjectToName(svc))
 		}
 	}
-	c.metrics.setOrphans(len(now))
-	return now
+	for _, name := range names {
+		svc, err := c.services.Services(name.Namespace).Get(name.Name)
+		if err != nil || !c.managed(svc) {
+			continue
+		}
+		if addrs, err := c.allocate(svc); !errors.Is(err, errGone) && !says(svc, addrs) {
+			c.queue.Add(name)
+		}
+	}
 }
 
-// configChanged takes a new configuration into use. A bad one changes nothing
-// but what is said.
-func (c *Cloud) configChanged(state configmap.State) {
-	c.metrics.configLoaded(state.Problem == nil)
+// managed reports whether svc is ours to write: it has a class of ours, or
+// upstream has begun with it, and not ended.
+func (c *Cloud) managed(svc *v1.Service) bool {
 	switch {
-	case state.Problem == nil:
-		c.allocator.SetPools(state.Config)
-		c.events.Eventf(state.Object, v1.EventTypeNormal, "ConfigLoaded", "%s", summary(state.Config))
-		c.kickPending()
-	case state.Object != nil:
-		c.events.Eventf(state.Object, v1.EventTypeWarning, "ConfigRefused", "%s. %s", state.Problem, kept(state.Config))
+	case svc.DeletionTimestamp != nil:
+		return false
+	case c.options.Scope.Classed(svc):
+		return true
+	}
+	return c.options.Scope.Classless(svc) && (servicehelpers.HasLBFinalizer(svc) || c.standings.known(svc))
+}
+
+// serviceChanged looks at a Service that is new or has changed.
+func (c *Cloud) serviceChanged(before, svc *v1.Service) {
+	name := cache.MetaObjectToName(svc)
+	switch {
+	case c.options.Scope.Classed(svc) || hasOwnFinalizer(svc):
+		c.queue.Add(name)
+	case !c.options.Scope.Ours(svc) && !servicehelpers.HasLBFinalizer(svc):
+		c.serviceDeleted(svc) // and nobody else will see to it
+	case !c.managed(svc):
+	case before != nil && unseenChange(before, svc):
+		c.queue.Add(name)
 	default:
-		ref := &v1.ObjectReference{Kind: "ConfigMap", APIVersion: "v1", Namespace: c.options.ConfigMap.Namespace, Name: c.options.ConfigMap.Name}
-		c.events.Eventf(ref, v1.EventTypeWarning, "ConfigMissing", "%s. %s", state.Problem, kept(state.Config))
+		c.statusDiffers(svc)
 	}
 }
 
-func kept(c *config.Config) string {
-	if c == nil {
-		return "There is no earlier configuration: Services wait for an address."
-	}
-	return "The last good configuration stays in use."
+// unseenChange reports whether something has changed that decides about
+// addresses, and that upstream does not call Ensure for.
+func unseenChange(before, after *v1.Service) bool {
+	a, b := before.Spec, after.Spec
+	return !labels.Equals(before.Labels, after.Labels) || !labels.Equals(a.Selector, b.Selector) ||
+		a.IPFamilyPolicy != nil && b.IPFamilyPolicy != nil && *a.IPFamilyPolicy != *b.IPFamilyPolicy
 }
 
-func summary(c *config.Config) string {
-	addresses := map[ipam.Family]int{}
-	for _, p := range c.Pools {
-		for _, r := range p.Ranges {
-			addresses[ipam.FamilyOf(r.From)]++
+// statusDiffers has the status of svc put right, if it is wrong for so long that
+// it is not just about to be written by upstream, and its finalizer restored.
+func (c *Cloud) statusDiffers(svc *v1.Service) {
+	addrs := c.allocator.Addrs(string(svc.UID))
+	if says(svc, addrs) && (len(addrs) == 0 || servicehelpers.HasLBFinalizer(svc)) {
+		c.standings.written(svc)
+		return
+	}
+	c.queue.AddAfter(cache.MetaObjectToName(svc), repairAfter)
+}
+
+// serviceDeleted releases the addresses of a Service that is gone, or not ours
+// any more, and has nobody else to do it: its finalizer had been removed by hand.
+func (c *Cloud) serviceDeleted(svc *v1.Service) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.deleted != nil {
+		c.deleted[string(svc.UID)] = true
+		return
+	}
+	c.release(svc)
+}
+
+func (c *Cloud) syncNext(ctx context.Context) bool {
+	name, shutdown := c.queue.Get()
+	if shutdown {
+		return false
+	}
+	defer c.queue.Done(name)
+	if ctx.Err() != nil {
+		return false
+	}
+	if err := c.sync(ctx, name); err != nil {
+		if !apierrors.IsConflict(err) && ctx.Err() == nil { // a newer version is on its way to the cache
+			c.log.Warn("status not written, trying again", "service", name.String(), "error", err)
 		}
+		c.queue.AddRateLimited(name)
+		return true
 	}
-	return fmt.Sprintf("%d pools with %d IPv4 and %d IPv6 ranges are in use", len(c.Pools), addresses[ipam.IPv4], addresses[ipam.IPv6])
+	c.queue.Forget(name)
+	return true
+}
+
+// sync makes the Service's status what the allocator says, after it has had
+// another try.
+func (c *Cloud) sync(ctx context.Context, name cache.ObjectName) error {
+	svc, err := c.services.Services(name.Namespace).Get(name.Name)
+	switch {
+	case err != nil:
+		return nil // it is gone
+	case c.options.Scope.Classed(svc) || hasOwnFinalizer(svc):
+		return c.syncClassed(ctx, svc)
+	case !c.managed(svc):
+		return nil
+	}
+	addrs, err := c.allocate(svc)
+	if errors.Is(err, errGone) {
+		return nil
+	}
+	return c.write(ctx, svc, addrs, servicehelpers.LoadBalancerCleanupFinalizer)
+}
+
+// namespaceChanged looks at the Services again whose pools may now be others.
+func (c *Cloud) namespaceChanged(before, after *v1.Namespace) {
+	switch {
+	case before == nil:
+		c.kickWaiting()
+	case !labels.Equals(before.Labels, after.Labels):
+		c.log.Info("labels of a namespace have changed", "namespace", after.Name)
+		c.kickAll()
+	}
 }

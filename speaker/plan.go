@@ -38,7 +38,8 @@ type Service struct {
 
 // Node is a node of the cluster.
 type Node struct {
-	Name string
+	Name   string
+	Labels map[string]string
 	// Excluded says why the node must not announce; empty if it may.
 	Excluded string
 }
@@ -53,6 +54,7 @@ const (
 	NoEndpoint  Reason = "NoEndpoint"  // traffic policy Local, and no node has a ready endpoint
 	NoCandidate Reason = "NoCandidate" // no node may announce
 	Silent      Reason = "Silent"      // this speaker must not announce anything
+	OnlyBGP     Reason = "OnlyBGP"     // the pool has protocol bgp, which this version does not speak
 )
 
 // Decision is what the plan says about one address.
@@ -92,26 +94,35 @@ func MakePlan(s State) Plan {
 
 // eligibleNodes returns the nodes that may announce addresses, sorted: alive and
 // not excluded. An address of the member list that is no node is none.
-func eligibleNodes(s State) []string {
-	var names []string
-	for _, n := range s.Nodes {
-		if n.Excluded == "" && slices.Contains(s.Alive, n.Name) {
-			names = append(names, n.Name)
-		}
-	}
-	slices.Sort(names)
-	return names
+func eligibleNodes(s State) []Node {
+	nodes := slices.DeleteFunc(slices.Clone(s.Nodes), func(n Node) bool {
+		return n.Excluded != "" || !slices.Contains(s.Alive, n.Name)
+	})
+	slices.SortFunc(nodes, func(a, b Node) int { return cmp.Compare(a.Name, b.Name) })
+	return nodes
 }
 
-func decide(s State, vip netip.Addr, services []Service, eligible []string) Decision {
+func decide(s State, vip netip.Addr, services []Service, nodes []Node) Decision {
 	slices.SortFunc(services, func(a, b Service) int { return cmp.Compare(a.Name, b.Name) })
-	d := Decision{VIP: vip, Candidates: candidates(services, eligible)}
+	d := Decision{VIP: vip}
 	for _, svc := range services {
 		d.Services = append(d.Services, svc.Name)
 	}
-	if pool, ok := s.Config.PoolOf(vip); ok {
+	pool, inPool := s.Config.PoolOf(vip)
+	if inPool {
 		d.Pool = pool.Name
+		if pool.Protocol == config.BGP {
+			d.Reason = OnlyBGP
+			return d
+		}
 	}
+	var eligible []string
+	for _, n := range nodes {
+		if !inPool || pool.Announces(n.Labels) {
+			eligible = append(eligible, n.Name)
+		}
+	}
+	d.Candidates = candidates(services, eligible)
 	d.Owner = election.Owner(vip, d.Candidates)
 	switch {
 	case s.Silent:

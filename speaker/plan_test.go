@@ -29,6 +29,12 @@ func TestMakePlan(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	special, err := config.Parse([]byte(`address-pools:
+- {name: edge, protocol: layer2, addresses: [192.0.2.0/24], node-selectors: [{match-labels: {edge: ""}}]}
+- {name: routed, protocol: bgp, addresses: [198.51.100.0/24]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
 	tests := []struct {
 		name   string
 		change func(*State)
@@ -48,6 +54,25 @@ func TestMakePlan(t *testing.T) {
 			name:   "a dead node is no candidate",
 			change: func(s *State) { s.Alive = []string{"node1", "node2"} },
 			want:   "192.0.2.7 services=default/web pool=none owner=node1 candidates=node1,node2 reason=Owner\n",
+		},
+		{
+			name: "a node that the pool's selectors leave out is no candidate",
+			change: func(s *State) {
+				s.Config, s.Nodes[0].Labels, s.Nodes[1].Labels = special, map[string]string{"edge": ""}, map[string]string{"edge": ""}
+			},
+			want: "192.0.2.7 services=default/web pool=edge owner=node1 candidates=node1,node2 reason=Owner\n",
+		},
+		{
+			name:   "no node is left by the pool's selectors",
+			change: func(s *State) { s.Config = special },
+			want:   "192.0.2.7 services=default/web pool=edge owner=none candidates=none reason=NoCandidate\n",
+		},
+		{
+			name: "an address of a BGP pool is not announced on the link",
+			change: func(s *State) {
+				s.Config, s.Services[0].VIPs = special, []netip.Addr{addr("198.51.100.7")}
+			},
+			want: "198.51.100.7 services=default/web pool=routed owner=none candidates=none reason=OnlyBGP\n",
 		},
 		{
 			name:   "an excluded node is no candidate",

@@ -12,6 +12,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/configmap"
 )
 
 // stalled is how old the last plan may be before the speaker is unhealthy.
@@ -19,9 +21,9 @@ const stalled = 3 * anyway
 
 // status is what the loop leaves for those who ask from outside.
 type status struct {
-	last   atomic.Pointer[applied]
-	config prometheus.Gauge
-	plans  prometheus.Counter
+	last               atomic.Pointer[applied]
+	config, generation prometheus.Gauge
+	plans              prometheus.Counter
 }
 
 type applied struct {
@@ -35,12 +37,16 @@ func (st *status) register(registry prometheus.Registerer) {
 	st.config = prometheus.NewGauge(prometheus.GaugeOpts{
 		Namespace: "baremetal", Subsystem: "config", Name: "last_load_successful",
 		Help: "1 if the ConfigMap as it is now is in use, 0 if an older one is, or none."})
-	registry.MustRegister(st.plans, st.config)
+	st.generation = prometheus.NewGauge(prometheus.GaugeOpts{
+		Namespace: "baremetal", Subsystem: "config", Name: "generation",
+		Help: "The resourceVersion of the ConfigMap that is in use, 0 for none."})
+	registry.MustRegister(st.plans, st.config, st.generation)
 }
 
-func (st *status) configLoaded(ok bool) {
+func (st *status) configLoaded(state configmap.State) {
+	st.generation.Set(float64(state.Generation))
 	value := 0.0
-	if ok {
+	if state.Problem == nil {
 		value = 1
 	}
 	st.config.Set(value)

@@ -20,6 +20,7 @@ const byService = "service"
 
 // watched is what a speaker knows from the API server.
 type watched struct {
+	scope    service.Scope
 	factory  informers.SharedInformerFactory
 	services corelisters.ServiceLister
 	nodes    corelisters.NodeLister
@@ -28,9 +29,10 @@ type watched struct {
 }
 
 // watch prepares the informers; changed is called for every event.
-func watch(client kubernetes.Interface, changed func()) (*watched, error) {
+func watch(client kubernetes.Interface, scope service.Scope, changed func()) (*watched, error) {
 	factory := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(slim))
 	w := &watched{
+		scope:    scope,
 		factory:  factory,
 		services: factory.Core().V1().Services().Lister(),
 		nodes:    factory.Core().V1().Nodes().Lister(),
@@ -87,7 +89,7 @@ func (w *watched) snapshot() ([]Service, []Node, error) {
 	}
 	for _, svc := range all {
 		vips := service.VIPs(svc)
-		if !service.Ours(svc) || len(vips) == 0 {
+		if !w.scope.Ours(svc) || len(vips) == 0 {
 			continue
 		}
 		s := Service{Name: service.Name(svc), VIPs: vips, Local: service.Local(svc)}
@@ -104,7 +106,7 @@ func (w *watched) snapshot() ([]Service, []Node, error) {
 	}
 	var values []Node
 	for _, n := range nodes {
-		values = append(values, Node{Name: n.Name, Excluded: excluded(n)})
+		values = append(values, Node{Name: n.Name, Labels: n.Labels, Excluded: excluded(n)})
 	}
 	return services, values, nil
 }

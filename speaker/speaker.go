@@ -22,6 +22,7 @@ import (
 	"k8s.io/client-go/tools/record"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/configmap"
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/service"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/layer2"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/links"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/members"
@@ -32,7 +33,9 @@ type Options struct {
 	// Node is the name of the node that this speaker runs on.
 	Node      string
 	ConfigMap configmap.Ref
-	Client    kubernetes.Interface
+	// Scope is which Services are served, the same as the cloud controller manager's.
+	Scope  service.Scope
+	Client kubernetes.Interface
 	// MembersPort is the port of the member list, TCP and UDP, the same everywhere.
 	MembersPort uint16
 	// MetricsAddress is where HTTP is served: metrics, health and the plan.
@@ -108,11 +111,11 @@ func (s *Speaker) changed() {
 // watchAPI starts the informers, the ConfigMap's watcher and the Events.
 func (s *Speaker) watchAPI(ctx context.Context, wg *sync.WaitGroup) error {
 	var err error
-	if s.watched, err = watch(s.options.Client, s.changed); err != nil {
+	if s.watched, err = watch(s.options.Client, s.options.Scope, s.changed); err != nil {
 		return err
 	}
 	s.config = configmap.NewWatcher(s.options.Client, s.options.ConfigMap, s.log, func(state configmap.State) {
-		s.status.configLoaded(state.Problem == nil)
+		s.status.configLoaded(state)
 		s.changed()
 	})
 	broadcaster := record.NewBroadcaster(record.WithContext(ctx))

@@ -27,6 +27,7 @@ import (
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/cloudprovider"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/configmap"
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/service"
 )
 
 func main() {
@@ -39,10 +40,12 @@ func main() {
 
 	provider := cloudprovider.Options{
 		ConfigMap: configmap.DefaultRef,
+		Scope:     service.DefaultScope(),
 		Log:       slog.New(logr.ToSlogHandler(klog.Background())),
 	}
 	flags := cliflag.NamedFlagSets{}
 	flags.FlagSet("baremetal").Var(&provider.ConfigMap, "config-map", "The ConfigMap with the pools of addresses, under its key "+configmap.Key+".")
+	provider.Scope.AddFlags(flags.FlagSet("baremetal"))
 	upstream.RegisterCloudProvider(cloudprovider.Name, cloudprovider.Factory(&provider))
 
 	// On bare metal the nodes and their routes belong to kubelet and CNI plugin.
@@ -52,7 +55,7 @@ func main() {
 		InitContext: app.ControllerInitContext{ClientName: cloudprovider.PoolControllerName},
 		Constructor: poolController,
 	}
-	command := app.NewCloudControllerManagerCommand(opts, cloudInitializer, controllers, names.CCMControllerAliases(), flags, wait.NeverStop)
+	command := app.NewCloudControllerManagerCommand(opts, initializer(&provider), controllers, names.CCMControllerAliases(), flags, wait.NeverStop)
 	command.Use = "baremetal-cloud-controller-manager"
 	command.Long = "Gives Services of type LoadBalancer addresses from the pools of a ConfigMap."
 	os.Exit(cli.Run(command))
@@ -71,8 +74,18 @@ func setDefaults(opts *options.CloudControllerManagerOptions) {
 	opts.Generic.LeaderElection.ResourceNamespace = configmap.DefaultRef.Namespace
 }
 
-// cloudInitializer makes the cloud that --cloud-provider names.
-func cloudInitializer(c *config.CompletedConfig) upstream.Interface {
+// initializer returns the function that makes the cloud that --cloud-provider
+// names, when the flags have been parsed.
+func initializer(provider *cloudprovider.Options) app.InitCloudFunc {
+	return func(c *config.CompletedConfig) upstream.Interface {
+		if !provider.Scope.Default { // upstream's controller is for Services without a class only
+			app.ControllersDisabledByDefault.Insert(names.ServiceLBController)
+		}
+		return makeCloud(c)
+	}
+}
+
+func makeCloud(c *config.CompletedConfig) upstream.Interface {
 	name, file := c.ComponentConfig.KubeCloudShared.CloudProvider.Name, c.ComponentConfig.KubeCloudShared.CloudProvider.CloudConfigFile
 	cloud, err := upstream.InitCloudProvider(name, file)
 	if err == nil && cloud == nil {

@@ -19,6 +19,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/configmap"
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/service"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/links"
 )
@@ -33,11 +34,12 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
-	options := speaker.Options{ConfigMap: configmap.DefaultRef}
+	options := speaker.Options{ConfigMap: configmap.DefaultRef, Scope: service.DefaultScope()}
 	var kubeconfig, exclude, level string
 	flags := pflag.NewFlagSet("baremetal-speaker", pflag.ContinueOnError)
 	flags.StringVar(&options.Node, "node-name", os.Getenv("NODE_NAME"), "Name of the node that this speaker runs on. Default: the environment's NODE_NAME.")
 	flags.Var(&options.ConfigMap, "config-map", "The ConfigMap with the pools of addresses, under its key "+configmap.Key+".")
+	options.Scope.AddFlags(flags)
 	flags.StringVar(&kubeconfig, "kubeconfig", "", "Path to a kubeconfig. Default: the pod's own service account.")
 	flags.Uint16Var(&options.MembersPort, "members-port", 7946, "Port on which speakers talk to each other, TCP and UDP. It must be the same on all nodes.")
 	flags.StringVar(&options.MetricsAddress, "metrics-address", ":7472", "Address on which /metrics, /healthz, /readyz and /debug/plan are served.")

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -50,6 +51,9 @@ func (r *Ref) Type() string { return "namespace/name" }
 type State struct {
 	// Config is the last good configuration, or nil if there never was one.
 	Config *config.Config
+	// Generation is the resourceVersion of the ConfigMap that Config is from, 0 if
+	// there is none. It tells the configurations of two processes apart.
+	Generation uint64
 	// Problem says why the ConfigMap as it is now is not Config; nil when it is.
 	Problem error
 	// Object is the ConfigMap, or nil if there is none.
@@ -137,11 +141,12 @@ func (w *Watcher) update(cm *v1.ConfigMap) {
 			kept = "the last good configuration stays in use"
 		}
 		w.log.Error("configuration refused; "+kept, "configmap", w.ref.String(), "resourceVersion", cm.ResourceVersion, "errors", strings.Split(err.Error(), "\n"))
-		w.set(State{Config: before.Config, Problem: err, Object: cm})
+		w.set(State{Config: before.Config, Generation: before.Generation, Problem: err, Object: cm})
 		return
 	}
 	w.log.Info("configuration loaded", "configmap", w.ref.String(), "resourceVersion", cm.ResourceVersion, "pools", len(c.Pools))
-	w.set(State{Config: c, Object: cm})
+	generation, _ := strconv.ParseUint(cm.ResourceVersion, 10, 64) // a number, in every API server there is
+	w.set(State{Config: c, Generation: generation, Object: cm})
 }
 
 func read(cm *v1.ConfigMap) (*config.Config, error) {
@@ -157,7 +162,7 @@ func (w *Watcher) gone() {
 	defer w.changing.Unlock()
 	if before := w.State(); before.Config != nil {
 		w.log.Error("the ConfigMap was deleted; the last good configuration stays in use until this process restarts", "configmap", w.ref.String())
-		w.set(State{Config: before.Config, Problem: errors.New("the ConfigMap was deleted")})
+		w.set(State{Config: before.Config, Generation: before.Generation, Problem: errors.New("the ConfigMap was deleted")})
 		return
 	}
 	w.missing()

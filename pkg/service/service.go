@@ -4,28 +4,54 @@
 package service
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 
+	"github.com/spf13/pflag"
 	v1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 )
 
-// The annotations by which a Service asks for an address.
-const (
-	// AddressesAnnotation lists the addresses asked for, separated by commas:
-	// at most one IPv4 and one IPv6.
-	AddressesAnnotation = "lb.baremetal/addresses"
-	// PoolAnnotation names the pool to take the addresses from.
-	PoolAnnotation = "lb.baremetal/pool"
-)
+// Finalizer holds back the deletion of a Service with a class of ours until its
+// addresses are free. One without a class has upstream's finalizer, which any
+// cloud controller manager in the cluster would remove.
+const Finalizer = "lb.baremetal/cleanup"
 
-// Ours reports whether this project serves svc: it is of type LoadBalancer and
-// leaves the choice of the load balancer to the cluster.
-func Ours(svc *v1.Service) bool {
-	return svc.Spec.Type == v1.ServiceTypeLoadBalancer && svc.Spec.LoadBalancerClass == nil
+// DefaultClass is the spec.loadBalancerClass that is ours unless told otherwise.
+const DefaultClass = "lb.baremetal/default"
+
+// Scope is which Services this project serves.
+type Scope struct {
+	// Default is true if those without a class are ours.
+	Default bool
+	// Classes are the values of spec.loadBalancerClass that are ours.
+	Classes []string
+}
+
+// DefaultScope is what both programs serve unless told otherwise.
+func DefaultScope() Scope { return Scope{Default: true, Classes: []string{DefaultClass}} }
+
+// AddFlags adds the flags that change the scope. They must be the same for both
+// programs.
+func (s *Scope) AddFlags(flags *pflag.FlagSet) {
+	flags.StringSliceVar(&s.Classes, "load-balancer-class", s.Classes, "Services with one of these in spec.loadBalancerClass are served. The same for the cloud controller manager and the speakers.")
+	flags.BoolVar(&s.Default, "default-load-balancer", s.Default, "Services without spec.loadBalancerClass are served. Set it to false to live beside another provider. The same for the cloud controller manager and the speakers.")
+}
+
+// Ours reports whether this project serves svc.
+func (s Scope) Ours(svc *v1.Service) bool {
+	return s.Classless(svc) || s.Classed(svc)
+}
+
+// Classless reports whether svc is ours as one that leaves the choice of the load
+// balancer to the cluster.
+func (s Scope) Classless(svc *v1.Service) bool {
+	return s.Default && svc.Spec.Type == v1.ServiceTypeLoadBalancer && svc.Spec.LoadBalancerClass == nil
+}
+
+// Classed reports whether svc is ours by its class.
+func (s Scope) Classed(svc *v1.Service) bool {
+	return svc.Spec.Type == v1.ServiceTypeLoadBalancer && svc.Spec.LoadBalancerClass != nil && slices.Contains(s.Classes, *svc.Spec.LoadBalancerClass)
 }
 
 // Name returns namespace/name.
@@ -40,27 +66,6 @@ func VIPs(svc *v1.Service) []netip.Addr {
 		}
 	}
 	return vips
-}
-
-// Asked returns the addresses that svc asks for, by annotation or else by
-// spec.loadBalancerIP. The error says which of the two cannot be read.
-func Asked(svc *v1.Service) ([]netip.Addr, error) {
-	text, where := svc.Annotations[AddressesAnnotation], "annotation "+AddressesAnnotation
-	if text == "" {
-		text, where = svc.Spec.LoadBalancerIP, "spec.loadBalancerIP"
-	}
-	if text == "" {
-		return nil, nil
-	}
-	var addrs []netip.Addr
-	for part := range strings.SplitSeq(text, ",") {
-		addr, err := netip.ParseAddr(strings.TrimSpace(part))
-		if err != nil || addr.Zone() != "" {
-			return nil, fmt.Errorf("%s: %q is not an IP address", where, strings.TrimSpace(part))
-		}
-		addrs = append(addrs, addr.Unmap())
-	}
-	return addrs, nil
 }
 
 // Local reports whether only nodes with an endpoint of svc may receive its traffic.

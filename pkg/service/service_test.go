@@ -12,20 +12,66 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/service"
 )
 
-func TestOnlyLoadBalancersWithoutAClassAreOurs(t *testing.T) {
-	class := "example.com/other"
+func TestScope(t *testing.T) {
+	ours, other := service.DefaultClass, "example.com/other"
+	byClass := service.Scope{Classes: []string{service.DefaultClass}}
 	for _, test := range []struct {
-		spec v1.ServiceSpec
-		want bool
+		spec                 v1.ServiceSpec
+		byDefault, onlyClass bool
 	}{
-		{v1.ServiceSpec{Type: v1.ServiceTypeLoadBalancer}, true},
-		{v1.ServiceSpec{Type: v1.ServiceTypeLoadBalancer, LoadBalancerClass: &class}, false},
-		{v1.ServiceSpec{Type: v1.ServiceTypeNodePort}, false},
-		{v1.ServiceSpec{}, false},
+		{v1.ServiceSpec{Type: v1.ServiceTypeLoadBalancer}, true, false},
+		{v1.ServiceSpec{Type: v1.ServiceTypeLoadBalancer, LoadBalancerClass: &ours}, true, true},
+		{v1.ServiceSpec{Type: v1.ServiceTypeLoadBalancer, LoadBalancerClass: &other}, false, false},
+		{v1.ServiceSpec{Type: v1.ServiceTypeNodePort, LoadBalancerClass: &ours}, false, false},
+		{v1.ServiceSpec{}, false, false},
 	} {
-		if got := service.Ours(&v1.Service{Spec: test.spec}); got != test.want {
+		svc := &v1.Service{Spec: test.spec}
+		if got := service.DefaultScope().Ours(svc); got != test.byDefault {
 			t.Errorf("%+v: %v", test.spec, got)
 		}
+		if got := byClass.Ours(svc); got != test.onlyClass {
+			t.Errorf("%+v, classes only: %v", test.spec, got)
+		}
+	}
+}
+
+func TestMetalLBsAnnotationsAreAliases(t *testing.T) {
+	for _, prefix := range []string{"metallb.io/", "metallb.universe.tf/"} {
+		svc := &v1.Service{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{
+			prefix + "loadBalancerIPs": "192.0.2.7", prefix + "address-pool": "gold", prefix + "allow-shared-ip": "dns"}}}
+		addrs, err := service.Asked(svc)
+		if got := fmt.Sprint(addrs, err, service.Pool(svc), service.ShareKey(svc)); got != "[192.0.2.7] <nil>golddns" {
+			t.Errorf("%s: got %s", prefix, got)
+		}
+		for name, own := range map[string]string{service.AddressesAnnotation: "192.0.2.8", service.PoolAnnotation: "iron", service.ShareAnnotation: "web"} {
+			svc.Annotations[name] = own
+		}
+		addrs, err = service.Asked(svc)
+		if got := fmt.Sprint(addrs, err, service.Pool(svc), service.ShareKey(svc)); got != "[192.0.2.8] <nil>ironweb" {
+			t.Errorf("%s beside our own: got %s", prefix, got)
+		}
+	}
+}
+
+func TestBackendTellsServicesApartThatDifferentNodesCanServe(t *testing.T) {
+	local := func(namespace string, selector map[string]string) *v1.Service {
+		return &v1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "x"},
+			Spec: v1.ServiceSpec{Selector: selector, ExternalTrafficPolicy: v1.ServiceExternalTrafficPolicyLocal}}
+	}
+	app := map[string]string{"app": "web"}
+	a := service.Backend(local("a", app))
+	if a != service.Backend(local("a", app)) {
+		t.Error("the same selector is not the same")
+	}
+	if a == service.Backend(local("b", app)) {
+		t.Error("the same selector in another namespace selects other pods")
+	}
+	without := local("a", nil)
+	if service.Backend(without) == "" {
+		t.Error("endpoints that are made by hand may be on any node")
+	}
+	if without.Spec.ExternalTrafficPolicy = v1.ServiceExternalTrafficPolicyCluster; service.Backend(without) != "" {
+		t.Error("with Cluster every node will do")
 	}
 }
 

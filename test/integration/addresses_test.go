@@ -50,7 +50,7 @@ func TestAServiceThatIsDeletedFreesItsAddressForOneThatWaits(t *testing.T) {
 		t.Fatalf("got %s", got)
 	}
 	create(t, service("waits"))
-	event(t, "Service", "waits", "SyncLoadBalancerFailed", `pool "fresh" is exhausted (1 of 1 in use)`)
+	event(t, "Service", "waits", "AllocationFailed", `pool "fresh" is exhausted (1 of 1 in use)`)
 	remove(t, "has")
 	if got := assigned(t, "waits"); got != first.String() {
 		t.Errorf("got %s, want %s", got, first)
@@ -181,7 +181,7 @@ func TestAnAddedPoolServesWhoWaitsWithinASecond(t *testing.T) {
 	assigned(t, "lucky")
 	for i := range 5 {
 		create(t, service(fmt.Sprint("waits-", i)))
-		event(t, "Service", fmt.Sprint("waits-", i), "SyncLoadBalancerFailed", "exhausted")
+		event(t, "Service", fmt.Sprint("waits-", i), "AllocationFailed", "exhausted")
 	}
 	must(t, the.SetPools(t.Context(), "address-pools:\n- {name: tiny, protocol: layer2, addresses: [10.60.0.1/32]}\n- {name: more, protocol: layer2, addresses: [10.60.1.0/28]}\n"))
 	start := time.Now()

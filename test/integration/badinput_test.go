@@ -60,7 +60,7 @@ func TestADeletedConfigMapLosesNothing(t *testing.T) {
 	must(t, node.WaitReady(t.Context()))
 	settled(t)
 	create(t, service("waits"))
-	event(t, "Service", "waits", "SyncLoadBalancerFailed", "(ConfigMap baremetal-system/config: the ConfigMap does not exist)")
+	event(t, "Service", "waits", "AllocationFailed", "(ConfigMap baremetal-system/config: the ConfigMap does not exist)")
 	runsStill(t, "runs", vip)
 	must(t, the.SetPools(t.Context(), cluster.DefaultPools))
 	assigned(t, "waits")

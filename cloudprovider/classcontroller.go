@@ -1,0 +1,43 @@
+package cloudprovider
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	v1 "k8s.io/api/core/v1"
+
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/service"
+)
+
+func hasOwnFinalizer(svc *v1.Service) bool {
+	return slices.Contains(svc.Finalizers, service.Finalizer)
+}
+
+// syncClassed does for a Service with a class of ours what upstream's service
+// controller does for those without: it looks at no Service with a class. It also
+// cleans up after one that has had such a class, or is being deleted.
+func (c *Cloud) syncClassed(ctx context.Context, svc *v1.Service) error {
+	scope := c.options.Scope
+	if scope.Classed(svc) && svc.DeletionTimestamp == nil {
+		addrs, err := c.allocate(svc)
+		if errors.Is(err, errGone) {
+			return nil
+		}
+		return c.write(ctx, svc, addrs, service.Finalizer)
+	}
+	if !hasOwnFinalizer(svc) {
+		return nil
+	}
+	after := svc.DeepCopy()
+	after.Finalizers = slices.DeleteFunc(after.Finalizers, func(f string) bool { return f == service.Finalizer })
+	if !scope.Classless(svc) || svc.DeletionTimestamp != nil { // else it goes on without a class
+		c.release(svc)
+		after.Status.LoadBalancer = v1.LoadBalancerStatus{}
+	}
+	if err := c.patch(ctx, svc, after); err != nil {
+		return err
+	}
+	c.log.Info("finalizer removed", "service", service.Name(svc))
+	return nil
+}

@@ -1,0 +1,49 @@
+package cloudprovider
+
+import (
+	"fmt"
+
+	v1 "k8s.io/api/core/v1"
+
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/configmap"
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/ipam"
+)
+
+// configChanged takes a new configuration into use. A bad one changes nothing
+// but what is said.
+func (c *Cloud) configChanged(state configmap.State) {
+	c.metrics.configLoaded(state)
+	switch {
+	case state.Problem == nil:
+		c.allocator.SetPools(state.Config)
+		c.events.Eventf(state.Object, v1.EventTypeNormal, "ConfigLoaded", "%s", summary(state.Config))
+		for _, w := range state.Config.Warnings {
+			c.log.Warn("the configuration may not do what it seems to", "warning", w)
+			c.events.Eventf(state.Object, v1.EventTypeWarning, "ConfigWarning", "%v", w)
+		}
+		c.kickAll()
+	case state.Object != nil:
+		c.events.Eventf(state.Object, v1.EventTypeWarning, "ConfigRefused", "%s. %s", state.Problem, kept(state.Config))
+	default:
+		ref := &v1.ObjectReference{Kind: "ConfigMap", APIVersion: "v1", Namespace: c.options.ConfigMap.Namespace, Name: c.options.ConfigMap.Name}
+		c.events.Eventf(ref, v1.EventTypeWarning, "ConfigMissing", "%s. %s", state.Problem, kept(state.Config))
+	}
+}
+
+func kept(c *config.Config) string {
+	if c == nil {
+		return "There is no earlier configuration: Services wait for an address."
+	}
+	return "The last good configuration stays in use."
+}
+
+func summary(c *config.Config) string {
+	addresses := map[ipam.Family]int{}
+	for _, p := range c.Pools {
+		for _, r := range p.Ranges {
+			addresses[ipam.FamilyOf(r.From)]++
+		}
+	}
+	return fmt.Sprintf("%d pools with %d IPv4 and %d IPv6 ranges are in use", len(c.Pools), addresses[ipam.IPv4], addresses[ipam.IPv6])
+}
