@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/pager"
 
@@ -36,7 +37,7 @@ func (c *Cloud) adoptAll(ctx context.Context) {
 	var services []*v1.Service
 	err := wait.PollUntilContextCancel(ctx, time.Second, true, func(ctx context.Context) (bool, error) {
 		var err error
-		if services, err = c.listServices(ctx); err != nil {
+		if services, err = listServices(ctx, c.client, c.options.Scope); err != nil {
 			c.log.Error("addresses in use are not known yet, nothing can be assigned", "error", err)
 		}
 		return err == nil, nil
@@ -50,13 +51,13 @@ func (c *Cloud) adoptAll(ctx context.Context) {
 	c.kickAll()
 }
 
-func (c *Cloud) listServices(ctx context.Context) ([]*v1.Service, error) {
+func listServices(ctx context.Context, client kubernetes.Interface, scope service.Scope) ([]*v1.Service, error) {
 	var services []*v1.Service
 	p := pager.New(pager.SimplePageFunc(func(o metav1.ListOptions) (runtime.Object, error) {
-		return c.client.CoreV1().Services(metav1.NamespaceAll).List(ctx, o)
+		return client.CoreV1().Services(metav1.NamespaceAll).List(ctx, o)
 	}))
 	err := p.EachListItem(ctx, metav1.ListOptions{}, func(o runtime.Object) error {
-		if svc, ok := o.(*v1.Service); ok && c.options.Scope.Ours(svc) {
+		if svc, ok := o.(*v1.Service); ok && scope.Ours(svc) {
 			services = append(services, svc)
 		}
 		return nil
@@ -71,9 +72,7 @@ func (c *Cloud) listServices(ctx context.Context) ([]*v1.Service, error) {
 // keeps it, and those that are being deleted last: they may have given theirs
 // back already. It returns how many have one.
 func (c *Cloud) adopt(services []*v1.Service) int {
-	slices.SortFunc(services, func(a, b *v1.Service) int {
-		return cmp.Or(cmp.Compare(leaving(a), leaving(b)), olderFirst(a, b))
-	})
+	slices.SortFunc(services, adoptionOrder)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	adopted := 0
@@ -91,6 +90,10 @@ func (c *Cloud) adopt(services []*v1.Service) int {
 	}
 	c.deleted = nil
 	return adopted
+}
+
+func adoptionOrder(a, b *v1.Service) int {
+	return cmp.Or(cmp.Compare(leaving(a), leaving(b)), olderFirst(a, b))
 }
 
 func leaving(svc *v1.Service) int {

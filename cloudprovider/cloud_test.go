@@ -50,8 +50,15 @@ func start(t *testing.T, objects ...runtime.Object) *rig {
 
 func startOn(t *testing.T, client *fake.Clientset) *rig {
 	t.Helper()
+	return startWith(t, client, func(*Options) {})
+}
+
+func startWith(t *testing.T, client *fake.Clientset, change func(*Options)) *rig {
+	t.Helper()
 	r := &rig{t: t, client: client}
-	r.cloud = New(Options{ConfigMap: configmap.DefaultRef, Scope: service.DefaultScope(), Log: slog.New(slog.DiscardHandler)})
+	options := Options{ConfigMap: configmap.DefaultRef, Scope: service.DefaultScope(), Log: slog.New(slog.DiscardHandler)}
+	change(&options)
+	r.cloud = New(options)
 	r.lb = &balancer{r.cloud}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})

@@ -17,7 +17,7 @@ func (c *Cloud) configChanged(state configmap.State) {
 	switch {
 	case state.Problem == nil:
 		c.allocator.SetPools(state.Config)
-		c.events.Eventf(state.Object, v1.EventTypeNormal, "ConfigLoaded", "%s", summary(state.Config))
+		c.events.Eventf(state.Object, v1.EventTypeNormal, "ConfigLoaded", "%s are in use", Summary(state.Config))
 		for _, w := range state.Config.Warnings {
 			c.log.Warn("the configuration may not do what it seems to", "warning", w)
 			c.events.Eventf(state.Object, v1.EventTypeWarning, "ConfigWarning", "%v", w)
@@ -38,12 +38,13 @@ func kept(c *config.Config) string {
 	return "The last good configuration stays in use."
 }
 
-func summary(c *config.Config) string {
+// Summary says in one line what a configuration has.
+func Summary(c *config.Config) string {
 	addresses := map[ipam.Family]int{}
 	for _, p := range c.Pools {
 		for _, r := range p.Ranges {
 			addresses[ipam.FamilyOf(r.From)]++
 		}
 	}
-	return fmt.Sprintf("%d pools with %d IPv4 and %d IPv6 ranges are in use", len(c.Pools), addresses[ipam.IPv4], addresses[ipam.IPv6])
+	return fmt.Sprintf("%d pools with %d IPv4 and %d IPv6 ranges", len(c.Pools), addresses[ipam.IPv4], addresses[ipam.IPv6])
 }

@@ -31,6 +31,14 @@ import (
 )
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == checkConfigName {
+		command := checkConfigCommand()
+		command.SetArgs(os.Args[2:])
+		if command.Execute() != nil { // which has said why
+			os.Exit(1)
+		}
+		return
+	}
 	opts, err := options.NewCloudControllerManagerOptions()
 	if err != nil {
 		klog.ErrorS(err, "making the default options")
@@ -57,7 +65,7 @@ func main() {
 	}
 	command := app.NewCloudControllerManagerCommand(opts, initializer(&provider), controllers, names.CCMControllerAliases(), flags, wait.NeverStop)
 	command.Use = "baremetal-cloud-controller-manager"
-	command.Long = "Gives Services of type LoadBalancer addresses from the pools of a ConfigMap."
+	command.Long = "Gives Services of type LoadBalancer addresses from the pools of a ConfigMap.\nThe subcommand " + checkConfigName + " checks such a configuration before it is used."
 	os.Exit(cli.Run(command))
 }
 

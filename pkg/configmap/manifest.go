@@ -1,0 +1,43 @@
+package configmap
+
+import (
+	"bytes"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Text returns the configuration in a file: the file itself, or if it is the
+// manifest of a ConfigMap, what stands under its key. That text begins with as many
+// empty lines as the manifest has before it, so that a line has the same number
+// in both.
+func Text(file []byte) []byte {
+	documents := yaml.NewDecoder(bytes.NewReader(file))
+	for {
+		var document yaml.Node
+		if documents.Decode(&document) != nil {
+			return file // no manifest, or no YAML, which the parser says better
+		}
+		root := document.Content[0]
+		kind, value := field(root, "kind"), field(field(root, "data"), Key)
+		if kind == nil || kind.Value != "ConfigMap" || value == nil {
+			continue
+		}
+		if value.Style&yaml.LiteralStyle == 0 {
+			return []byte(value.Value)
+		}
+		return append(bytes.Repeat([]byte("\n"), value.Line), value.Value...)
+	}
+}
+
+// field returns the value of a key, or nil.
+func field(n *yaml.Node, key string) *yaml.Node {
+	if n == nil || n.Kind != yaml.MappingNode {
+		return nil
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == key {
+			return n.Content[i+1]
+		}
+	}
+	return nil
+}
