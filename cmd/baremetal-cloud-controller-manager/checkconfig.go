@@ -33,9 +33,9 @@ func checkConfigCommand() *cobra.Command {
 	scope := service.DefaultScope()
 	var kubeconfig string
 	command := &cobra.Command{
-		Use:   "baremetal-cloud-controller-manager " + checkConfigName + " FILE",
-		Long:  checkConfigHelp,
-		Args:  cobra.ExactArgs(1),
+		Use:  "baremetal-cloud-controller-manager " + checkConfigName + " FILE",
+		Long: checkConfigHelp,
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cmd.SilenceUsage = true
 			return checkConfig(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), args[0], kubeconfig, scope)

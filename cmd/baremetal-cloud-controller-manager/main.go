@@ -75,9 +75,9 @@ func main() {
 func setDefaults(opts *options.CloudControllerManagerOptions) {
 	opts.KubeCloudShared.CloudProvider.Name = cloudprovider.Name
 	opts.KubeCloudShared.ConfigureCloudRoutes = false
-	opts.ServiceController.ConcurrentServiceSyncs = 10
-	opts.Generic.ClientConnection.QPS = 100
-	opts.Generic.ClientConnection.Burst = 200
+	opts.ServiceController.ConcurrentServiceSyncs = 20
+	opts.Generic.ClientConnection.QPS = 1000
+	opts.Generic.ClientConnection.Burst = 2000
 	opts.Generic.LeaderElection.ResourceName = "baremetal-cloud-controller-manager"
 	opts.Generic.LeaderElection.ResourceNamespace = configmap.DefaultRef.Namespace
 }

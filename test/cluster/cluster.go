@@ -32,6 +32,9 @@ type Options struct {
 	Speakers int
 	// Pools is the text of the configuration; DefaultPools if empty, none if "-".
 	Pools string
+	// NoTraffic leaves out what only packets need: kube-proxy and the stand-in for
+	// the kubelets.
+	NoTraffic bool
 	// Say, if not nil, is told what happens.
 	Say func(format string, args ...any)
 }
@@ -63,9 +66,11 @@ func Start(ctx context.Context, env Env, o Options) (*Cluster, error) {
 	}
 	c := &Cluster{env: env, options: o}
 	err := os.MkdirAll(c.path("logs"), 0o755)
-	for _, step := range []func(context.Context) error{
-		c.makeNodes, c.startControlPlane, c.install, c.registerNodes, c.startKubelet, c.startProxies,
-	} {
+	steps := []func(context.Context) error{c.makeNodes, c.startControlPlane, c.install, c.registerNodes}
+	if !o.NoTraffic {
+		steps = append(steps, c.startKubelet, c.startProxies)
+	}
+	for _, step := range steps {
 		if err == nil {
 			err = step(ctx)
 		}

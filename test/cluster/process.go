@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -107,6 +109,24 @@ func (p *Process) Done() <-chan struct{} { return p.done }
 
 // ExitCode is valid after Done.
 func (p *Process) ExitCode() int { return p.cmd.ProcessState.ExitCode() }
+
+// CPU returns the CPU time that the program has used (proc(5), /proc/pid/stat).
+func (p *Process) CPU() (time.Duration, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	if err != nil {
+		return 0, fmt.Errorf("reading the CPU time of %s: %w", p.Name, err)
+	}
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:])) // from the third field on
+	var ticks int64
+	for _, field := range fields[11:13] {
+		n, err := strconv.ParseInt(field, 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("reading the CPU time of %s: %w", p.Name, err)
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * time.Second / 100, nil // USER_HZ
+}
 
 // Log returns what the program has written.
 func (p *Process) Log() string {
