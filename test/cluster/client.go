@@ -23,8 +23,13 @@ import (
 // Fetch gets a page as the client on the segment, on a new connection, within
 // half a second: a SYN that is lost would be sent again only after a whole one.
 func (c *Cluster) Fetch(ctx context.Context, vip string) (string, error) {
+	return c.FetchPort(ctx, vip, "80")
+}
+
+// FetchPort is Fetch from a port other than 80.
+func (c *Cluster) FetchPort(ctx context.Context, vip, port string) (string, error) {
 	client := &http.Client{Timeout: 500 * time.Millisecond, Transport: &http.Transport{DisableKeepAlives: true, DialContext: dialIn(clientName)}}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(vip, "80")+"/", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(vip, port)+"/", nil)
 	if err != nil {
 		return "", err
 	}

@@ -45,6 +45,7 @@ type Cluster struct {
 	APIServer *Process
 
 	env     Env
+	etcd    *Process
 	options Options
 	nodes   []*Node
 	ccms    []*Process
@@ -270,6 +271,9 @@ func (c *Cluster) Close() {
 		c.processes[i].Kill()
 	}
 }
+
+// Binary is the path of one of the programs.
+func (c *Cluster) Binary(name string) string { return c.env.Binaries[name] }
 
 // Root is the project's root directory.
 func (c *Cluster) Root() string { return c.env.Root }

@@ -31,8 +31,7 @@ func (c *Cluster) startControlPlane(ctx context.Context) error {
 	if err := c.writeFiles(); err != nil {
 		return err
 	}
-	if _, err := c.start("etcd", "", c.env.Binaries["etcd"], "--data-dir="+c.path("etcd"), "--unsafe-no-fsync", "--log-level=warn",
-		"--listen-client-urls=http://127.0.0.1:2379", "--advertise-client-urls=http://127.0.0.1:2379", "--listen-peer-urls=http://127.0.0.1:2380"); err != nil {
+	if err := c.startEtcd(); err != nil {
 		return err
 	}
 	if err := c.StartAPIServer(); err != nil {
@@ -45,6 +44,59 @@ func (c *Cluster) startControlPlane(ctx context.Context) error {
 		"--leader-elect=false", "--controllers="+controllers, "--service-account-private-key-file="+c.path("sa.key"),
 		"--concurrent-deployment-syncs=2", "--kube-api-qps=200", "--kube-api-burst=400", "--endpointslice-updates-batch-period=0")
 	return err
+}
+
+func (c *Cluster) startEtcd() (err error) {
+	c.etcd, err = c.start("etcd", "", c.env.Binaries["etcd"], "--data-dir="+c.path("etcd"), "--unsafe-no-fsync", "--log-level=warn",
+		"--listen-client-urls=http://127.0.0.1:2379", "--advertise-client-urls=http://127.0.0.1:2379", "--listen-peer-urls=http://127.0.0.1:2380")
+	return err
+}
+
+// BackUp takes a copy of what etcd holds. The API server is away meanwhile.
+func (c *Cluster) BackUp(ctx context.Context) error {
+	return c.withoutControlPlane(ctx, func() error {
+		return os.CopyFS(c.path("etcd.backup"), os.DirFS(c.path("etcd")))
+	})
+}
+
+// Restore makes etcd hold what it held at the time of BackUp.
+func (c *Cluster) Restore(ctx context.Context) error {
+	return c.withoutControlPlane(ctx, func() error {
+		if err := os.RemoveAll(c.path("etcd")); err != nil {
+			return err
+		}
+		return os.Rename(c.path("etcd.backup"), c.path("etcd"))
+	})
+}
+
+// withoutControlPlane does something while API server and etcd are stopped. The
+// cloud controller managers end when they cannot renew their lease; those that did
+// are started again, as the kubelet would.
+func (c *Cluster) withoutControlPlane(ctx context.Context, do func() error) error {
+	running := c.CCMs()
+	for _, p := range running {
+		p.MayEnd()
+	}
+	c.APIServer.Stop()
+	c.etcd.Stop()
+	if err := do(); err != nil {
+		return err
+	}
+	if err := c.startEtcd(); err != nil {
+		return err
+	}
+	if err := c.StartAPIServer(); err != nil {
+		return err
+	}
+	if err := c.ready(ctx); err != nil {
+		return err
+	}
+	for len(c.CCMs()) < len(running) {
+		if _, err := c.StartCCM(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // StartAPIServer starts the API server; it can be stopped as APIServer.
@@ -89,6 +141,11 @@ func (c *Cluster) connect(ctx context.Context) error {
 	if c.Client, err = kubernetes.NewForConfig(config); err != nil {
 		return fmt.Errorf("making a client: %w", err)
 	}
+	return c.ready(ctx)
+}
+
+// ready waits until the API server answers.
+func (c *Cluster) ready(ctx context.Context) error {
 	return c.Wait(ctx, "the API server", func() bool {
 		text, err := c.Client.Discovery().RESTClient().Get().AbsPath("/readyz").DoRaw(ctx)
 		return err == nil && string(text) == "ok"

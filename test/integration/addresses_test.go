@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,23 +14,19 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// fresh gives the test a pool that no earlier test has used, since a released
-// address rests for a while before it is the first free one again.
-var fresh = struct {
-	sync.Mutex
-	n int
-}{}
+// fresh counts the networks that tests have used. A released address rests for a
+// while before it is the first free one again, so that each test needs its own.
+var fresh atomic.Uint32
 
+// freshNet returns the first three bytes of a network that no earlier test has used.
+func freshNet() string { return fmt.Sprint("10.50.", fresh.Add(1)) }
+
+// freshPool sets a pool of so many fresh addresses, and returns the first.
 func freshPool(t *testing.T, size int) (first netip.Addr) {
 	t.Helper()
-	fresh.Lock()
-	fresh.n++
-	first = netip.AddrFrom4([4]byte{10, 50, byte(fresh.n), 1})
-	fresh.Unlock()
-	last := first.As4()
-	last[3] = byte(size)
-	pools(t, fmt.Sprintf("address-pools:\n- {name: fresh, protocol: layer2, addresses: [%s-%s]}\n", first, netip.AddrFrom4(last)))
-	return first
+	net := freshNet()
+	pools(t, fmt.Sprintf("address-pools:\n- {name: fresh, protocol: layer2, addresses: [%s.1-%s.%d]}\n", net, net, size))
+	return netip.MustParseAddr(net + ".1")
 }
 
 func TestTwoServicesGetTheFirstTwoAddressesOfThePool(t *testing.T) {
@@ -193,25 +190,6 @@ func TestAnAddedPoolServesWhoWaitsWithinASecond(t *testing.T) {
 	// Upstream asks again after a minute; that it was faster shows who served them.
 	t.Logf("served after %v", time.Since(start).Round(time.Millisecond))
 	event(t, "Service", "waits-0", "AddressAssigned", "10.60.1.")
-}
-
-func TestAServiceOfAnotherClassIsNotTouched(t *testing.T) {
-	class := "example.com/other"
-	create(t, service("foreign", func(s *v1.Service) { s.Spec.LoadBalancerClass = &class }))
-	kubectl(t, "patch", "service", "foreign", "--subresource=status", "-p", `{"status":{"loadBalancer":{"ingress":[{"ip":"203.0.113.1"}]}}}`)
-	create(t, service("ours"))
-	assigned(t, "ours")
-	s := get(t, "foreign")
-	if addressesOf(s) != "203.0.113.1" || len(s.Finalizers) > 0 {
-		t.Errorf("it was changed: %v %v", addressesOf(s), s.Finalizers)
-	}
-	for _, n := range the.Nodes() {
-		plan, err := n.Get(t.Context(), "/debug/plan")
-		must(t, err)
-		if strings.Contains(plan, "203.0.113.1") {
-			t.Errorf("%s knows it:\n%s", n.Name, plan)
-		}
-	}
 }
 
 func TestEveryReplicaServesItsMetrics(t *testing.T) {

@@ -68,6 +68,48 @@ func families(policy v1.IPFamilyPolicy, families ...v1.IPFamily) func(*v1.Servic
 	return func(s *v1.Service) { s.Spec.IPFamilyPolicy, s.Spec.IPFamilies = &policy, families }
 }
 
+func annotated(key, value string) func(*v1.Service) {
+	return func(s *v1.Service) {
+		if s.Annotations == nil {
+			s.Annotations = map[string]string{}
+		}
+		s.Annotations[key] = value
+	}
+}
+
+func in(namespace string) func(*v1.Service) {
+	return func(s *v1.Service) { s.Namespace = namespace }
+}
+
+// port makes it the Service's only port, before port 80 of the web servers.
+func port(protocol v1.Protocol, number int32) func(*v1.Service) {
+	return func(s *v1.Service) {
+		s.Spec.Ports = []v1.ServicePort{{Protocol: protocol, Port: number, TargetPort: intstr.FromInt32(80)}}
+	}
+}
+
+// namespace creates a namespace with labels, and deletes it at the end of the test.
+func namespace(t *testing.T, name string, labels map[string]string) {
+	t.Helper()
+	namespaces := the.Client.CoreV1().Namespaces()
+	_, err := namespaces.Create(t.Context(), &v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}, metav1.CreateOptions{})
+	must(t, err)
+	t.Cleanup(func() { must(t, namespaces.Delete(context.Background(), name, metav1.DeleteOptions{})) })
+}
+
+// has waits until the Service's addresses are these, separated by commas.
+func has(t *testing.T, name, want string) {
+	t.Helper()
+	var got string
+	err := the.Wait(context.Background(), name+" has "+want, func() bool {
+		got = addressesOf(get(t, name))
+		return got == want
+	})
+	if err != nil {
+		t.Fatalf("%v; it has %q", err, got)
+	}
+}
+
 func labelled(key string) func(*v1.Service) {
 	return func(s *v1.Service) { s.Labels = map[string]string{key: ""} }
 }
@@ -78,7 +120,15 @@ func create(t *testing.T, s *v1.Service) {
 	if _, err := the.Client.CoreV1().Services(s.Namespace).Create(t.Context(), s, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { remove(t, s.Name) })
+	t.Cleanup(func() { remove(t, s.Namespace+"/"+s.Name) })
+}
+
+// split returns the namespace and name of a Service: "default" unless it is named.
+func split(name string) (namespace, rest string) {
+	if namespace, rest, ok := strings.Cut(name, "/"); ok {
+		return namespace, rest
+	}
+	return "default", name
 }
 
 // remove deletes a Service and waits until it is gone, which is when its
@@ -86,7 +136,8 @@ func create(t *testing.T, s *v1.Service) {
 func remove(t *testing.T, name string) {
 	t.Helper()
 	ctx := context.Background() // also called at the end of a test
-	services := the.Client.CoreV1().Services("default")
+	namespace, name := split(name)
+	services := the.Client.CoreV1().Services(namespace)
 	if err := services.Delete(ctx, name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
 		t.Fatal(err)
 	}
@@ -98,7 +149,8 @@ func remove(t *testing.T, name string) {
 
 func get(t *testing.T, name string) *v1.Service {
 	t.Helper()
-	s, err := the.Client.CoreV1().Services("default").Get(context.Background(), name, metav1.GetOptions{})
+	namespace, name := split(name)
+	s, err := the.Client.CoreV1().Services(namespace).Get(context.Background(), name, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
