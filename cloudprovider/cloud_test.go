@@ -30,7 +30,7 @@ import (
 
 // rig is a Cloud on a fake API server, without the upstream controllers.
 type rig struct {
-	t      *testing.T
+	t      testing.TB
 	client *fake.Clientset
 	cloud  *Cloud
 	lb     *balancer
@@ -53,7 +53,7 @@ func startOn(t *testing.T, client *fake.Clientset) *rig {
 	return startWith(t, client, func(*Options) {})
 }
 
-func startWith(t *testing.T, client *fake.Clientset, change func(*Options)) *rig {
+func startWith(t testing.TB, client *fake.Clientset, change func(*Options)) *rig {
 	t.Helper()
 	r := &rig{t: t, client: client}
 	options := Options{ConfigMap: configmap.DefaultRef, Scope: service.DefaultScope(), Log: slog.New(slog.DiscardHandler)}

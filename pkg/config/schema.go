@@ -60,8 +60,7 @@ func (v value) describe() string {
 
 // JSONSchema returns the grammar as a JSON Schema (draft 2020-12), for editors.
 // It is a little stricter than Parse, which also takes what only YAML 1.1 calls
-// a boolean, and numbers for strings; and it cannot say what depends on more than
-// one key.
+// a boolean, and it cannot say what depends on more than one key.
 func JSONSchema() []byte {
 	schema := map[string]any{
 		"$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -105,24 +104,22 @@ func (v value) schema() map[string]any {
 		s["pattern"] = `^$|^([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h)(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h))*$`
 	case listOfStrings:
 		scalar("array")
-		s["items"] = map[string]any{"type": "string"}
+		s["items"] = map[string]any{"type": []string{"string", "number"}}
 	case listOfSections:
 		scalar("array")
 		s["items"] = objectSchema(v.inner)
 	case mapOfStrings:
 		scalar("object")
-		s["additionalProperties"] = map[string]any{"type": "string"}
+		s["additionalProperties"] = map[string]any{"type": []string{"string", "number", "boolean"}}
 	default:
-		scalar("string")
+		s["type"] = []string{"string", "number", "null"}
 		if len(v.options) > 0 {
 			delete(s, "type")
 			s["enum"] = v.options
 		}
 	}
-	if v.required {
-		if t, ok := s["type"].([]string); ok {
-			s["type"] = t[0]
-		}
+	if t, ok := s["type"].([]string); ok && v.required {
+		s["type"] = t[:len(t)-1] // without null
 	}
 	return s
 }
