@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -22,7 +21,6 @@ import (
 	k8stesting "k8s.io/client-go/testing"
 	upstream "k8s.io/cloud-provider"
 	servicehelpers "k8s.io/cloud-provider/service/helpers"
-	"k8s.io/component-base/metrics/legacyregistry"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/configmap"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/service"
@@ -337,36 +335,6 @@ func TestDualStack(t *testing.T) {
 	r = start(t, onePool("10.0.0.1-10.0.0.9"), b)
 	if _, err := r.ensure(b); err == nil || !strings.Contains(err.Error(), "no pool has IPv6 addresses") {
 		t.Errorf("required dual stack got %v", err)
-	}
-}
-
-func TestMetricsCanBeScraped(t *testing.T) {
-	r := start(t, onePool("10.0.0.1-10.0.0.9"), svc("a", time.Hour, "10.0.0.1"))
-	<-r.cloud.adopted
-	<-r.cloud.config.Loaded()
-	r.cloud.metrics.register()
-	families, err := legacyregistry.DefaultGatherer.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := map[string]float64{}
-	for _, f := range families {
-		for _, m := range f.GetMetric() {
-			if strings.HasPrefix(f.GetName(), "baremetal_") && m.GetGauge() != nil {
-				name := f.GetName()
-				for _, l := range m.GetLabel() {
-					name += " " + l.GetValue()
-				}
-				got[name] = m.GetGauge().GetValue()
-			}
-		}
-	}
-	want := map[string]float64{
-		"baremetal_ipam_addresses ipv4 default usable": 9, "baremetal_ipam_addresses ipv4 default used": 1, "baremetal_ipam_addresses ipv4 default resting": 0,
-		"baremetal_ipam_orphaned_addresses": 0, "baremetal_ipam_waiting_services": 0, "baremetal_config_last_load_successful": 1, "baremetal_config_generation": 0,
-	}
-	if !maps.Equal(got, want) {
-		t.Errorf("got %v", got)
 	}
 }
 

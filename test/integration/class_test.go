@@ -102,3 +102,10 @@ func TestBesideAnotherProviderOnlyOurClassIsServed(t *testing.T) {
 	}
 	remove(t, "metal")
 }
+
+func TestTheLeaseIsOurOwn(t *testing.T) {
+	leases := kubectl(t, "get", "leases", "--all-namespaces", "-o", "jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name} {end}")
+	if !strings.Contains(leases, "baremetal-system/baremetal-cloud-controller-manager ") || strings.Contains(leases, "kube-system/cloud-controller-manager ") {
+		t.Errorf("the leases are %s", leases)
+	}
+}

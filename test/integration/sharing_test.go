@@ -26,6 +26,13 @@ func TestTwoServicesShareOneAddress(t *testing.T) {
 	}
 }
 
+func TestTheExampleOfASharedAddressWorks(t *testing.T) {
+	file := the.Root() + "/manifests/examples/services/shared-address.yaml"
+	kubectl(t, "apply", "-f", file)
+	t.Cleanup(func() { kubectl(t, "delete", "-f", file) })
+	has(t, "dns-tcp", assigned(t, "dns-udp"))
+}
+
 func TestSharingFollowsItsRules(t *testing.T) {
 	net := freshNet()
 	pools(t, strings.ReplaceAll(`address-pools:

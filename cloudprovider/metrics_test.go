@@ -1,0 +1,60 @@
+package cloudprovider
+
+import (
+	"context"
+	"maps"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/component-base/metrics/legacyregistry"
+)
+
+func TestMetricsCanBeScrapedAndAreDocumented(t *testing.T) {
+	page, err := os.ReadFile("../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := start(t, onePool("10.0.0.1-10.0.0.9"), svc("a", time.Hour, "10.0.0.1"))
+	r.cloud.metrics.register()
+	<-r.cloud.adopted
+	b, err := r.client.CoreV1().Services("default").Create(context.Background(), svc("b", 0), metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.eventually("b has an address", func() bool { got, err := r.ensure(b); return err == nil && got != "" })
+	families, err := legacyregistry.DefaultGatherer.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	gauges := map[string]float64{}
+	for _, f := range families {
+		if !strings.HasPrefix(f.GetName(), "baremetal_") {
+			continue
+		}
+		if !strings.Contains(string(page), "| `"+f.GetName()+"` |") {
+			t.Errorf("%s is not in the table", f.GetName())
+		}
+		for _, m := range f.GetMetric() {
+			name := f.GetName()
+			for _, l := range m.GetLabel() {
+				name += " " + l.GetValue()
+			}
+			if m.GetGauge() != nil {
+				gauges[name] = m.GetGauge().GetValue()
+			}
+			if h := m.GetHistogram(); h != nil && h.GetSampleCount() != 1 {
+				t.Errorf("%s has %d samples", name, h.GetSampleCount())
+			}
+		}
+	}
+	want := map[string]float64{
+		"baremetal_ipam_addresses ipv4 default usable": 9, "baremetal_ipam_addresses ipv4 default used": 2, "baremetal_ipam_addresses ipv4 default resting": 0,
+		"baremetal_ipam_orphaned_addresses": 0, "baremetal_ipam_waiting_services": 0, "baremetal_config_last_load_successful": 1, "baremetal_config_generation": 0,
+	}
+	if !maps.Equal(gauges, want) {
+		t.Errorf("got %v", gauges)
+	}
+}
