@@ -24,7 +24,8 @@ func TestMetricsCanBeScrapedAndAreDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.eventually("b has an address", func() bool { got, err := r.ensure(b); return err == nil && got != "" })
+	r.eventually("b is in the cache", func() bool { _, err := r.cloud.services.Services("default").Get("b"); return err == nil })
+	r.mustEnsure(b, "10.0.0.2")
 	families, err := legacyregistry.DefaultGatherer.Gather()
 	if err != nil {
 		t.Fatal(err)
