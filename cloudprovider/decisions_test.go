@@ -213,9 +213,10 @@ func TestAServiceThatComesWithAnAddressKeepsItUnlessAnotherHasIt(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	r.eventually("one keeps it, the other gets a free one", func() bool { return r.statusOf("late") == "10.0.0.2" })
-	if back, has := r.cloud.allocator.Addrs("uid-back"), r.statusOf("has"); fmt.Sprint(back) != "[10.0.0.7]" || has != "10.0.0.1" {
-		t.Errorf("back has %v, has has %s", back, has)
+	r.eventually("one gets a free one", func() bool { return r.statusOf("late") == "10.0.0.2" })
+	r.eventually("one keeps it", func() bool { return fmt.Sprint(r.cloud.allocator.Addrs("uid-back")) == "[10.0.0.7]" })
+	if back, has := r.statusOf("back"), r.statusOf("has"); back != "10.0.0.7" || has != "10.0.0.1" {
+		t.Errorf("back has %s, has has %s", back, has)
 	}
 }
 

@@ -108,7 +108,7 @@ func (c *Cloud) pass(all bool) {
 		if err != nil || !c.managed(svc) {
 			continue
 		}
-		if addrs, err := c.allocate(svc); !errors.Is(err, errGone) && !says(svc, addrs) {
+		if addrs, err := c.allocate(svc); !errors.Is(err, errGone) && !settled(svc, addrs) {
 			c.queue.Add(name)
 		}
 	}
@@ -123,7 +123,7 @@ func (c *Cloud) managed(svc *v1.Service) bool {
 	case c.options.Scope.Classed(svc):
 		return true
 	}
-	return c.options.Scope.Classless(svc) && (servicehelpers.HasLBFinalizer(svc) || c.standings.known(svc))
+	return c.options.Scope.Classless(svc) && (servicehelpers.HasLBFinalizer(svc) || c.standings.known(svc) || len(c.allocator.Addrs(string(svc.UID))) > 0)
 }
 
 // serviceChanged looks at a Service that is new or has changed.
@@ -154,7 +154,7 @@ func unseenChange(before, after *v1.Service) bool {
 // it is not just about to be written by upstream, and its finalizer restored.
 func (c *Cloud) statusDiffers(svc *v1.Service) {
 	addrs := c.allocator.Addrs(string(svc.UID))
-	if says(svc, addrs) && (len(addrs) == 0 || servicehelpers.HasLBFinalizer(svc)) {
+	if settled(svc, addrs) {
 		c.standings.written(svc)
 		return
 	}

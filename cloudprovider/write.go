@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
+	servicehelpers "k8s.io/cloud-provider/service/helpers"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/service"
 )
@@ -28,6 +29,12 @@ func says(svc *v1.Service, addrs []netip.Addr) bool {
 		}
 	}
 	return true
+}
+
+// settled reports whether there is nothing to write: the status is right, and what
+// has an address has a finalizer.
+func settled(svc *v1.Service, addrs []netip.Addr) bool {
+	return says(svc, addrs) && (len(addrs) == 0 || servicehelpers.HasLBFinalizer(svc) || hasOwnFinalizer(svc))
 }
 
 // write makes the status of svc that of these addresses, sees that it has the
