@@ -41,10 +41,10 @@ func (c *Cloud) allocate(svc *v1.Service) ([]netip.Addr, error) {
 	} else {
 		c.served(svc, held, addrs, began)
 	}
-	// Somebody may wait for what was given back, or there was a chance between the
-	// refusal and the note of it.
-	if len(without(held, addrs)) > 0 || c.standings.waits(svc) && c.chances.Load() != chances {
+	if len(without(held, addrs)) > 0 { // somebody may wait for it
 		c.kickWaiting()
+	} else if c.standings.waits(svc) && c.chances.Load() != chances {
+		kick(c.kickedWaiting) // there was a chance between the refusal and the note of it
 	}
 	for _, o := range c.standings.orphaned(svc, c.allocator.Orphans(r)) {
 		c.log.Warn("address kept that no pool would give", "service", service.Name(svc), "address", o.Addr, "why", o.Why)

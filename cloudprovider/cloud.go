@@ -52,7 +52,7 @@ type Cloud struct {
 
 	// Set by Initialize and SetInformers, before anything else runs.
 	client     kubernetes.Interface
-	events     record.EventRecorder
+	events     *eventWriter
 	config     *configmap.Watcher
 	services   corelisters.ServiceLister
 	namespaces corelisters.NamespaceLister
@@ -116,7 +116,7 @@ func (c *Cloud) Initialize(builder upstream.ControllerClientBuilder, stop <-chan
 	broadcaster := record.NewBroadcaster(record.WithContext(ctx))
 	// Events have a client of their own, so that no status waits for its turn behind them.
 	broadcaster.StartRecordingToSink(&typedv1.EventSinkImpl{Interface: builder.ClientOrDie("baremetal-cloud-provider-events").CoreV1().Events("")})
-	c.events = broadcaster.NewRecorder(scheme.Scheme, v1.EventSource{Component: Name})
+	c.events = newEventWriter(broadcaster.NewRecorder(scheme.Scheme, v1.EventSource{Component: Name}))
 	c.config = configmap.NewWatcher(c.client, c.options.ConfigMap, c.log, c.configChanged)
 	go func() {
 		defer broadcaster.Shutdown()
@@ -133,6 +133,7 @@ func (c *Cloud) run(ctx context.Context) {
 			c.log.Error("the ConfigMap is not watched", "error", err)
 		}
 	})
+	wg.Go(func() { c.events.run(ctx) })
 	wg.Go(func() { c.ensureMemberKey(ctx) })
 	wg.Go(func() { c.adoptAll(ctx) })
 }

@@ -73,14 +73,20 @@ func (c *Cloud) RunPoolController(ctx context.Context) {
 	}
 }
 
-// kickWaiting asks the pool controller to look at the Services that wait.
-func (c *Cloud) kickWaiting() { c.kick(c.kickedWaiting) }
+// kickWaiting asks the pool controller to look at the Services that wait: they
+// have a new chance.
+func (c *Cloud) kickWaiting() {
+	c.chances.Add(1)
+	kick(c.kickedWaiting)
+}
 
 // kickAll asks it to look at all.
-func (c *Cloud) kickAll() { c.kick(c.kickedAll) }
-
-func (c *Cloud) kick(kicked chan struct{}) {
+func (c *Cloud) kickAll() {
 	c.chances.Add(1)
+	kick(c.kickedAll)
+}
+
+func kick(kicked chan struct{}) {
 	select {
 	case kicked <- struct{}{}:
 	default: // one is waiting already
@@ -164,6 +170,7 @@ func (c *Cloud) statusDiffers(svc *v1.Service) {
 // serviceDeleted releases the addresses of a Service that is gone, or not ours
 // any more, and has nobody else to do it: its finalizer had been removed by hand.
 func (c *Cloud) serviceDeleted(svc *v1.Service) {
+	c.standings.forget(string(svc.UID))
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.deleted != nil {

@@ -164,7 +164,7 @@ func TestAllocatorAgreesWithANaiveModelUnderRandomOperations(t *testing.T) {
 		`[{name: d, protocol: layer2, addresses: [10.0.0.0/29], max-per-namespace: 2, share-across-namespaces: true}, {name: e, protocol: layer2, addresses: [10.0.1.0/29], priority: 7, namespaces: [n1, n2]}]`,
 		`[{name: f, protocol: layer2, addresses: [10.0.0.0/30], auto-assign: false}, {name: g, protocol: layer2, addresses: [10.0.0.4/30], priority: 9}, {name: h, protocol: layer2, addresses: [10.0.1.0/30], priority: 8, share-across-namespaces: true, reuse-delay: 1m}]`,
 	}
-	for seed := range uint64(300) {
+	for seed := range uint64(150) {
 		synctest.Test(t, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 0))
 			m := &model{has: map[string]netip.Addr{}, last: map[string]ipam.Request{}, until: map[netip.Addr]time.Time{}, since: map[netip.Addr]int{}}
