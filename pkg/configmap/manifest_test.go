@@ -39,3 +39,16 @@ func TestTextOfWhatIsNoManifestIsTheFileItself(t *testing.T) {
 		t.Errorf("JSON: %q", got)
 	}
 }
+
+func FuzzText(f *testing.F) {
+	for _, text := range []string{"", "address-pools: []\n", "kind: ConfigMap\ndata:\n  config: |\n    address-pools: []\n", "a: &a [*a]\n---\nkind: ConfigMap\ndata: {config: x}\n"} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, file []byte) {
+		text := configmap.Text(file)
+		c, err := config.Parse(text)
+		if (c == nil) == (err == nil) {
+			t.Errorf("neither a configuration nor an error: %v, %v", c, err)
+		}
+	})
+}
