@@ -24,10 +24,15 @@ const pools = "address-pools:\n- {name: big, protocol: layer2, addresses: [10.64
 
 func main() {
 	services := flag.Int("services", 1000, "how many Services to create")
+	waiting := flag.Bool("waiting", false, "leave them without an address, and count what the cloud controller manager writes")
 	clients := flag.Int("clients", 20, "how many clients create them, each as fast as it can")
 	flag.Parse()
 	os.Exit(cluster.Main(false, func(env cluster.Env) int {
-		if err := measure(context.Background(), env, *services, *clients); err != nil {
+		do := measure
+		if *waiting {
+			do = measureWaiting
+		}
+		if err := do(context.Background(), env, *services, *clients); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}

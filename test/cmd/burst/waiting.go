@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/baremetal-lb/cloud-provider-baremetal/test/cluster"
+)
+
+const noPools = "address-pools:\n- {name: tiny, protocol: layer2, addresses: [10.64.0.0/32]}\n"
+
+// measureWaiting creates more Services than there are addresses, and prints how
+// many requests the cloud controller manager makes until all know that they wait,
+// and in the minute after.
+func measureWaiting(ctx context.Context, env cluster.Env, services, clients int) error {
+	c, err := cluster.Start(ctx, env, cluster.Options{Speakers: 1, Pools: noPools, NoTraffic: true})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	ccm, err := c.StartCCM(ctx)
+	if err != nil {
+		return err
+	}
+	if err := burst(ctx, c.Client, "warm-up", 1, 1, func(string) {}); err != nil {
+		return err
+	}
+	before, err := writes(ctx, c, ccm)
+	if err != nil {
+		return err
+	}
+	if err := create(ctx, c.Client, "waits", make([]life, services), clients); err != nil {
+		return err
+	}
+	err = c.Wait(ctx, "all have been refused", func() bool {
+		list, err := c.Client.CoreV1().Events("default").List(ctx, metav1.ListOptions{FieldSelector: "reason=AllocationFailed"})
+		return err == nil && len(list.Items) == services
+	})
+	if err != nil {
+		return err
+	}
+	told, err := writes(ctx, c, ccm)
+	if err != nil {
+		return err
+	}
+	time.Sleep(time.Minute) // the measurement
+	after, err := writes(ctx, c, ccm)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%d Services without an address, %d CPUs, %s\n", services, runtime.NumCPU(), time.Now().UTC().Format(time.DateOnly))
+	fmt.Printf("requests that write, until all have been refused: %s\n", difference(before, told))
+	fmt.Printf("in the minute after, while they wait: %s\n", difference(told, after))
+	return nil
+}
+
+var methods = []string{"POST", "PUT", "PATCH", "DELETE"}
+
+// writes returns how many requests of each method a cloud controller manager has made.
+func writes(ctx context.Context, c *cluster.Cluster, ccm *cluster.Process) (map[string]float64, error) {
+	text, err := c.GetCCM(ctx, ccm, "/metrics")
+	if err != nil {
+		return nil, fmt.Errorf("reading the metrics: %w", err)
+	}
+	counts := map[string]float64{}
+	for line := range strings.Lines(text) {
+		series, value, ok := strings.Cut(strings.TrimSpace(line), "} ")
+		if !ok || !strings.HasPrefix(series, "rest_client_requests_total{") {
+			continue
+		}
+		for _, method := range methods {
+			if strings.Contains(series, `method="`+method+`"`) {
+				var n float64
+				if _, err := fmt.Sscan(value, &n); err != nil {
+					return nil, fmt.Errorf("reading the metric %s: %w", series, err)
+				}
+				counts[method] += n
+			}
+		}
+	}
+	return counts, nil
+}
+
+func difference(before, after map[string]float64) string {
+	var texts []string
+	for _, method := range methods {
+		if n := after[method] - before[method]; n > 0 {
+			texts = append(texts, fmt.Sprintf("%.0f %s", n, method))
+		}
+	}
+	return strings.Join(texts, ", ")
+}
