@@ -17,7 +17,7 @@ func (c *Cloud) configChanged(state configmap.State) {
 	switch {
 	case state.Problem == nil:
 		c.allocator.SetPools(state.Config)
-		c.events.Eventf(state.Object, v1.EventTypeNormal, "ConfigLoaded", "%s are in use", Summary(state.Config))
+		c.events.Eventf(state.Object, v1.EventTypeNormal, "ConfigLoaded", "In use: %s", Summary(state.Config))
 		for _, w := range state.Config.Warnings {
 			c.log.Warn("the configuration may not do what it seems to", "warning", w)
 			c.events.Eventf(state.Object, v1.EventTypeWarning, "ConfigWarning", "%v", w)
@@ -46,5 +46,16 @@ func Summary(c *config.Config) string {
 			addresses[ipam.FamilyOf(r.From)]++
 		}
 	}
-	return fmt.Sprintf("%d pools with %d IPv4 and %d IPv6 ranges", len(c.Pools), addresses[ipam.IPv4], addresses[ipam.IPv6])
+	text := fmt.Sprintf("%s with %d IPv4 and %d IPv6 ranges", count(len(c.Pools), "pool"), addresses[ipam.IPv4], addresses[ipam.IPv6])
+	if len(c.Peers) > 0 {
+		text += ", " + count(len(c.Peers), "BGP peer")
+	}
+	return text
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }

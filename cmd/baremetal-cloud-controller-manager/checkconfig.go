@@ -51,10 +51,13 @@ func checkConfig(ctx context.Context, in io.Reader, out io.Writer, file, kubecon
 	if err != nil {
 		return err
 	}
-	c, err := config.Parse(configmap.Text(text))
+	if text, err = configmap.Text(text); err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	c, err := config.Parse(text)
 	if list, ok := errors.AsType[config.Errors](err); ok {
 		fmt.Fprintln(out, err)
-		return fmt.Errorf("%s: %d errors", file, len(list))
+		return fmt.Errorf("%s is not right: errors: %d", file, len(list))
 	}
 	if err != nil {
 		return err

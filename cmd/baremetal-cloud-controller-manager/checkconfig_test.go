@@ -28,7 +28,7 @@ func TestCheckConfigPrintsEveryErrorWithItsLine(t *testing.T) {
 	}
 	for _, arg := range []string{file, "-"} {
 		out, err := run(t, bad, arg)
-		if err == nil || err.Error() != arg+": 2 errors" {
+		if err == nil || err.Error() != arg+" is not right: errors: 2" {
 			t.Errorf("%s: %v", arg, err)
 		}
 		if !strings.HasPrefix(out, `line 4: pool "a": addresses: `) || !strings.Contains(out, "\nline 5: pool \"a\": colour: unknown key") {
@@ -42,15 +42,20 @@ func TestCheckConfigSaysWhatIsRightAndWhatIsNotServed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(out, "warning: line 2: pool \"a\": protocol: ") || !strings.HasSuffix(out, "- is right: 1 pools with 1 IPv4 and 1 IPv6 ranges\n") {
+	if !strings.Contains(out, "warning: line 2: pool \"a\": protocol: ") || !strings.HasSuffix(out, "- is right: 1 pool with 1 IPv4 and 1 IPv6 ranges\n") {
 		t.Errorf("printed\n%s", out)
 	}
 }
 
 func TestCheckConfigFailsWhenItCannotCheck(t *testing.T) {
+	manifest := filepath.Join(t.TempDir(), "manifest.yaml")
+	if err := os.WriteFile(manifest, []byte("kind: ConfigMap\ndata: {pools: x}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for want, args := range map[string][]string{
 		"no such file":      {"/nowhere/config.yaml"},
 		"accepts 1 arg":     {},
+		`no key "config"`:   {manifest},
 		"reading --kubecon": {"-", "--kubeconfig=/nowhere/kubeconfig"},
 	} {
 		if _, err := run(t, "", args...); err == nil || !strings.Contains(err.Error(), want) {

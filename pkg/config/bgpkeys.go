@@ -62,6 +62,9 @@ func (p *parser) readPeer(n *yaml.Node, to *Config) {
 	raw := rawPeer{Peer: Peer{Line: n.Line}}
 	lines := readSection(p, n, peerSection, &raw)
 	if n.Kind != yaml.MappingNode {
+		if isNull(n) { // else it is said already
+			p.errorf(n.Line, "a peer must be a mapping of keys to values")
+		}
 		return
 	}
 	for _, k := range peerSection.keys {

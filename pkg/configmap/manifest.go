@@ -2,6 +2,7 @@ package configmap
 
 import (
 	"bytes"
+	"fmt"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -9,23 +10,27 @@ import (
 // Text returns the configuration in a file: the file itself, or if it is the
 // manifest of a ConfigMap, what stands under its key. That text begins with as many
 // empty lines as the manifest has before it, so that a line has the same number
-// in both.
-func Text(file []byte) []byte {
+// in both. (Not if it is folded or quoted: then its lines are its own.) A manifest
+// of a ConfigMap without the key is an error.
+func Text(file []byte) ([]byte, error) {
+	var missing error
 	documents := yaml.NewDecoder(bytes.NewReader(file))
 	for {
 		var document yaml.Node
 		if documents.Decode(&document) != nil {
-			return file // no manifest, or no YAML, which the parser says better
+			return file, missing // no manifest, or no YAML, which the parser says better
 		}
 		root := document.Content[0]
 		kind, value := field(root, "kind"), field(field(root, "data"), Key)
-		if kind == nil || kind.Value != "ConfigMap" || value == nil {
-			continue
+		switch {
+		case kind == nil || kind.Value != "ConfigMap":
+		case value == nil:
+			missing = fmt.Errorf("the manifest of the ConfigMap has no key %q in its data", Key)
+		case value.Style&yaml.LiteralStyle == 0:
+			return []byte(value.Value), nil
+		default:
+			return append(bytes.Repeat([]byte("\n"), value.Line), value.Value...), nil
 		}
-		if value.Style&yaml.LiteralStyle == 0 {
-			return []byte(value.Value)
-		}
-		return append(bytes.Repeat([]byte("\n"), value.Line), value.Value...)
 	}
 }
 

@@ -23,20 +23,29 @@ data:
     - name: a
       protocol: layer3
 `
-	_, err := config.Parse(configmap.Text([]byte(manifest)))
+	text, err := configmap.Text([]byte(manifest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = config.Parse(text)
 	if err == nil || !strings.HasPrefix(err.Error(), "line 12: pool \"a\": addresses: ") || !strings.Contains(err.Error(), "\nline 13: pool \"a\": protocol: ") {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestTextOfWhatIsNoManifestIsTheFileItself(t *testing.T) {
-	for _, text := range []string{"", "address-pools: []\n", "a: [", "- a\n", "kind: ConfigMap\ndata: {other: x}\n", "kind: ConfigMap\n"} {
-		if got := configmap.Text([]byte(text)); string(got) != text {
+	for _, text := range []string{"", "address-pools: []\n", "a: [", "- a\n", "kind: Deployment\n"} {
+		if got, err := configmap.Text([]byte(text)); string(got) != text || err != nil {
 			t.Errorf("%q became %q", text, got)
 		}
 	}
-	if got := configmap.Text([]byte(`{"kind": "ConfigMap", "data": {"config": "address-pools: []"}}`)); string(got) != "address-pools: []" {
-		t.Errorf("JSON: %q", got)
+	if got, err := configmap.Text([]byte(`{"kind": "ConfigMap", "data": {"config": "address-pools: []"}}`)); string(got) != "address-pools: []" || err != nil {
+		t.Errorf("JSON: %q, %v", got, err)
+	}
+	for _, text := range []string{"kind: ConfigMap\ndata: {other: x}\n", "kind: ConfigMap\n"} {
+		if got, err := configmap.Text([]byte(text)); err == nil {
+			t.Errorf("%q became %q", text, got)
+		}
 	}
 }
 
@@ -45,7 +54,10 @@ func FuzzText(f *testing.F) {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, file []byte) {
-		text := configmap.Text(file)
+		text, err := configmap.Text(file)
+		if err != nil {
+			return
+		}
 		c, err := config.Parse(text)
 		if (c == nil) == (err == nil) {
 			t.Errorf("neither a configuration nor an error: %v, %v", c, err)

@@ -34,7 +34,7 @@ func refuse(r Reason, format string, args ...any) *Error {
 }
 
 func overQuota(pool *config.Pool, r Request) *Error {
-	return refuse(Quota, "pool %q gives a namespace at most %d addresses, and %s has them (max-per-namespace)", pool.Name, pool.MaxPerNamespace, r.Namespace)
+	return refuse(Quota, "pool %q gives each namespace %d at most (max-per-namespace), and %s has as many", pool.Name, pool.MaxPerNamespace, r.Namespace)
 }
 
 // whyNone says why none of the pools has an address of the family for r.

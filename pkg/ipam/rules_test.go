@@ -182,7 +182,7 @@ func TestMaxPerNamespace(t *testing.T) {
 - {name: p, protocol: layer2, addresses: [10.0.0.1-10.0.0.9, "fd00::1-fd00::9"], max-per-namespace: 2}
 - {name: six, protocol: layer2, addresses: ["fd01::1-fd01::9"]}
 `)
-	const over = `pool "p" gives a namespace at most 2 addresses, and ns has them (max-per-namespace)`
+	const over = `pool "p" gives each namespace 2 at most (max-per-namespace), and ns has as many`
 	for i, s := range []try{
 		{uid: "a", key: "k", port: udp53, want: "10.0.0.1"},
 		{uid: "b", key: "k", port: tcp53, want: "10.0.0.1"}, // the same address counts once

@@ -127,7 +127,7 @@ func TestPoolsForSomeNamespacesAndServices(t *testing.T) {
 		has(t, test.s.Namespace+"/"+test.s.Name, net+test.want)
 	}
 	create(t, service("greedy", annotated("lb.baremetal/pool", "team"), in("team-a")))
-	event(t, "Service", "greedy", "AllocationFailed", `pool "team" gives a namespace at most 1 addresses, and team-a has them (max-per-namespace)`)
+	event(t, "Service", "greedy", "AllocationFailed", `pool "team" gives each namespace 1 at most (max-per-namespace), and team-a has as many`)
 	create(t, service("stranger", annotated("lb.baremetal/pool", "gold")))
 	event(t, "Service", "stranger", "AllocationFailed", `pool "gold" is for other namespaces or Services`)
 
