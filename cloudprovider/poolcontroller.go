@@ -139,7 +139,9 @@ func (c *Cloud) serviceChanged(before, svc *v1.Service) {
 	case c.options.Scope.Classed(svc) || hasOwnFinalizer(svc):
 		c.queue.Add(name)
 	case !c.options.Scope.Ours(svc) && !servicehelpers.HasLBFinalizer(svc):
-		c.serviceDeleted(svc) // and nobody else will see to it
+		if before != nil {
+			c.serviceDeleted(svc) // it may have been ours, and nobody else will see to it
+		}
 	case !c.managed(svc):
 	case before != nil && unseenChange(before, svc):
 		c.queue.Add(name)
@@ -169,6 +171,7 @@ func (c *Cloud) statusDiffers(svc *v1.Service) {
 
 // serviceDeleted releases the addresses of a Service that is gone, or not ours
 // any more, and has nobody else to do it: its finalizer had been removed by hand.
+// What it says before the adoption counts for the adoption.
 func (c *Cloud) serviceDeleted(svc *v1.Service) {
 	c.standings.forget(string(svc.UID))
 	c.mu.Lock()
