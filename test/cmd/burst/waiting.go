@@ -18,18 +18,11 @@ const noPools = "address-pools:\n- {name: tiny, protocol: layer2, addresses: [10
 // many requests the cloud controller manager makes until all know that they wait,
 // and in the minute after.
 func measureWaiting(ctx context.Context, env cluster.Env, services, clients int) error {
-	c, err := cluster.Start(ctx, env, cluster.Options{Speakers: 1, Pools: noPools, NoTraffic: true})
+	c, ccm, err := start(ctx, env, noPools)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	ccm, err := c.StartCCM(ctx)
-	if err != nil {
-		return err
-	}
-	if err := burst(ctx, c.Client, "warm-up", 1, 1, func(string) {}); err != nil {
-		return err
-	}
 	before, err := writes(ctx, c, ccm)
 	if err != nil {
 		return err
