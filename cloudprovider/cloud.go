@@ -24,6 +24,7 @@ import (
 	"k8s.io/client-go/tools/record"
 	"k8s.io/client-go/util/workqueue"
 	upstream "k8s.io/cloud-provider"
+	"k8s.io/component-base/metrics/legacyregistry"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/configmap"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/ipam"
@@ -84,7 +85,7 @@ func Factory(options *Options) upstream.Factory {
 			return nil, fmt.Errorf("--cloud-config is not used by the provider %s; its configuration is the ConfigMap %s (see --config-map)", Name, &options.ConfigMap)
 		}
 		c := New(*options)
-		c.metrics.register()
+		c.metrics.register(legacyregistry.MustRegister, legacyregistry.CustomMustRegister) // the one that upstream serves
 		return c, nil
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"k8s.io/component-base/metrics"
-	"k8s.io/component-base/metrics/legacyregistry"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/configmap"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/ipam"
@@ -44,9 +43,10 @@ func newMetrics(allocator *ipam.Allocator, counts func() (waiting, orphans int))
 	}
 }
 
-func (m *metricSet) register() {
-	legacyregistry.MustRegister(m.allocations, m.durations, m.loads)
-	legacyregistry.CustomMustRegister(m.state)
+// register takes the two functions of a registry. What is counted before is lost.
+func (m *metricSet) register(must func(...metrics.Registerable), customMust func(...metrics.StableCollector)) {
+	must(m.allocations, m.durations, m.loads)
+	customMust(m.state)
 }
 
 func (m *metricSet) count(result ipam.Reason) {

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/component-base/metrics/legacyregistry"
+	"k8s.io/component-base/metrics"
 )
 
 func TestMetricsCanBeScrapedAndAreDocumented(t *testing.T) {
@@ -18,7 +18,8 @@ func TestMetricsCanBeScrapedAndAreDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := start(t, onePool("10.0.0.1-10.0.0.9"), svc("a", time.Hour, "10.0.0.1"))
-	r.cloud.metrics.register()
+	registry := metrics.NewKubeRegistry()
+	r.cloud.metrics.register(registry.MustRegister, registry.CustomMustRegister)
 	<-r.cloud.adopted
 	b, err := r.client.CoreV1().Services("default").Create(context.Background(), svc("b", 0), metav1.CreateOptions{})
 	if err != nil {
@@ -26,7 +27,7 @@ func TestMetricsCanBeScrapedAndAreDocumented(t *testing.T) {
 	}
 	r.eventually("b is in the cache", func() bool { _, err := r.cloud.services.Services("default").Get("b"); return err == nil })
 	r.mustEnsure(b, "10.0.0.2")
-	families, err := legacyregistry.DefaultGatherer.Gather()
+	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
