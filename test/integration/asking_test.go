@@ -12,6 +12,7 @@ func TestEveryWayOfAskingForAnAddress(t *testing.T) {
 	pools(t, strings.ReplaceAll(`address-pools:
 - {name: first, protocol: layer2, addresses: [NET.1-NET.9]}
 - {name: asked, protocol: layer2, addresses: [NET.11-NET.19], auto-assign: false}
+- {name: aliased, protocol: layer2, addresses: [NET.21-NET.29], auto-assign: false}
 `, "NET", net))
 	byField := func(ip string) func(*v1.Service) { return func(s *v1.Service) { s.Spec.LoadBalancerIP = ip } }
 	create(t, service("taken"))
@@ -26,7 +27,7 @@ func TestEveryWayOfAskingForAnAddress(t *testing.T) {
 		"by MetalLB's annotation":       {change: annotated("metallb.io/loadBalancerIPs", net+".6"), want: net + ".6"},
 		"by MetalLB's old annotation":   {change: annotated("metallb.universe.tf/loadBalancerIPs", net+".5"), want: net + ".5"},
 		"of a pool":                     {change: annotated("lb.baremetal/pool", "asked"), want: net + ".11"},
-		"of a pool, by MetalLB's name":  {change: annotated("metallb.universe.tf/address-pool", "asked"), want: net + ".12"},
+		"of a pool, by MetalLB's name":  {change: annotated("metallb.universe.tf/address-pool", "aliased"), want: net + ".21"},
 		"an address of the asked pool":  {change: annotated("lb.baremetal/addresses", net+".13"), want: net + ".13"},
 		"the address of another":        {change: annotated("lb.baremetal/addresses", net+".1"), want: net + ".1 is used by default/taken"},
 		"an address of no pool":         {change: byField("192.0.2.99"), want: "192.0.2.99 is in no pool"},
