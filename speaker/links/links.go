@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"regexp"
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // DefaultExclude matches the interfaces that container networks make: what is
@@ -22,35 +24,78 @@ type Link struct {
 	Name  string
 	Index int
 	MAC   [6]byte
+	// IPv4 and IPv6 are the first addresses of the interface, with the lengths of
+	// their prefixes; the zero value if there is none. Link-local ones do not count.
+	IPv4, IPv6 netip.Prefix
 }
 
 // List returns the interfaces that are up, speak Ethernet and are not part of
 // another one, without those whose name matches exclude.
 func List(exclude *regexp.Regexp) ([]Link, error) {
-	all, err := netlink.LinkList()
-	for try := 1; try < 5 && errors.Is(err, netlink.ErrDumpInterrupted); try++ {
-		all, err = netlink.LinkList() // interfaces came or went meanwhile
-	}
+	all, err := dump(netlink.LinkList)
 	if err != nil {
 		return nil, fmt.Errorf("listing network interfaces: %w", err)
 	}
+	addrs, err := dump(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_ALL) })
+	if err != nil {
+		return nil, fmt.Errorf("listing the addresses of network interfaces: %w", err)
+	}
+	vrfs := map[int]bool{}
+	for _, l := range all {
+		vrfs[l.Attrs().Index] = l.Type() == "vrf"
+	}
+	vrfs[0] = true // no master
 	var links []Link
 	for _, l := range all {
-		if attrs := l.Attrs(); usable(attrs) && !exclude.MatchString(attrs.Name) {
-			links = append(links, Link{Name: attrs.Name, Index: attrs.Index, MAC: [6]byte(attrs.HardwareAddr)})
+		attrs := l.Attrs()
+		if !usable(attrs) || !vrfs[attrs.MasterIndex] || exclude.MatchString(attrs.Name) {
+			continue
 		}
+		link := Link{Name: attrs.Name, Index: attrs.Index, MAC: [6]byte(attrs.HardwareAddr)}
+		link.IPv4, link.IPv6 = prefixes(addrs, attrs.Index)
+		links = append(links, link)
 	}
 	return links, nil
 }
 
+// dump asks again when interfaces came or went meanwhile.
+func dump[T any](list func() ([]T, error)) ([]T, error) {
+	all, err := list()
+	for try := 1; try < 5 && errors.Is(err, netlink.ErrDumpInterrupted); try++ {
+		all, err = list()
+	}
+	return all, err
+}
+
+// usable leaves out what is down, is not Ethernet or has no carrier. Whether it
+// is part of another interface is for the caller to see: a bridge or a bond is
+// used itself, not its ports, but a member of a VRF is an interface like others.
 func usable(attrs *netlink.LinkAttrs) bool {
 	const up = net.FlagUp | net.FlagBroadcast | net.FlagRunning
 	return attrs.Flags&up == up && attrs.Flags&net.FlagLoopback == 0 &&
-		attrs.EncapType == "ether" && len(attrs.HardwareAddr) == 6 && attrs.MasterIndex == 0
+		attrs.EncapType == "ether" && len(attrs.HardwareAddr) == 6
 }
 
-// Watch calls changed, which must not block, whenever an interface has changed,
-// until ctx ends.
+// prefixes returns the first address of each family that interface index has for
+// good: an IPv6 address that is temporary or not yet known to be its own is none.
+func prefixes(addrs []netlink.Addr, index int) (ipv4, ipv6 netip.Prefix) {
+	for _, a := range addrs {
+		addr, ok := netip.AddrFromSlice(a.IP)
+		if addr = addr.Unmap(); !ok || a.LinkIndex != index || addr.IsLinkLocalUnicast() || a.Flags&(unix.IFA_F_TEMPORARY|unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) != 0 {
+			continue
+		}
+		bits, _ := a.Mask.Size()
+		if prefix := netip.PrefixFrom(addr, bits); addr.Is4() && !ipv4.IsValid() {
+			ipv4 = prefix
+		} else if addr.Is6() && !ipv6.IsValid() {
+			ipv6 = prefix
+		}
+	}
+	return ipv4, ipv6
+}
+
+// Watch calls changed, which must not block, whenever an interface or an address
+// of one has changed, until ctx ends.
 func Watch(ctx context.Context, log *slog.Logger, changed func()) {
 	for ctx.Err() == nil {
 		if err := watch(ctx, changed); err != nil {
@@ -64,22 +109,27 @@ func Watch(ctx context.Context, log *slog.Logger, changed func()) {
 }
 
 func watch(ctx context.Context, changed func()) error {
-	updates, failed := make(chan netlink.LinkUpdate), make(chan error, 1)
+	updates, addrs, failed := make(chan netlink.LinkUpdate), make(chan netlink.AddrUpdate), make(chan error, 2)
 	done := make(chan struct{})
-	err := netlink.LinkSubscribeWithOptions(updates, done, netlink.LinkSubscribeOptions{ErrorCallback: func(err error) {
+	onError := func(err error) {
 		select {
 		case failed <- err:
 		default:
 		}
-	}})
-	if err != nil {
+	}
+	if err := netlink.LinkSubscribeWithOptions(updates, done, netlink.LinkSubscribeOptions{ErrorCallback: onError}); err != nil {
 		return fmt.Errorf("subscribing to changes: %w", err)
+	}
+	if err := netlink.AddrSubscribeWithOptions(addrs, done, netlink.AddrSubscribeOptions{ErrorCallback: onError}); err != nil {
+		close(done)
+		drain(updates)
+		return fmt.Errorf("subscribing to changes of addresses: %w", err)
 	}
 	changed() // what happened before was not seen
 	defer func() {
 		close(done)
-		for range updates { // the library closes it when it has ended
-		}
+		drain(updates)
+		drain(addrs)
 	}()
 	for {
 		select {
@@ -88,8 +138,19 @@ func watch(ctx context.Context, changed func()) error {
 				return <-failed
 			}
 			changed()
+		case _, ok := <-addrs:
+			if !ok {
+				return <-failed
+			}
+			changed()
 		case <-ctx.Done():
 			return nil
 		}
+	}
+}
+
+// drain waits until the library has ended and closed the channel.
+func drain[T any](updates <-chan T) {
+	for range updates {
 	}
 }

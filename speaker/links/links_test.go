@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 func TestUsable(t *testing.T) {
@@ -25,7 +26,6 @@ func TestUsable(t *testing.T) {
 		{"an Ethernet interface that is up", good(func(*netlink.LinkAttrs) {}), true},
 		{"one that is down", good(func(a *netlink.LinkAttrs) { a.Flags &^= net.FlagUp }), false},
 		{"one without carrier", good(func(a *netlink.LinkAttrs) { a.Flags &^= net.FlagRunning }), false},
-		{"a bridge port or bond member", good(func(a *netlink.LinkAttrs) { a.MasterIndex = 7 }), false},
 		{"a tunnel", good(func(a *netlink.LinkAttrs) { a.EncapType = "ipip"; a.HardwareAddr = nil }), false},
 		{"the loopback", good(func(a *netlink.LinkAttrs) { a.Flags |= net.FlagLoopback }), false},
 		{"InfiniBand", good(func(a *netlink.LinkAttrs) { a.HardwareAddr = make(net.HardwareAddr, 20) }), false},
@@ -46,5 +46,32 @@ func TestDefaultExcludeMatchesWhatContainerNetworksMake(t *testing.T) {
 		if got := exclude.MatchString(name); got != want {
 			t.Errorf("%s: %v", name, got)
 		}
+	}
+}
+
+func TestTheFirstLastingAddressOfEachFamilyCounts(t *testing.T) {
+	addr := func(index, flags int, cidr string) netlink.Addr {
+		a, err := netlink.ParseAddr(cidr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.LinkIndex, a.Flags = index, flags
+		return *a
+	}
+	ipv4, ipv6 := prefixes([]netlink.Addr{
+		addr(3, 0, "203.0.113.1/24"),
+		addr(2, 0, "169.254.1.1/16"),
+		addr(2, 0, "192.0.2.1/24"),
+		addr(2, 0, "192.0.2.2/24"),
+		addr(2, 0, "fe80::1/64"),
+		addr(2, unix.IFA_F_TEMPORARY, "2001:db8::99/64"),
+		addr(2, unix.IFA_F_TENTATIVE, "2001:db8::98/64"),
+		addr(2, 0, "2001:db8::1/64"),
+	}, 2)
+	if ipv4.String() != "192.0.2.1/24" || ipv6.String() != "2001:db8::1/64" {
+		t.Errorf("got %v and %v", ipv4, ipv6)
+	}
+	if ipv4, ipv6 = prefixes(nil, 2); ipv4.IsValid() || ipv6.IsValid() {
+		t.Errorf("from nothing %v and %v", ipv4, ipv6)
 	}
 }

@@ -1,0 +1,537 @@
+package heartbeat
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+)
+
+// world is a cluster of engines on a network that exists in memory only. Time
+// passes as fast as it can be computed.
+type world struct {
+	t       *testing.T
+	now     time.Time
+	rng     *rand.Rand
+	timing  Timing
+	nodes   []*node
+	flights []flight
+	// lost says whether a message is lost on its way.
+	lost func(from, to *node) bool
+}
+
+type node struct {
+	name   string
+	addr   netip.Addr
+	engine *engine
+	next   time.Time
+	off    bool // has no power
+	frozen bool
+	inbox  []message // what has come while it was frozen
+	// members are those that are told to the engine as members; nil for all.
+	members []string
+	// deaths are what it has taken for dead, in the course of time.
+	deaths []string
+}
+
+type flight struct {
+	at time.Time
+	to *node
+	m  message
+}
+
+const latency = 200 * time.Microsecond
+
+func newWorld(t *testing.T, n int, timing Timing) *world {
+	w := &world{t: t, now: time.Unix(1_000_000_000, 0), rng: rand.New(rand.NewPCG(7, uint64(n))), timing: timing, lost: func(_, _ *node) bool { return false }}
+	for i := range n {
+		w.nodes = append(w.nodes, &node{name: fmt.Sprint("node", i+1), addr: netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i + 1)})})
+	}
+	for _, node := range w.nodes {
+		w.now = w.now.Add(time.Duration(w.rng.Int64N(int64(timing.Interval)))) // they do not beat together
+		node.engine = newEngine(node.name, timing, w.now)
+		w.tell(node)
+	}
+	w.run(2 * time.Second)
+	for _, node := range w.nodes {
+		if v := node.engine.view; !v.Ready || v.Silent != "" || len(v.Dead) > 0 {
+			t.Fatalf("%s after the start: %+v", node.name, v)
+		}
+	}
+	return w
+}
+
+// tell tells an engine who is there.
+func (w *world) tell(n *node) {
+	var peers []Peer
+	for _, other := range w.nodes {
+		if other != n {
+			peers = append(peers, Peer{Name: other.name, Member: n.members == nil || slices.Contains(n.members, other.name), Paths: []Path{{Link: "eth0", Local: n.addr, Remote: other.addr}}})
+		}
+	}
+	n.engine.set(w.now, peers)
+	n.next = w.now
+}
+
+// run lets time pass, until a condition holds if there is one.
+func (w *world) run(d time.Duration, until ...func() bool) (took time.Duration) {
+	start := w.now
+	for end := w.now.Add(d); w.now.Before(end); {
+		w.now = end
+		for _, n := range w.nodes {
+			if !n.off && !n.frozen && n.next.Before(w.now) {
+				w.now = n.next
+			}
+		}
+		if len(w.flights) > 0 && w.flights[0].at.Before(w.now) {
+			w.now = w.flights[0].at
+		}
+		for len(w.flights) > 0 && !w.flights[0].at.After(w.now) {
+			f := w.flights[0]
+			w.flights = w.flights[1:]
+			switch {
+			case f.to.off:
+			case f.to.frozen:
+				f.to.inbox = append(f.to.inbox, f.m)
+			default:
+				f.to.engine.receive(w.now, f.m)
+				w.after(f.to)
+			}
+		}
+		for _, n := range w.nodes {
+			if !n.off && !n.frozen && !n.next.After(w.now) {
+				w.after(n)
+			}
+		}
+		if len(until) > 0 && until[0]() {
+			break
+		}
+	}
+	return w.now.Sub(start)
+}
+
+func (w *world) after(n *node) {
+	n.next = n.engine.step(w.now)
+	for _, p := range n.engine.out {
+		to := w.nodes[slices.IndexFunc(w.nodes, func(o *node) bool { return o.addr == p.path.Remote })]
+		if !w.lost(n, to) {
+			w.flights = append(w.flights, flight{w.now.Add(latency), to, p.message})
+		}
+	}
+	n.engine.out = nil
+	for name := range n.engine.view.Dead {
+		if len(n.deaths) == 0 || n.deaths[len(n.deaths)-1] != name {
+			n.deaths = append(n.deaths, name)
+		}
+	}
+}
+
+// thaw lets a frozen node go on: it finds all that was sent to it meanwhile.
+func (w *world) thaw(n *node) {
+	n.frozen = false
+	for _, m := range n.inbox {
+		n.engine.receive(w.now, m)
+	}
+	n.inbox = nil
+	n.next = w.now
+}
+
+func (n *node) holdsDead(other *node) bool { return len(n.engine.view.Dead[other.name]) > 0 }
+
+func (w *world) allHoldDead(dead *node) func() bool {
+	return func() bool {
+		return !slices.ContainsFunc(w.nodes, func(n *node) bool { return n != dead && !n.off && !n.frozen && !n.holdsDead(dead) })
+	}
+}
+
+func (w *world) nobodyHoldsDead() bool {
+	return !slices.ContainsFunc(w.nodes, func(n *node) bool { return len(n.engine.view.Dead) > 0 || n.engine.view.Silent != "" })
+}
+
+func TestADeadSpeakerIsMissedByAllWithinTheDetectionTime(t *testing.T) {
+	for _, timing := range []Timing{Default, Fast, Calm} {
+		for _, n := range []int{3, 5, 10, 40} {
+			t.Run(fmt.Sprint(timing.Detection(), "/", n), func(t *testing.T) {
+				w := newWorld(t, n, timing)
+				for _, dead := range w.nodes[:3] {
+					w.run(time.Duration(w.rng.Int64N(int64(timing.Interval))))
+					dead.off = true
+					took := w.run(10*time.Second, w.allHoldDead(dead))
+					if low, high := timing.Detection()-timing.Interval-5*time.Millisecond, timing.Detection()+5*time.Millisecond; took < low || took > high {
+						t.Errorf("missed after %v, want %v to %v", took, low, high)
+					}
+					dead.off = false
+					dead.engine = newEngine(dead.name, timing, w.now)
+					w.tell(dead)
+					w.run(10*time.Second, w.nobodyHoldsDead)
+				}
+			})
+		}
+	}
+}
+
+func TestAProcessThatEndsIsMissedAtOnce(t *testing.T) {
+	w := newWorld(t, 3, Default)
+	dead := w.nodes[1]
+	dead.off = true
+	for _, n := range w.nodes {
+		if n != dead {
+			n.engine.crashed(w.now, dead.name)
+			w.after(n)
+		}
+	}
+	if took := w.run(time.Second, w.allHoldDead(dead)); took > crashGrace+2*time.Millisecond {
+		t.Errorf("missed after %v", took)
+	}
+}
+
+func TestAConnectionThatWasOnlyCutIsNoDeath(t *testing.T) {
+	w := newWorld(t, 3, Default)
+	for _, n := range w.nodes {
+		for _, other := range w.nodes {
+			n.engine.crashed(w.now, other.name)
+		}
+		w.after(n)
+	}
+	w.run(time.Second)
+	for _, n := range w.nodes {
+		if len(n.deaths) > 0 {
+			t.Errorf("%s holds %v dead", n.name, n.deaths)
+		}
+	}
+}
+
+func TestOfTwoSpeakersTheProcessThatEndsIsMissedWithoutAWitness(t *testing.T) {
+	w := newWorld(t, 2, Default)
+	w.nodes[1].off = true
+	w.run(2 * latency) // what it has said last comes before its kernel's word
+	w.nodes[0].engine.crashed(w.now, "node2")
+	w.after(w.nodes[0])
+	w.run(time.Second, w.allHoldDead(w.nodes[1]))
+	if v := w.nodes[0].engine.view; v.Silent != "" || !w.nodes[0].holdsDead(w.nodes[1]) {
+		t.Errorf("%+v", v)
+	}
+}
+
+func TestASpeakerThatHearsNobodyIsTheOneThatFallsSilent(t *testing.T) {
+	for _, direction := range []string{"ingress", "egress", "both"} {
+		for _, n := range []int{3, 10} {
+			t.Run(fmt.Sprint(direction, "/", n), func(t *testing.T) {
+				w := newWorld(t, n, Default)
+				cut := w.nodes[0]
+				w.lost = func(from, to *node) bool {
+					return direction != "egress" && to == cut || direction != "ingress" && from == cut
+				}
+				took := w.run(time.Second, w.allHoldDead(cut))
+				if took > Default.Detection()+2*Default.Interval {
+					t.Errorf("missed after %v", took)
+				}
+				w.run(time.Second)
+				if cut.engine.view.Silent == "" || !cut.engine.lease().IsZero() || len(cut.engine.view.Dead) > 0 {
+					t.Errorf("who is cut off thinks %+v", cut.engine.view)
+				}
+				for _, other := range w.nodes[1:] {
+					if !slices.Equal(other.deaths, []string{cut.name}) || other.engine.view.Silent != "" {
+						t.Errorf("%s has missed %v, and is silent: %q", other.name, other.deaths, other.engine.view.Silent)
+					}
+				}
+				w.lost = func(_, _ *node) bool { return false }
+				if took := w.run(time.Second, w.nobodyHoldsDead); took > 2*Default.Interval {
+					t.Errorf("back after %v", took)
+				}
+			})
+		}
+	}
+}
+
+func TestTheSmallerPartOfAPartitionFallsSilentIfItIsOne(t *testing.T) {
+	w := newWorld(t, 4, Default)
+	side := func(n *node) bool { return n == w.nodes[0] || n == w.nodes[1] }
+	w.lost = func(from, to *node) bool { return side(from) != side(to) }
+	w.run(time.Second)
+	for _, n := range w.nodes {
+		for _, other := range w.nodes {
+			if n != other && n.holdsDead(other) != (side(n) != side(other)) {
+				t.Errorf("%s holds %s dead: %v", n.name, other.name, n.holdsDead(other))
+			}
+		}
+		if n.engine.view.Silent != "" {
+			t.Errorf("%s is silent: %s", n.name, n.engine.view.Silent)
+		}
+	}
+	w.lost = func(_, _ *node) bool { return false }
+	if took := w.run(time.Second, w.nobodyHoldsDead); took > 2*Default.Interval {
+		t.Errorf("healed after %v", took)
+	}
+}
+
+func TestOneSpeakerThatCannotHearAnotherDoesNotKillIt(t *testing.T) {
+	w := newWorld(t, 5, Default)
+	w.lost = func(from, to *node) bool { return from == w.nodes[0] && to == w.nodes[1] }
+	w.run(time.Minute)
+	for _, n := range w.nodes {
+		if len(n.deaths) > 0 || n.engine.view.Silent != "" {
+			t.Errorf("%s has missed %v, silent %q", n.name, n.deaths, n.engine.view.Silent)
+		}
+	}
+}
+
+func TestAFrozenSpeakerFindsOutBeforeItAnswersAgain(t *testing.T) {
+	for _, n := range []int{3, 10} {
+		w := newWorld(t, n, Default)
+		frozen := w.nodes[0]
+		lease := frozen.engine.lease()
+		frozen.frozen = true
+		took := w.run(time.Second, w.allHoldDead(frozen))
+		if taken := w.now; taken.Before(lease) {
+			t.Errorf("taken over after %v, while it still answered", took)
+		}
+		w.run(time.Second)
+		w.thaw(frozen)
+		if !frozen.engine.lease().IsZero() {
+			t.Error("it answers before it has heard anything new")
+		}
+		w.after(frozen)
+		w.run(time.Second, w.nobodyHoldsDead)
+		if v := frozen.engine.view; v.Silent != "" || v.Thaws != 1 || frozen.engine.lease().IsZero() || len(frozen.deaths) > 0 {
+			t.Errorf("afterwards %+v, deaths %v", v, frozen.deaths)
+		}
+	}
+}
+
+func TestHavingSleptALittleIsNobodysDeath(t *testing.T) {
+	w := newWorld(t, 3, Default)
+	for range 20 {
+		w.nodes[0].frozen = true
+		w.run(Default.Detection() - Default.Interval - time.Duration(w.rng.Int64N(int64(50*time.Millisecond))))
+		w.nodes[0].frozen = false
+		w.nodes[0].next = w.now
+		w.after(w.nodes[0]) // before it reads what has come
+		w.thaw(w.nodes[0])
+		w.run(time.Second)
+	}
+	for _, n := range w.nodes {
+		if len(n.deaths) > 0 || n.engine.view.Thaws > 0 {
+			t.Errorf("%s has missed %v, thaws %d", n.name, n.deaths, n.engine.view.Thaws)
+		}
+	}
+}
+
+func TestNobodyIsTakenForDeadOnABadNetwork(t *testing.T) {
+	for _, loss := range []float64{0.1, 0.2} {
+		for _, n := range []int{2, 3, 10} {
+			if n == 2 && loss > 0.1 {
+				continue // two have nobody to ask for a second opinion
+			}
+			t.Run(fmt.Sprint(loss, "/", n), func(t *testing.T) {
+				w := newWorld(t, n, Default)
+				w.lost = func(_, _ *node) bool { return w.rng.Float64() < loss }
+				for range 100 / n { // minutes
+					w.run(time.Minute)
+					for _, n := range w.nodes {
+						if n.engine.view.NeedWitness {
+							n.engine.witness(w.now, w.now.Add(time.Second))
+						}
+						if len(n.deaths) > 0 || n.engine.view.Silent != "" {
+							t.Fatalf("%s has missed %v, silent %q", n.name, n.deaths, n.engine.view.Silent)
+						}
+					}
+				}
+			})
+		}
+	}
+}
+
+func TestOfTwoSpeakersTheOneWithAWitnessGoesOn(t *testing.T) {
+	w := newWorld(t, 2, Default)
+	w.lost = func(_, _ *node) bool { return true }
+	w.run(Default.Detection() - Default.Interval/2)
+	survivor, other := w.nodes[0], w.nodes[1]
+	if !survivor.engine.view.NeedWitness {
+		t.Error("no witness is asked for when heartbeats are late")
+	}
+	survivor.engine.witness(w.now, w.now.Add(time.Second))
+	w.run(Default.Interval)
+	if v := survivor.engine.view; v.Silent != "" || !survivor.holdsDead(other) {
+		t.Errorf("with a witness: %+v", v)
+	}
+	if v := other.engine.view; v.Silent == "" || len(v.Dead) > 0 {
+		t.Errorf("without one: %+v", v)
+	}
+	w.run(time.Minute)
+	if v := survivor.engine.view; v.Silent != "" || v.NeedWitness {
+		t.Errorf("a witness of then is not enough later: %+v", v)
+	}
+	w.lost = func(_, _ *node) bool { return false }
+	if took := w.run(time.Second, w.nobodyHoldsDead); took > 2*Default.Interval {
+		t.Errorf("healed after %v", took)
+	}
+}
+
+func TestTheLastOfManyNeedsTheMemberListAndAWitness(t *testing.T) {
+	w := newWorld(t, 3, Default)
+	w.nodes[1].off, w.nodes[2].off = true, true
+	w.run(time.Second)
+	last := w.nodes[0]
+	if v := last.engine.view; v.Silent == "" || v.NeedWitness || len(v.Dead) > 0 {
+		t.Errorf("when both others fall silent together: %+v", v)
+	}
+	last.members = []string{}
+	w.tell(last)
+	if v := last.engine.view; v.Silent == "" || !v.NeedWitness {
+		t.Errorf("when they are no members any more: %+v", v)
+	}
+	last.engine.witness(w.now, w.now.Add(time.Second))
+	if v := last.engine.view; v.Silent != "" {
+		t.Errorf("with a witness: %+v", v)
+	}
+}
+
+func TestTheReturnOfOneThatWasGivenUpIsNoticed(t *testing.T) {
+	w := newWorld(t, 4, Default)
+	side := func(n *node) bool { return n == w.nodes[0] || n == w.nodes[1] }
+	w.lost = func(from, to *node) bool { return side(from) != side(to) }
+	w.run(time.Second)
+	for i, n := range w.nodes {
+		n.members = []string{w.nodes[i^1].name}
+		w.tell(n)
+	}
+	w.run(time.Minute)
+	w.lost = func(_, _ *node) bool { return false }
+	for _, n := range w.nodes {
+		if len(n.engine.view.Returned) > 0 {
+			t.Errorf("%s hears %v through the partition", n.name, n.engine.view.Returned)
+		}
+	}
+	took := w.run(time.Second, func() bool {
+		return !slices.ContainsFunc(w.nodes, func(n *node) bool { return len(n.engine.view.Returned) < 2 })
+	})
+	if took > 2*Default.Interval {
+		t.Errorf("noticed after %v", took)
+	}
+}
+
+func TestASpeakerThatDiesAgainAndAgainIsHeld(t *testing.T) {
+	w := newWorld(t, 3, Default)
+	bad := w.nodes[0]
+	for round := 1; round <= 3; round++ {
+		bad.frozen = true
+		w.run(2*time.Second, w.allHoldDead(bad))
+		w.run(2 * time.Second)
+		w.thaw(bad)
+		w.run(2 * time.Second)
+		for _, n := range w.nodes {
+			if held := n.engine.view.Held[bad.name]; held != (round >= maxLosses) {
+				t.Errorf("after %d deaths %s holds it: %v", round, n.name, held)
+			}
+		}
+	}
+	w.run(memory)
+	for _, n := range w.nodes {
+		if n.engine.view.Held[bad.name] {
+			t.Errorf("%s holds it after %v", n.name, memory)
+		}
+	}
+}
+
+func TestHeartbeatsThatNeverComeProveNothing(t *testing.T) {
+	w := &world{t: t, now: time.Unix(1_000_000_000, 0), timing: Default, lost: func(_, _ *node) bool { return true }}
+	for i := range 3 {
+		n := &node{name: fmt.Sprint("node", i+1), addr: netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)})}
+		n.engine = newEngine(n.name, Default, w.now)
+		w.nodes = append(w.nodes, n)
+	}
+	for _, n := range w.nodes {
+		w.tell(n)
+	}
+	w.run(patience / 2)
+	if w.nodes[0].engine.view.Ready {
+		t.Error("does not wait for its neighbours")
+	}
+	w.run(time.Minute)
+	for _, n := range w.nodes {
+		if v := n.engine.view; !v.Ready || v.Silent != "" || len(v.Dead) > 0 {
+			t.Errorf("%s: %+v", n.name, v)
+		}
+	}
+}
+
+func TestOldMessagesAreNotTakenForNewOnes(t *testing.T) {
+	w := newWorld(t, 3, Default)
+	var recorded []flight
+	dead := w.nodes[0]
+	w.lost = func(from, to *node) bool { return false }
+	record := w.now
+	w.run(time.Second, func() bool {
+		for _, f := range w.flights {
+			if f.m.name == dead.name {
+				recorded = append(recorded, f)
+			}
+		}
+		return w.now.Sub(record) > 500*time.Millisecond
+	})
+	dead.off = true
+	w.run(time.Second, w.allHoldDead(dead))
+	// Somebody plays back all that it has ever said, also to one that has started anew.
+	w.nodes[1].engine = newEngine("node2", Default, w.now)
+	w.tell(w.nodes[1])
+	for range 20 {
+		for _, f := range recorded {
+			f.to.engine.receive(w.now, f.m)
+			w.after(f.to)
+		}
+		w.run(100 * time.Millisecond)
+	}
+	if v := w.nodes[2].engine.view; len(v.Dead[dead.name]) == 0 && w.nodes[2].engine.accusing[accusation{nodeID(dead.name), dead.addr}] == false {
+		t.Errorf("it seems to live: %+v", v)
+	}
+	if p := w.nodes[1].engine.peers[dead.name]; p.paths[0].established {
+		t.Error("one that has started anew believes the recording")
+	}
+}
+
+func TestEverySpeakerHasThreeWatchersAndWatchesThree(t *testing.T) {
+	for _, n := range []int{1, 2, 3, 5, 7, 8, 100} {
+		var names []string
+		for i := range n {
+			names = append(names, fmt.Sprint("node", i))
+		}
+		r := newRing(slices.Clone(names))
+		for _, a := range names {
+			near := 0
+			for _, b := range names {
+				if r.neighbours(a, b) != r.neighbours(b, a) || r.neighbours(a, b) != slices.Contains(r.around(a), b) {
+					t.Fatalf("%s and %s disagree", a, b)
+				}
+				if r.neighbours(a, b) {
+					near++
+				}
+			}
+			if want := min(n-1, 2*watchers); near != want {
+				t.Errorf("of %d, %s has %d neighbours, want %d", n, a, near, want)
+			}
+		}
+	}
+}
+
+func BenchmarkReceiveAmong1000(b *testing.B) {
+	now := time.Unix(1_000_000_000, 0)
+	e := newEngine("node0", Default, now)
+	var peers []Peer
+	for i := 1; i < 1000; i++ {
+		addr := netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})
+		peers = append(peers, Peer{Name: fmt.Sprint("node", i), Member: true, Paths: []Path{{Link: "eth0", Local: netip.MustParseAddr("10.1.0.1"), Remote: addr}}})
+	}
+	e.set(now, peers)
+	p := e.peers[e.ring.around("node0")[0]]
+	m := message{name: p.name, from: p.paths[0].Remote, to: p.paths[0].Local, epoch: 1, echo: e.epoch, flags: hearing}
+	for b.Loop() {
+		m.seq++
+		now = now.Add(time.Millisecond)
+		e.receive(now, m)
+		e.step(now)
+		e.out = e.out[:0]
+	}
+}

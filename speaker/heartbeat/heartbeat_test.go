@@ -1,0 +1,249 @@
+package heartbeat
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+func example() message {
+	return message{
+		name: "node1", from: netip.MustParseAddr("192.0.2.1"), to: netip.MustParseAddr("2001:db8::2"),
+		epoch: 1 << 60, echo: 2, seq: 3, flags: probing | hearing,
+		accused: []accusation{{nodeID("node2"), netip.MustParseAddr("192.0.2.2")}, {nodeID("node3"), netip.MustParseAddr("2001:db8::3")}},
+	}
+}
+
+func TestAMessageIsReadAsItWasWritten(t *testing.T) {
+	k := key([]byte("secret"))
+	long := example()
+	long.name = strings.Repeat("n", 300)
+	for range maxAccused {
+		long.accused = append(long.accused, accusation{4, netip.MustParseAddr("192.0.2.4")})
+	}
+	short := example()
+	short.accused = nil
+	for _, m := range []message{example(), short, long} {
+		sealed := m.seal(k)
+		if len(sealed) > maxMessage {
+			t.Errorf("%d bytes, more than %d", len(sealed), maxMessage)
+		}
+		got, err := open(k, sealed)
+		m.name, m.accused = m.name[:min(255, len(m.name))], m.accused[:min(maxAccused, len(m.accused))]
+		if err != nil || !reflect.DeepEqual(got, m) {
+			t.Errorf("got %+v (%v), want %+v", got, err, m)
+		}
+	}
+}
+
+func TestAMessageThatIsNotOursIsNotTaken(t *testing.T) {
+	k := key([]byte("secret"))
+	good := example().seal(k)
+	other := bytes.Clone(good)
+	other[0]++
+	for name, tt := range map[string]struct {
+		bytes []byte
+		want  error
+	}{
+		"nothing":         {nil, errMalformed},
+		"short":           {good[:fixedLength+tagLength], errMalformed},
+		"another version": {other, errVersion},
+		"another key":     {example().seal(key([]byte("Secret"))), errKey},
+		"cut off":         {good[:len(good)-1], errKey},
+	} {
+		if _, err := open(k, tt.bytes); !errors.Is(err, tt.want) {
+			t.Errorf("%s: %v, want %v", name, err, tt.want)
+		}
+	}
+	for i := range good {
+		changed := bytes.Clone(good)
+		changed[i] ^= 0x10
+		if _, err := open(k, changed); err == nil {
+			t.Errorf("a change of byte %d is not noticed", i)
+		}
+	}
+}
+
+// FuzzOpen gives open messages that are well tagged, so that all of it is reached.
+func FuzzOpen(f *testing.F) {
+	k := key([]byte("secret"))
+	sealed := example().seal(k)
+	f.Add(sealed[:len(sealed)-tagLength])
+	f.Fuzz(func(t *testing.T, text []byte) {
+		_, _ = open(k, text)
+		m, err := open(k, append(bytes.Clone(text), tag(k, text)...))
+		if err != nil {
+			return
+		}
+		if again, err := open(k, m.seal(k)); err != nil || len(m.accused) <= maxAccused && !reflect.DeepEqual(again, m) {
+			t.Errorf("%+v is read again as %+v (%v)", m, again, err)
+		}
+	})
+}
+
+func TestParseTiming(t *testing.T) {
+	for name, want := range map[string]Timing{"default": Default, "fast": Fast, "calm": Calm} {
+		if got, err := ParseTiming(name); err != nil || got != want {
+			t.Errorf("%s: %v, %v", name, got, err)
+		}
+	}
+	if _, err := ParseTiming("quick"); err == nil || !strings.Contains(err.Error(), "fast (150ms)") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// loopback starts speakers on 127.0.0.2, .3, … and returns them with what ends each.
+func loopback(t *testing.T, secrets ...string) (all []*Heartbeat, ends []func(), logs []*logBuffer) {
+	t.Helper()
+	port := freePort(t)
+	addr := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{127, 0, 0, byte(i + 2)}) }
+	for i, secret := range secrets {
+		log := &logBuffer{}
+		h, err := newOn(addr(i).String(), Options{
+			Name: fmt.Sprint("node", i), Port: port, Secret: []byte(secret), Timing: Default, Changed: func() {},
+			Witness: func(context.Context) error { return errors.New("nobody") },
+			Log:     slog.New(slog.NewTextHandler(log, nil)), Metrics: prometheus.NewRegistry(),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		ended := make(chan struct{})
+		go func() { h.Run(ctx); close(ended) }()
+		end := func() { cancel(); <-ended }
+		t.Cleanup(end)
+		all, ends, logs = append(all, h), append(ends, end), append(logs, log)
+	}
+	for i, h := range all {
+		var peers []Peer
+		for j := range all {
+			if i != j {
+				peers = append(peers, Peer{Name: fmt.Sprint("node", j), Member: true, Paths: []Path{{Link: "lo", Local: addr(i), Remote: addr(j)}}})
+			}
+		}
+		h.Set(t.Context(), peers)
+	}
+	return all, ends, logs
+}
+
+type logBuffer struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+func freePort(t *testing.T) uint16 {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.2:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().(*net.TCPAddr).AddrPort().Port()
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within 30 s: %s", what)
+		}
+	}
+}
+
+func TestSpeakersHearEachOtherAndMissWhoEnds(t *testing.T) {
+	all, ends, _ := loopback(t, "s", "s", "s")
+	for _, h := range all {
+		eventually(t, "it is ready and may answer", func() bool { return h.View().Ready && h.MayAnswer() })
+	}
+	start := time.Now()
+	ends[2]()
+	for _, h := range all[:2] {
+		eventually(t, "it misses node2", func() bool { return len(h.View().Dead["node2"]) > 0 })
+		if h.View().Silent != "" || !h.MayAnswer() {
+			t.Errorf("%+v", h.View())
+		}
+	}
+	t.Logf("missed after %v", time.Since(start))
+	ends[1]()
+	all[0].Retire()
+	if !all[0].MayAnswer() {
+		t.Error("who leaves may not answer to the end")
+	}
+}
+
+func TestAnotherKeyIsSaidClearly(t *testing.T) {
+	_, _, logs := loopback(t, "s", "t")
+	for _, log := range logs {
+		eventually(t, "it is in the log", func() bool { return strings.Contains(log.String(), "another key") })
+	}
+}
+
+func TestAPortThatIsTakenIsSaidClearly(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.2:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	port := taken.Addr().(*net.TCPAddr).AddrPort().Port()
+	_, err = newOn("127.0.0.2", Options{Port: port, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()})
+	if err == nil || !strings.Contains(err.Error(), "--heartbeat-port") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestTheBeginningOfAConnectionProvesTheKeyToBothSides(t *testing.T) {
+	for name, keys := range map[string][2]string{"the same key": {"s", "s"}, "another key": {"s", "t"}} {
+		a, b := net.Pipe()
+		result := make(chan error, 1)
+		go func() {
+			result <- welcome(b, key([]byte(keys[1])))
+			b.Close()
+		}()
+		err := greet(a, key([]byte(keys[0])))
+		a.Close()
+		other := <-result
+		if same := keys[0] == keys[1]; (err == nil) != same || (other == nil) != same {
+			t.Errorf("%s: %v, %v", name, err, other)
+		}
+	}
+}
+
+// FuzzWelcome feeds what anybody on the network can send to the port.
+func FuzzWelcome(f *testing.F) {
+	f.Add(make([]byte, helloLength+32))
+	f.Fuzz(func(t *testing.T, sent []byte) {
+		if err := welcome(struct {
+			*bytes.Reader
+			discard
+		}{bytes.NewReader(sent), discard{}}, key([]byte("s"))); err == nil {
+			t.Errorf("%x was welcome", sent)
+		}
+	})
+}
+
+type discard struct{}
+
+func (discard) Write(p []byte) (int, error) { return len(p), nil }

@@ -1,0 +1,131 @@
+package heartbeat
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"hash/fnv"
+	"net/netip"
+)
+
+// message is one heartbeat, from one address of a speaker to one of another.
+//
+// Epochs make it impossible to pass off an old message as a new one: a speaker
+// counts only what repeats its own epoch, which it has chosen when it started or
+// was thawed, and within the epoch of the sender only rising sequence numbers.
+type message struct {
+	name     string // of the sender's node
+	from, to netip.Addr
+	epoch    uint64 // the sender's
+	echo     uint64 // the receiver's, as far as the sender knows; 0 if it does not
+	seq      uint64
+	flags    flags
+	accused  []accusation
+}
+
+type flags uint8
+
+const (
+	probing flags = 1 << iota // an answer is wanted at once
+	hearing                   // the sender hears the receiver on this path
+	fenced                    // the sender answers for nothing on this link
+	holding                   // the sender has seen the receiver die too often
+)
+
+// accusation says that a speaker cannot be heard at one of its addresses.
+type accusation struct {
+	node uint64 // nodeID of its name
+	addr netip.Addr
+}
+
+// nodeID stands for a name, to keep messages short.
+func nodeID(name string) uint64 {
+	h := fnv.New64a()
+	h.Write([]byte(name)) // never fails
+	return h.Sum64()
+}
+
+const (
+	version      = 1
+	fixedLength  = 2 + 3*8 + 2*16 + 1 // all but the name, the accusations and the tag
+	accusedBytes = 8 + 16
+	maxAccused   = 40 // a message fits into any link's frame
+	tagLength    = 16
+	maxMessage   = fixedLength + 255 + 1 + maxAccused*accusedBytes + tagLength
+)
+
+// The reasons why a message is not taken.
+var (
+	errMalformed = errors.New("malformed")
+	errVersion   = errors.New("version")
+	errKey       = errors.New("key")
+)
+
+// key derives the key of the heartbeats from what all speakers know.
+func key(secret []byte) []byte {
+	sum := sha256.Sum256(append([]byte("baremetal heartbeat\x00"), secret...))
+	return sum[:]
+}
+
+func tag(key, text []byte) []byte {
+	mac := hmac.New(sha256.New, key)
+	mac.Write(text) // never fails
+	return mac.Sum(nil)[:tagLength]
+}
+
+// seal returns the message as it goes over the network.
+func (m message) seal(key []byte) []byte {
+	b := append(make([]byte, 0, maxMessage), version, byte(m.flags))
+	for _, v := range []uint64{m.epoch, m.echo, m.seq} {
+		b = binary.BigEndian.AppendUint64(b, v)
+	}
+	for _, addr := range []netip.Addr{m.from, m.to} {
+		as16 := addr.As16()
+		b = append(b, as16[:]...)
+	}
+	name := m.name[:min(len(m.name), 255)]
+	b = append(append(b, byte(len(name))), name...)
+	accused := m.accused[:min(len(m.accused), maxAccused)]
+	b = append(b, byte(len(accused)))
+	for _, a := range accused {
+		as16 := a.addr.As16()
+		b = append(binary.BigEndian.AppendUint64(b, a.node), as16[:]...)
+	}
+	return append(b, tag(key, b)...)
+}
+
+// open reads a message and checks that somebody has sent it who knows the key.
+func open(key, b []byte) (message, error) {
+	if len(b) < fixedLength+1+tagLength {
+		return message{}, errMalformed
+	}
+	if b[0] != version {
+		return message{}, errVersion
+	}
+	text := b[:len(b)-tagLength]
+	if !hmac.Equal(tag(key, text), b[len(text):]) {
+		return message{}, errKey
+	}
+	m := message{
+		flags: flags(b[1]),
+		epoch: binary.BigEndian.Uint64(b[2:]), echo: binary.BigEndian.Uint64(b[10:]), seq: binary.BigEndian.Uint64(b[18:]),
+		from: netip.AddrFrom16([16]byte(b[26:42])).Unmap(), to: netip.AddrFrom16([16]byte(b[42:58])).Unmap(),
+	}
+	rest := text[fixedLength-1:]
+	length := int(rest[0])
+	if len(rest) < 1+length+1 {
+		return message{}, errMalformed
+	}
+	m.name, rest = string(rest[1:1+length]), rest[1+length:]
+	count := int(rest[0])
+	if rest = rest[1:]; len(rest) != count*accusedBytes {
+		return message{}, errMalformed
+	}
+	for ; len(rest) > 0; rest = rest[accusedBytes:] {
+		m.accused = append(m.accused, accusation{
+			node: binary.BigEndian.Uint64(rest), addr: netip.AddrFrom16([16]byte(rest[8:accusedBytes])).Unmap(),
+		})
+	}
+	return m, nil
+}
