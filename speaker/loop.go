@@ -2,12 +2,12 @@ package speaker
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
+	"reflect"
+	"slices"
 	"time"
 
-	v1 "k8s.io/api/core/v1"
-
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/heartbeat"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/layer2"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/links"
 )
@@ -41,7 +41,7 @@ func (s *Speaker) loop(ctx context.Context) {
 
 // apply makes a plan of the present state and carries it out.
 func (s *Speaker) apply(ctx context.Context) {
-	arrived := s.members.Arrived()
+	returned, thaws := s.members.Returned(), s.heartbeat.View().Thaws
 	services, nodes, err := s.watched.snapshot()
 	if err != nil {
 		s.log.Error("no plan could be made, the last one stays", "error", err)
@@ -52,35 +52,82 @@ func (s *Speaker) apply(ctx context.Context) {
 		s.log.Error("no plan could be made, the last one stays", "error", err)
 		return
 	}
-	usable := s.linksFor(ctx, ls)
-	plan := MakePlan(State{
-		Node: s.options.Node, Config: s.config.State().Config,
-		Services: services, Nodes: nodes, Alive: s.members.Announcing(), Silent: len(usable) == 0,
+	n := s.neighbourhood(ctx, ls, nodes)
+	conflicts := s.layer2.Conflicts()
+	plan := s.planner.Plan(State{
+		Node: s.options.Node, Config: s.config.State().Config, Services: services, Nodes: nodes,
+		Members: n.speakers(), Lost: n.lost(), Silent: n.silent, Conflicts: unannounced(conflicts),
 	})
 	before := s.status.plan()
-	s.layer2.Set(usable, rows(plan))
-	if arrived != s.arrived {
+	s.layer2.Set(announceOn(ls), n.byMAC(), rows(plan, s.known))
+	if returned != s.returned || thaws != s.thaws {
 		// Who comes back may have believed itself the owner of everything, and
-		// have said so.
-		s.arrived = arrived
+		// have said so; if it is this node, somebody else has been the owner.
+		s.returned, s.thaws = returned, thaws
 		s.layer2.Reannounce()
 	}
+	s.known = knownIn(plan, s.known)
 	s.status.applied(plan)
 	s.report(before, plan)
+	s.reportContested(conflicts)
 }
 
-// linksFor returns the links to announce on, and tells the other speakers if
-// there are none, so that they elect somebody else.
-func (s *Speaker) linksFor(ctx context.Context, ls []links.Link) []layer2.Link {
-	was := s.fence.cutOff
-	open := s.fence.open(len(ls) > 0, func() <-chan struct{} { return s.members.Rejoin(ctx) })
-	if s.fence.cutOff && !was {
-		s.log.Warn("no link can be used, nothing is announced")
+// neighbourhood finds out who is there, tells the others what there is to say
+// of this node, and looks for those that have come back.
+func (s *Speaker) neighbourhood(ctx context.Context, ls []links.Link, nodes []Node) neighbourhood {
+	s.forget(nodes)
+	n := neighbourhood{node: s.options.Node, addr: s.addr, links: ls, others: s.members.Others(), beats: s.heartbeat.View()}
+	if paths := n.paths(); !reflect.DeepEqual(paths, s.paths) || s.paths == nil {
+		s.paths = paths
+		s.heartbeat.Set(ctx, paths)
+		n.beats = s.heartbeat.View()
 	}
-	s.members.SetAnnouncing(open)
-	if !open {
-		return nil
+	n.silent = s.silence(ctx, len(ls) > 0, n.beats)
+	s.members.SetProfile(n.profile())
+	if s.met.Swap(false) || len(n.beats.Returned) > 0 {
+		s.rejoin(ctx)
 	}
+	return n
+}
+
+// silence says why this speaker must not announce, or "".
+func (s *Speaker) silence(ctx context.Context, haveLink bool, beats heartbeat.View) string {
+	open := s.fence.open(haveLink && beats.Silent == "", func() <-chan struct{} { return s.members.Rejoin(ctx) })
+	switch {
+	case !haveLink:
+		return "it has no link that can be used"
+	case beats.Silent != "":
+		return beats.Silent
+	case !open:
+		return "it was cut off, and looks for the others"
+	case !beats.Ready:
+		return "it waits for the heartbeats of its neighbours"
+	}
+	return ""
+}
+
+// rejoin looks for members that are missing, unless that is being done.
+func (s *Speaker) rejoin(ctx context.Context) {
+	select {
+	case <-s.rejoined:
+		s.rejoined = nil
+	default:
+	}
+	if s.rejoined == nil {
+		s.rejoined = s.members.Rejoin(ctx)
+	}
+}
+
+// forget drops members that are lost for good: their nodes are no more.
+func (s *Speaker) forget(nodes []Node) {
+	for _, o := range s.members.Others() {
+		if o.Lost && !slices.ContainsFunc(nodes, func(n Node) bool { return n.Name == o.Name }) {
+			s.members.Forget(o.Name)
+		}
+	}
+}
+
+func announceOn(ls []links.Link) []layer2.Link {
 	converted := make([]layer2.Link, len(ls))
 	for i, l := range ls {
 		converted[i] = layer2.Link{Name: l.Name, Index: l.Index, MAC: l.MAC}
@@ -89,52 +136,40 @@ func (s *Speaker) linksFor(ctx context.Context, ls []links.Link) []layer2.Link {
 }
 
 // rows is empty for a silent speaker: what cannot be announced is not handed
-// over either, it stops at once.
-func rows(p Plan) []layer2.Row {
+// over either, it stops at once. known are the addresses that somebody has
+// announced before, as far as this speaker knows.
+func rows(p Plan, known map[netip.Addr]bool) []layer2.Row {
 	var rows []layer2.Row
 	for _, d := range p.Decisions {
 		switch d.Reason {
-		case Owner:
-			rows = append(rows, layer2.Row{Addr: d.VIP, Role: layer2.Owner})
-		case OtherOwner, NoEndpoint, NoCandidate:
+		case Owner, Conflict:
+			rows = append(rows, layer2.Row{Addr: d.VIP, Role: layer2.Owner, Links: d.Links, Fresh: !known[d.VIP], Rivals: d.Rivals})
+		case OtherOwner, NoEndpoint, NoLink, NoCandidate:
 			rows = append(rows, layer2.Row{Addr: d.VIP, Role: layer2.Standby})
-		case Silent:
+		case Silent, OnlyBGP:
 		}
 	}
 	return rows
 }
 
-// report tells what is different from the last plan: in the log always, in an
-// Event on the Service when this node has become the owner.
-func (s *Speaker) report(before, now Plan) {
-	was := map[netip.Addr]Decision{}
-	for _, d := range before.Decisions {
-		was[d.VIP] = d
-	}
-	for _, d := range now.Decisions {
-		old, known := was[d.VIP]
-		delete(was, d.VIP)
-		if old.Reason == d.Reason && old.Owner == d.Owner {
-			continue
-		}
-		s.log.Info("decision", "vip", d.VIP, "services", d.Services, "reason", d.Reason, "owner", d.Owner, "before", old.Owner)
-		if d.Reason == Owner {
-			s.announced(d, known && old.Owner != "")
+// knownIn returns the addresses of the plan that somebody announces, or has.
+func knownIn(p Plan, before map[netip.Addr]bool) map[netip.Addr]bool {
+	known := make(map[netip.Addr]bool, len(p.Decisions))
+	for _, d := range p.Decisions {
+		if before[d.VIP] || d.Reason == Owner || d.Reason == OtherOwner {
+			known[d.VIP] = true
 		}
 	}
-	for vip, d := range was {
-		s.log.Info("address gone", "vip", vip, "services", d.Services, "reasonBefore", d.Reason)
-	}
+	return known
 }
 
-func (s *Speaker) announced(d Decision, takenOver bool) {
-	text := fmt.Sprintf("%s is announced by %s", d.VIP, s.options.Node)
-	if takenOver {
-		text += ", which has taken it over"
-	}
-	for _, name := range d.Services {
-		if svc := s.service(name); svc != nil {
-			s.events.Event(svc, v1.EventTypeNormal, "Announced", text)
+// unannounced are the addresses that are not announced since another host has them.
+func unannounced(conflicts []layer2.Conflict) map[netip.Addr]string {
+	foreign := map[netip.Addr]string{}
+	for _, c := range conflicts {
+		if !c.Announced {
+			foreign[c.Addr] = c.MAC
 		}
 	}
+	return foreign
 }

@@ -17,11 +17,19 @@ func state(change func(*State)) State {
 	s := State{
 		Node:     "node1",
 		Nodes:    []Node{{Name: "node1"}, {Name: "node2"}, {Name: "node3"}},
-		Alive:    []string{"node1", "node2", "node3"},
+		Members:  alive("node1", "node2", "node3"),
 		Services: []Service{{Name: "default/web", VIPs: []netip.Addr{addr("192.0.2.7")}}},
 	}
 	change(&s)
 	return s
+}
+
+// alive are speakers with one link each.
+func alive(names ...string) (speakers []Member) {
+	for _, name := range names {
+		speakers = append(speakers, Member{Name: name, Links: []Link{{Name: "eth0"}}})
+	}
+	return speakers
 }
 
 func TestMakePlan(t *testing.T) {
@@ -31,6 +39,7 @@ func TestMakePlan(t *testing.T) {
 	}
 	special, err := config.Parse([]byte(`address-pools:
 - {name: edge, protocol: layer2, addresses: [192.0.2.0/24], node-selectors: [{match-labels: {edge: ""}}]}
+- {name: vlan, protocol: layer2, addresses: [203.0.113.0/24], interfaces: [vlan7]}
 - {name: routed, protocol: bgp, addresses: [198.51.100.0/24]}`))
 	if err != nil {
 		t.Fatal(err)
@@ -48,19 +57,19 @@ func TestMakePlan(t *testing.T) {
 		{
 			name:   "the pool is named",
 			change: func(s *State) { s.Config = pools; s.Node = "node3" },
-			want:   "192.0.2.7 services=default/web pool=default owner=node3 candidates=node1,node2,node3 reason=Owner\n",
+			want:   "192.0.2.7 services=default/web pool=default owner=node3 candidates=node1,node2,node3 reason=Owner links=eth0\n",
 		},
 		{
 			name:   "a dead node is no candidate",
-			change: func(s *State) { s.Alive = []string{"node1", "node2"} },
-			want:   "192.0.2.7 services=default/web pool=none owner=node1 candidates=node1,node2 reason=Owner\n",
+			change: func(s *State) { s.Members = alive("node1", "node2") },
+			want:   "192.0.2.7 services=default/web pool=none owner=node1 candidates=node1,node2 reason=Owner links=eth0\n",
 		},
 		{
 			name: "a node that the pool's selectors leave out is no candidate",
 			change: func(s *State) {
 				s.Config, s.Nodes[0].Labels, s.Nodes[1].Labels = special, map[string]string{"edge": ""}, map[string]string{"edge": ""}
 			},
-			want: "192.0.2.7 services=default/web pool=edge owner=node1 candidates=node1,node2 reason=Owner\n",
+			want: "192.0.2.7 services=default/web pool=edge owner=node1 candidates=node1,node2 reason=Owner links=eth0\n",
 		},
 		{
 			name:   "no node is left by the pool's selectors",
@@ -77,16 +86,16 @@ func TestMakePlan(t *testing.T) {
 		{
 			name:   "an excluded node is no candidate",
 			change: func(s *State) { s.Nodes[2].Excluded = "label" },
-			want:   "192.0.2.7 services=default/web pool=none owner=node1 candidates=node1,node2 reason=Owner\n",
+			want:   "192.0.2.7 services=default/web pool=none owner=node1 candidates=node1,node2 reason=Owner links=eth0\n",
 		},
 		{
 			name:   "a speaker that is no node of the cluster is no candidate",
 			change: func(s *State) { s.Nodes = s.Nodes[:2] },
-			want:   "192.0.2.7 services=default/web pool=none owner=node1 candidates=node1,node2 reason=Owner\n",
+			want:   "192.0.2.7 services=default/web pool=none owner=node1 candidates=node1,node2 reason=Owner links=eth0\n",
 		},
 		{
 			name:   "nobody may announce",
-			change: func(s *State) { s.Alive = nil },
+			change: func(s *State) { s.Members = nil },
 			want:   "192.0.2.7 services=default/web pool=none owner=none candidates=none reason=NoCandidate\n",
 		},
 		{
@@ -97,7 +106,7 @@ func TestMakePlan(t *testing.T) {
 		{
 			name:   "Local only where an endpoint is",
 			change: func(s *State) { s.Services[0].Local, s.Services[0].EndpointNodes = true, []string{"node1", "node9"} },
-			want:   "192.0.2.7 services=default/web pool=none owner=node1 candidates=node1 reason=Owner\n",
+			want:   "192.0.2.7 services=default/web pool=none owner=node1 candidates=node1 reason=Owner links=eth0\n",
 		},
 		{
 			name:   "Local without endpoints is not announced",
@@ -106,8 +115,73 @@ func TestMakePlan(t *testing.T) {
 		},
 		{
 			name:   "a silent speaker announces nothing, whoever is elected",
-			change: func(s *State) { s.Silent, s.Node = true, "node3" },
-			want:   "192.0.2.7 services=default/web pool=none owner=node3 candidates=node1,node2,node3 reason=Silent\n",
+			change: func(s *State) { s.Silent, s.Node = "it has no link", "node3" },
+			want:   "silent: it has no link\n192.0.2.7 services=default/web pool=none owner=node3 candidates=node1,node2,node3 reason=Silent\n",
+		},
+		{
+			name: "only a node with one of the pool's interfaces is a candidate, and announces there only",
+			change: func(s *State) {
+				s.Config, s.Services[0].VIPs = special, []netip.Addr{addr("203.0.113.7")}
+				s.Members[0].Links = append(s.Members[0].Links, Link{Name: "vlan7"})
+			},
+			want: "203.0.113.7 services=default/web pool=vlan owner=node1 candidates=node1 reason=Owner links=vlan7\n",
+		},
+		{
+			name:   "nobody has one of the pool's interfaces",
+			change: func(s *State) { s.Config, s.Services[0].VIPs = special, []netip.Addr{addr("203.0.113.7")} },
+			want:   "203.0.113.7 services=default/web pool=vlan owner=none candidates=none reason=NoLink\n",
+		},
+		{
+			name: "a node that is not heard on the address's own segment is no candidate",
+			change: func(s *State) {
+				for i := range s.Members {
+					s.Members[i].Links = []Link{
+						{Name: "eth0", IPv4: netip.MustParsePrefix("10.0.0.1/8")},
+						{Name: "eth1", IPv4: netip.MustParsePrefix("192.0.2.1/24"), Dead: s.Members[i].Name == "node3"},
+					}
+				}
+			},
+			want: "192.0.2.7 services=default/web pool=none owner=node1 candidates=node1,node2 reason=Owner links=eth0,eth1\n",
+		},
+		{
+			name: "one that is not heard on another segment is",
+			change: func(s *State) {
+				s.Node = "node3"
+				s.Members[2].Links = []Link{
+					{Name: "eth0", IPv4: netip.MustParsePrefix("10.0.0.1/8"), Dead: true},
+					{Name: "eth1", IPv4: netip.MustParsePrefix("192.0.2.1/24")},
+				}
+			},
+			want: "192.0.2.7 services=default/web pool=none owner=node3 candidates=node1,node2,node3 reason=Owner links=eth1\n",
+		},
+		{
+			name:   "a node without a link that is heard is no candidate",
+			change: func(s *State) { s.Members[2].Links[0].Dead = true },
+			want:   "192.0.2.7 services=default/web pool=none owner=node1 candidates=node1,node2 reason=Owner links=eth0\n",
+		},
+		{
+			name:   "a node that has died too often is passed over",
+			change: func(s *State) { s.Members[2].Held = true },
+			want:   "192.0.2.7 services=default/web pool=none owner=node1 candidates=node1,node2 reason=Owner links=eth0\n",
+		},
+		{
+			name:   "unless all have",
+			change: func(s *State) { s.Members[0].Held, s.Members[1].Held, s.Members[2].Held = true, true, true },
+			want:   "192.0.2.7 services=default/web pool=none owner=node3 candidates=node1,node2,node3 reason=OtherOwner\n",
+		},
+		{
+			name: "or it is the only one with an endpoint",
+			change: func(s *State) {
+				s.Members[2].Held, s.Services[0].Local, s.Services[0].EndpointNodes = true, true, []string{"node3"}
+			},
+			want: "192.0.2.7 services=default/web pool=none owner=node3 candidates=node3 reason=OtherOwner\n",
+		},
+		{
+			name: "an address that another host has is not announced",
+			change: func(s *State) {
+				s.Node, s.Conflicts = "node3", map[netip.Addr]string{addr("192.0.2.7"): "02:00:00:00:00:99"}
+			},
+			want: "192.0.2.7 services=default/web pool=none owner=node3 candidates=node1,node2,node3 reason=Conflict links=eth0 foreign=02:00:00:00:00:99\n",
 		},
 		{
 			name: "two Services with one address are one decision, dual stack is two",
@@ -115,7 +189,7 @@ func TestMakePlan(t *testing.T) {
 				s.Services = []Service{{Name: "b/b", VIPs: []netip.Addr{addr("2001:db8::1"), addr("192.0.2.7")}}, {Name: "a/a", VIPs: []netip.Addr{addr("192.0.2.7")}}}
 			},
 			want: "192.0.2.7 services=a/a,b/b pool=none owner=node3 candidates=node1,node2,node3 reason=OtherOwner\n" +
-				"2001:db8::1 services=b/b pool=none owner=node1 candidates=node1,node2,node3 reason=Owner\n",
+				"2001:db8::1 services=b/b pool=none owner=node1 candidates=node1,node2,node3 reason=Owner links=eth0\n",
 		},
 	}
 	for _, tt := range tests {
@@ -168,7 +242,7 @@ func TestADeadNodeMovesOnlyItsOwnAddresses(t *testing.T) {
 		}
 	})
 	before := MakePlan(s)
-	s.Alive = slices.DeleteFunc(s.Alive, func(n string) bool { return n == "node2" })
+	s.Members = slices.DeleteFunc(s.Members, func(n Member) bool { return n.Name == "node2" })
 	for i, d := range MakePlan(s).Decisions {
 		if was := before.Decisions[i].Owner; was != "node2" && was != d.Owner {
 			t.Errorf("%s moved from %s, which lives, to %s", d.VIP, was, d.Owner)
@@ -176,16 +250,84 @@ func TestADeadNodeMovesOnlyItsOwnAddresses(t *testing.T) {
 	}
 }
 
-func BenchmarkMakePlan5000Services10Nodes(b *testing.B) {
-	s := State{Node: "node1"}
-	for i := range 10 {
-		s.Nodes = append(s.Nodes, Node{Name: fmt.Sprint("node", i)})
-		s.Alive = append(s.Alive, fmt.Sprint("node", i))
+func TestALostSpeakerThatWouldBeElectedIsARival(t *testing.T) {
+	s := state(func(s *State) { s.Members, s.Lost = alive("node1", "node2"), []string{"node3", "node9"} })
+	if d := MakePlan(s).Decisions[0]; d.Reason != Owner || !slices.Equal(d.Rivals, []string{"node3"}) {
+		t.Errorf("%+v", d)
 	}
-	for i := range 5000 {
+	s.Nodes[2].Excluded = "label"
+	if d := MakePlan(s).Decisions[0]; len(d.Rivals) > 0 {
+		t.Errorf("an excluded node is a rival: %+v", d)
+	}
+}
+
+func TestAPlannerThatRemembersPlansTheSame(t *testing.T) {
+	special, err := config.Parse([]byte(`address-pools:
+- {name: edge, protocol: layer2, addresses: [192.0.2.0/28], node-selectors: [{match-labels: {edge: ""}}]}
+- {name: vlan, protocol: layer2, addresses: [192.0.2.16/28], interfaces: [vlan7]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(3, 4))
+	var planner Planner
+	for round := range 500 {
+		s := State{Node: "node1"}
+		if rng.IntN(10) > 0 {
+			s.Config = special
+		}
+		for i := range 8 {
+			name := fmt.Sprint("node", i)
+			n := Node{Name: name}
+			if rng.IntN(2) == 0 {
+				n.Labels = map[string]string{"edge": ""}
+			}
+			s.Nodes = append(s.Nodes, n)
+			if rng.IntN(4) > 0 {
+				sp := Member{Name: name, Held: rng.IntN(5) == 0, Links: []Link{{Name: "eth0", IPv4: netip.MustParsePrefix("192.0.2.0/24"), Dead: rng.IntN(5) == 0}}}
+				if rng.IntN(2) == 0 {
+					sp.Links = append(sp.Links, Link{Name: "vlan7", Dead: rng.IntN(5) == 0})
+				}
+				s.Members = append(s.Members, sp)
+			}
+		}
+		for i := range 30 {
+			s.Services = append(s.Services, Service{Name: fmt.Sprint("default/s", i), VIPs: []netip.Addr{netip.AddrFrom4([4]byte{192, 0, 2, byte(i)})}, Local: i%7 == 0, EndpointNodes: []string{"node2", "node3"}})
+		}
+		if got, want := planner.Plan(s).Describe(), MakePlan(s).Describe(); got != want {
+			t.Fatalf("round %d: got\n%swant\n%s", round, got, want)
+		}
+	}
+}
+
+// large is a cluster in which every Service has an address.
+func large(services, nodes int) State {
+	s := State{Node: "node1"}
+	for i := range nodes {
+		s.Nodes = append(s.Nodes, Node{Name: fmt.Sprint("node", i)})
+		s.Members = append(s.Members, alive(fmt.Sprint("node", i))...)
+	}
+	for i := range services {
 		s.Services = append(s.Services, Service{Name: fmt.Sprint("default/s", i), VIPs: []netip.Addr{netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})}})
 	}
+	return s
+}
+
+func BenchmarkMakePlan5000Services10Nodes(b *testing.B) {
+	s := large(5000, 10)
 	for b.Loop() {
 		MakePlan(s)
+	}
+}
+
+func BenchmarkPlanAfterADeath10000Services1000Nodes(b *testing.B) {
+	s := large(10000, 1000)
+	all := s.Members
+	var planner Planner
+	planner.Plan(s)
+	i := 0
+	for b.Loop() {
+		i++ // another dies, and the one before it is back
+		s.Members = slices.Concat(all[:i%1000], all[i%1000+1:])
+		planner.Plan(s)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"regexp"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -23,6 +24,7 @@ import (
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/configmap"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/service"
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/heartbeat"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/layer2"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/links"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/members"
@@ -38,6 +40,12 @@ type Options struct {
 	Client kubernetes.Interface
 	// MembersPort is the port of the member list, TCP and UDP, the same everywhere.
 	MembersPort uint16
+	// HeartbeatPort is the port of the heartbeats, UDP and TCP, the same everywhere.
+	HeartbeatPort uint16
+	// Failover is how soon a dead node is missed.
+	Failover heartbeat.Timing
+	// Refresh is how often an address is announced that does not move; 0 is never.
+	Refresh time.Duration
 	// MetricsAddress is where HTTP is served: metrics, health and the plan.
 	MetricsAddress string
 	// ExcludeInterfaces matches the names of interfaces that are not announced on.
@@ -55,12 +63,22 @@ type Speaker struct {
 	watched  *watched
 	config   *configmap.Watcher
 	// The announcing parts exist once the API server has said where others are.
-	members *members.Members
-	layer2  *layer2.Announcer
-	status  status
+	addr      netip.Addr // this node's
+	members   *members.Members
+	heartbeat *heartbeat.Heartbeat
+	layer2    *layer2.Announcer
+	status    status
+	met       atomic.Bool    // a speaker that was taken for dead has been heard
+	work      sync.WaitGroup // what witness has begun
 	// For the loop alone.
-	arrived uint64 // how many members had come by the last plan
-	fence   fence
+	planner   Planner
+	paths     []heartbeat.Peer    // as the heartbeats know them
+	known     map[netip.Addr]bool // addresses that somebody has announced
+	contested map[netip.Addr]string
+	returned  uint64 // how many lost members had come back by the last plan
+	thaws     int
+	fence     fence
+	rejoined  <-chan struct{} // closed when Rejoin has ended
 }
 
 // Run announces until ctx ends; then it hands over to other speakers and returns.
@@ -75,6 +93,7 @@ func Run(ctx context.Context, o Options) error {
 	// What has to live until the hand-over is over must not end with ctx.
 	background, end := context.WithCancel(context.WithoutCancel(ctx))
 	var wg sync.WaitGroup
+	defer s.work.Wait()
 	defer wg.Wait()
 	defer end()
 	if err := s.serve(background, &wg); err != nil {
@@ -93,7 +112,13 @@ func Run(ctx context.Context, o Options) error {
 	if err := s.join(ctx, background, &wg, self, key); err != nil {
 		return err
 	}
-	s.layer2 = layer2.New(s.log, s.registry)
+	s.layer2 = layer2.New(layer2.Options{
+		Log: s.log, Metrics: s.registry, MayAnswer: s.heartbeat.MayAnswer, Refresh: s.options.Refresh, Changed: s.changed,
+		Met: func(string) {
+			s.met.Store(true)
+			s.changed()
+		},
+	})
 	defer s.layer2.Close()
 	wg.Go(func() { links.Watch(background, s.log, s.changed) })
 	s.loop(ctx)
@@ -136,9 +161,18 @@ func (s *Speaker) watchAPI(ctx context.Context, wg *sync.WaitGroup) error {
 // long as background, since the others must see this speaker leave.
 func (s *Speaker) join(ctx, background context.Context, wg *sync.WaitGroup, self netip.Addr, key []byte) error {
 	var err error
+	s.addr = self
+	s.heartbeat, err = heartbeat.New(heartbeat.Options{
+		Name: s.options.Node, Port: s.options.HeartbeatPort, Secret: key, Timing: s.options.Failover,
+		Changed: s.changed, Witness: s.witness, Log: s.log, Metrics: s.registry,
+	})
+	if err != nil {
+		return err
+	}
+	wg.Go(func() { s.heartbeat.Run(background) })
 	s.members, err = members.New(members.Options{
 		Name: s.options.Node, Addr: netip.AddrPortFrom(self, s.options.MembersPort), Secret: key,
-		Peers: s.peers, Changed: s.changed, Log: s.log, Metrics: s.registry,
+		Peers: s.peers, Changed: s.changed, ProbeInterval: max(200*time.Millisecond, 2*s.options.Failover.Interval), Log: s.log, Metrics: s.registry,
 	})
 	if err != nil {
 		return err
@@ -160,6 +194,7 @@ func (s *Speaker) join(ctx, background context.Context, wg *sync.WaitGroup, self
 // answering until they have taken over or layer2.Linger has passed.
 func (s *Speaker) leave() error {
 	s.log.Info("leaving")
+	s.heartbeat.Retire()
 	s.layer2.HandOver()
 	if err := s.members.Leave(); err != nil {
 		s.log.Warn("the other speakers may not know that this one leaves", "error", err)

@@ -59,9 +59,6 @@ func warnings(c *Config) Errors {
 		if pool.Protocol == BGP {
 			w = append(w, &Error{Line: pool.Line, Pool: pool.Name, Key: "protocol", Msg: "Services get addresses of this pool, but the speakers of this version do not advertise routes to them"})
 		}
-		if len(pool.Interfaces) > 0 {
-			w = append(w, &Error{Line: pool.Line, Pool: pool.Name, Key: "interfaces", Msg: "the speakers of this version announce on all their interfaces"})
-		}
 	}
 	return w
 }

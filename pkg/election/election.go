@@ -19,6 +19,10 @@ func Owner(vip netip.Addr, candidates []string) string {
 	return owner
 }
 
+// Outranks reports whether a would be the owner of vip if a and b were the only
+// candidates.
+func Outranks(vip netip.Addr, a, b string) bool { return Owner(vip, []string{a, b}) == a }
+
 // weight is FNV-1a over the address and the name, with the finalizer of
 // MurmurHash3 because FNV alone mixes the last bytes too little. It must never
 // change: speakers of two versions would disagree during an upgrade.

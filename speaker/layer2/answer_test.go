@@ -1,9 +1,12 @@
 package layer2
 
 import (
+	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/mdlayher/arp"
 	"github.com/mdlayher/ndp"
@@ -17,7 +20,7 @@ var (
 	vip6   = netip.MustParseAddr("2001:db8::7")
 	peer4  = netip.MustParseAddr("192.0.2.1")
 	peer6  = netip.MustParseAddr("fe80::2")
-	vips   = map[netip.Addr]struct{}{vip4: {}, vip6: {}}
+	vips   = newTable(map[netip.Addr]bool{vip4: true, vip6: true})
 )
 
 func ethernet(to, from net.HardwareAddr, ethertype uint16, body []byte) []byte {
@@ -61,9 +64,12 @@ func TestAnswerARP(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var out [maxAnswer]byte
-			answer, claimed := answerARP(vips, ours, tt.frame, &out)
-			if (answer != nil) != tt.answers || claimed.IsValid() != tt.claims {
-				t.Fatalf("answer %x, claimed %v", answer, claimed)
+			answer, addr, v := answerARP(vips, ours, tt.frame, &out)
+			if (answer != nil) != tt.answers || (v == answers) != tt.answers || (v == claims) != tt.claims || addr.IsValid() != (tt.answers || tt.claims) {
+				t.Fatalf("answer %x, %v %v", answer, v, addr)
+			}
+			if silent, _, v := answerARP(newTable(map[netip.Addr]bool{vip4: false}), ours, tt.frame, &out); silent != nil || (v == claims) != tt.claims {
+				t.Fatalf("an address that is only listened to: answer %x, %v", silent, v)
 			}
 			if !tt.answers {
 				return
@@ -134,9 +140,12 @@ func TestAnswerNS(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var out [maxAnswer]byte
-			answer, claimed := answerNS(vips, ours, tt.frame, &out)
-			if (answer != nil) != (tt.toMAC != "") || claimed.IsValid() != tt.claims {
-				t.Fatalf("answer %x, claimed %v", answer, claimed)
+			if silent, _, v := answerNS(newTable(map[netip.Addr]bool{vip6: false}), ours, tt.frame, &out); silent != nil || (v == claims) != tt.claims {
+				t.Fatalf("an address that is only listened to: answer %x, %v", silent, v)
+			}
+			answer, _, v := answerNS(vips, ours, tt.frame, &out)
+			if (answer != nil) != (tt.toMAC != "") || (v == claims) != tt.claims {
+				t.Fatalf("answer %x, %v", answer, v)
 			}
 			if answer == nil {
 				return
@@ -200,25 +209,47 @@ func TestAnnouncements(t *testing.T) {
 	}
 }
 
-func TestFiltersPassWhatIsAnsweredAndNothingElse(t *testing.T) {
+func TestProbesClaimNothingAndAreAnsweredByWhoHasTheAddress(t *testing.T) {
+	var out [maxAnswer]byte
+	for _, addr := range []netip.Addr{vip4, vip6} {
+		frame := probe([6]byte(theirs), addr)
+		answer := answerARP
+		if addr.Is6() {
+			answer = answerNS
+		}
+		if reply, _, v := answer(vips, ours, frame, &out); v != answers || reply == nil {
+			t.Errorf("%s: %v", addr, v)
+		}
+		if _, _, v := answer(newTable(map[netip.Addr]bool{addr: false}), ours, frame, &out); v != notYet {
+			t.Errorf("%s: taken for %v by one who probes, too", addr, v)
+		}
+	}
+}
+
+func TestFiltersPassWhatConcernsUsAndNothingElse(t *testing.T) {
 	ns := &ndp.NeighborSolicitation{TargetAddress: vip6}
+	next4, next6 := vip4.Next(), vip6.Next()
+	arps, nds := arpFilter([]netip.Addr{vip4}), ndpFilter([]netip.Addr{vip6})
 	tests := []struct {
 		name   string
 		filter []bpf.Instruction
 		frame  []byte
 		passes bool
 	}{
-		{"an ARP request", arpFilter, arpOf(t, arp.OperationRequest, theirs, peer4, vip4), true},
-		{"an ARP reply", arpFilter, arpOf(t, arp.OperationReply, theirs, peer4, vip4), true},
-		{"ARP of another hardware type", arpFilter, changed(arpOf(t, arp.OperationRequest, theirs, peer4, vip4), arpStart+1, 6), false},
-		{"a solicitation", ndpFilter, nd(t, theirs, peer6, vip6, ns), true},
-		{"an advertisement", ndpFilter, nd(t, theirs, peer6, vip6, &ndp.NeighborAdvertisement{TargetAddress: vip6}), true},
-		{"a solicitation from afar", ndpFilter, changed(nd(t, theirs, peer6, vip6, ns), ipHopLimit, 64), false},
-		{"a router solicitation", ndpFilter, nd(t, theirs, peer6, vip6, &ndp.RouterSolicitation{}), false},
-		{"TCP", ndpFilter, changed(nd(t, theirs, peer6, vip6, ns), ipNext, 6), false},
+		{"an ARP request", arps, arpOf(t, arp.OperationRequest, theirs, peer4, vip4), true},
+		{"an ARP reply that claims the address", arps, arpOf(t, arp.OperationReply, theirs, vip4, peer4), true},
+		{"an ARP request for another address", arps, arpOf(t, arp.OperationRequest, theirs, peer4, next4), false},
+		{"an ARP request without addresses", arpFilter(nil), arpOf(t, arp.OperationRequest, theirs, peer4, vip4), false},
+		{"ARP of another hardware type", arps, changed(arpOf(t, arp.OperationRequest, theirs, peer4, vip4), arpStart+1, 6), false},
+		{"a solicitation", nds, nd(t, theirs, peer6, vip6, ns), true},
+		{"an advertisement", nds, nd(t, theirs, peer6, vip6, &ndp.NeighborAdvertisement{TargetAddress: vip6}), true},
+		{"a solicitation of another address", nds, nd(t, theirs, peer6, next6, &ndp.NeighborSolicitation{TargetAddress: next6}), false},
+		{"a solicitation from afar", nds, changed(nd(t, theirs, peer6, vip6, ns), ipHopLimit, 64), false},
+		{"a router solicitation", nds, nd(t, theirs, peer6, vip6, &ndp.RouterSolicitation{}), false},
+		{"TCP", nds, changed(nd(t, theirs, peer6, vip6, ns), ipNext, 6), false},
 	}
 	for _, tt := range tests {
-		vm, err := bpf.NewVM(tt.filter[2:]) // the VM knows no packet types
+		vm, err := bpf.NewVM(tt.filter[len(notForOthers):]) // the VM knows no packet types
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -228,11 +259,67 @@ func TestFiltersPassWhatIsAnsweredAndNothingElse(t *testing.T) {
 	}
 }
 
+func TestAFilterForManyAddressesPassesAllAndFitsTheKernel(t *testing.T) {
+	const kernelMax = 4096 // BPF_MAXINSNS
+	rng := rand.New(rand.NewPCG(5, 6))
+	for _, n := range []int{0, 1, 2, maxSpans, maxSpans + 1, 10000} {
+		var addrs []netip.Addr
+		for range n {
+			addrs = append(addrs, netip.AddrFrom4([4]byte{byte(rng.IntN(256)), byte(rng.IntN(256)), 0, byte(rng.IntN(256))}))
+		}
+		s := spans(slices.Clone(addrs))
+		if len(s) > maxSpans {
+			t.Errorf("%d spans", len(s))
+		}
+		program := arpFilter(addrs)
+		raw, err := bpf.Assemble(program)
+		if err != nil || len(raw) > kernelMax {
+			t.Fatalf("%d addresses: %d instructions (%v)", n, len(raw), err)
+		}
+		vm, err := bpf.NewVM(program[len(notForOthers):])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, addr := range addrs {
+			if n, err := vm.Run(arpOf(t, arp.OperationRequest, theirs, peer4, addr)); err != nil || n == 0 {
+				t.Fatalf("%s does not pass (%v)", addr, err)
+			}
+		}
+		for i := range s {
+			if i > 0 && s[i].from <= s[i-1].to+1 || s[i].from > s[i].to {
+				t.Errorf("spans %v", s)
+			}
+		}
+	}
+}
+
+func TestOneHostThatAsksAllTheTimeDoesNotSilenceUsForOthers(t *testing.T) {
+	l := new(limiter)
+	host, other := [6]byte{2, 0, 0, 0, 0, 9}, [6]byte{2, 0, 0, 0, 0, 8}
+	var now time.Duration
+	clock := func() time.Duration { return now }
+	allowed := 0
+	for range 100_000 {
+		if l.allow(clock, host, vip4) {
+			allowed++
+		}
+	}
+	if allowed != answersPerSecond {
+		t.Errorf("answered %d times at once", allowed)
+	}
+	if !l.allow(clock, other, vip4) || !l.allow(clock, host, vip6) {
+		t.Error("another host, or another address, is refused")
+	}
+	if now = time.Second; !l.allow(clock, host, vip4) {
+		t.Error("is still refused after a second")
+	}
+}
+
 func FuzzAnswerARP(f *testing.F) {
 	f.Add(arpOf(f, arp.OperationRequest, theirs, peer4, vip4))
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		var out [maxAnswer]byte
-		if answer, _ := answerARP(vips, ours, frame, &out); answer != nil {
+		if answer, _, _ := answerARP(vips, ours, frame, &out); answer != nil {
 			var p arp.Packet
 			if err := p.UnmarshalBinary(answer[14:]); err != nil || p.SenderIP != vip4 {
 				t.Errorf("%x answers %x: %v", answer, frame, err)
@@ -245,27 +332,41 @@ func FuzzAnswerNS(f *testing.F) {
 	f.Add(nd(f, theirs, peer6, vip6, &ndp.NeighborSolicitation{TargetAddress: vip6}))
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		var out [maxAnswer]byte
-		if answer, _ := answerNS(vips, ours, frame, &out); answer != nil {
+		if answer, _, _ := answerNS(vips, ours, frame, &out); answer != nil {
 			parseNA(t, answer)
 		}
 	})
 }
 
-func BenchmarkAnswerARP(b *testing.B) {
-	frame := arpOf(b, arp.OperationRequest, theirs, peer4, vip4)
-	var out [maxAnswer]byte
-	b.ReportAllocs()
-	for b.Loop() {
-		answerARP(vips, ours, frame, &out)
+// manyVIPs is a table of 10,000 addresses.
+func manyVIPs() map[netip.Addr]bool {
+	t := map[netip.Addr]bool{vip4: true, vip6: true}
+	for i := range 9998 {
+		t[netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})] = true
 	}
+	return t
 }
 
-func BenchmarkAnswerNS(b *testing.B) {
-	frame := nd(b, theirs, peer6, vip6, &ndp.NeighborSolicitation{TargetAddress: vip6})
+func BenchmarkAnswerARPAmong10000(b *testing.B) {
+	benchmarkAnswer(b, answerARP, arpOf(b, arp.OperationRequest, theirs, peer4, vip4))
+}
+
+func BenchmarkAnswerNSAmong10000(b *testing.B) {
+	benchmarkAnswer(b, answerNS, nd(b, theirs, peer6, vip6, &ndp.NeighborSolicitation{TargetAddress: vip6}))
+}
+
+// benchmarkAnswer is all that is done for a question but the two system calls.
+func benchmarkAnswer(b *testing.B, answer answerer, frame []byte) {
+	t, limits, start := newTable(manyVIPs()), new(limiter), time.Now()
+	lease := int64(time.Hour)
+	clock := func() time.Duration { return time.Since(start) }
+	mayAnswer := func() bool { return int64(time.Since(start)) < lease }
 	var out [maxAnswer]byte
 	b.ReportAllocs()
 	for b.Loop() {
-		answerNS(vips, ours, frame, &out)
+		if _, addr, v := answer(t, ours, frame, &out); v == answers && mayAnswer() {
+			limits.allow(clock, [6]byte(frame[6:12]), addr)
+		}
 	}
 }
 

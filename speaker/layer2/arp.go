@@ -27,20 +27,24 @@ var arpHeader = []byte{0x08, 0x06, 0, 1, 0x08, 0x00, 6, 4}
 // unicast, or a probe (sender address 0.0.0.0, RFC 5227). It does no
 // allocation. An announcement or answer for such an address by another host is
 // a claim.
-func answerARP(table map[netip.Addr]struct{}, mac [6]byte, frame []byte, out *[maxAnswer]byte) ([]byte, netip.Addr) {
-	if len(frame) < arpEnd || !bytes.Equal(frame[12:arpOp], arpHeader) || bytes.Equal(frame[arpSHA:arpSPA], mac[:]) {
-		return nil, netip.Addr{}
+func answerARP(t *table, mac [6]byte, frame []byte, out *[maxAnswer]byte) (answer []byte, addr netip.Addr, v verdict) {
+	if len(frame) < arpEnd || !bytes.Equal(frame[12:arpOp], arpHeader) {
+		return nil, netip.Addr{}, malformed
 	}
-	sender := netip.AddrFrom4([4]byte(frame[arpSPA:arpTHA]))
-	if _, ok := table[sender]; ok {
-		return nil, sender
+	if bytes.Equal(frame[arpSHA:arpSPA], mac[:]) {
+		return nil, netip.Addr{}, ourOwn
 	}
-	target := netip.AddrFrom4([4]byte(frame[arpTPA:arpEnd]))
+	if sender := [4]byte(frame[arpSPA:arpTHA]); known(t.ipv4, sender) {
+		return nil, netip.AddrFrom4(sender), claims
+	}
 	if binary.BigEndian.Uint16(frame[arpOp:]) != uint16(arp.OperationRequest) {
-		return nil, netip.Addr{}
+		return nil, netip.Addr{}, noQuestion
 	}
-	if _, ok := table[target]; !ok {
-		return nil, netip.Addr{}
+	target := [4]byte(frame[arpTPA:arpEnd])
+	if answered, ok := t.ipv4[target]; !ok {
+		return nil, netip.Addr{}, notOurs
+	} else if !answered {
+		return nil, netip.Addr{}, notYet
 	}
 	copy(out[0:], frame[arpSHA:arpSPA])
 	copy(out[6:], mac[:])
@@ -50,7 +54,12 @@ func answerARP(table map[netip.Addr]struct{}, mac [6]byte, frame []byte, out *[m
 	copy(out[arpSPA:], frame[arpTPA:arpEnd])
 	copy(out[arpTHA:], frame[arpSHA:arpSPA])
 	copy(out[arpTPA:], frame[arpSPA:arpTHA])
-	return out[:arpEnd], netip.Addr{}
+	return out[:arpEnd], netip.AddrFrom4(target), answers
+}
+
+func known[A comparable](t map[A]bool, addr A) bool {
+	_, ok := t[addr]
+	return ok
 }
 
 // gratuitousARP returns the two forms of "mac has addr" that between them all
@@ -59,13 +68,18 @@ func answerARP(table map[netip.Addr]struct{}, mac [6]byte, frame []byte, out *[m
 // other reply for an ordinary one and ignores it for a second.
 func gratuitousARP(mac [6]byte, addr netip.Addr) [][]byte {
 	return [][]byte{
-		arpFrame(arp.OperationRequest, mac, addr, make(net.HardwareAddr, 6)),
-		arpFrame(arp.OperationReply, mac, addr, mac[:]),
+		arpFrame(arp.OperationRequest, mac, addr, make(net.HardwareAddr, 6), addr),
+		arpFrame(arp.OperationReply, mac, addr, mac[:], addr),
 	}
 }
 
-func arpFrame(op arp.Operation, mac [6]byte, addr netip.Addr, target net.HardwareAddr) []byte {
-	p, err := arp.NewPacket(op, mac[:], addr, target, addr)
+// probeARP asks whether somebody has addr, without saying that we do (RFC 5227 2.1.1).
+func probeARP(mac [6]byte, addr netip.Addr) []byte {
+	return arpFrame(arp.OperationRequest, mac, netip.IPv4Unspecified(), make(net.HardwareAddr, 6), addr)
+}
+
+func arpFrame(op arp.Operation, mac [6]byte, sender netip.Addr, target net.HardwareAddr, addr netip.Addr) []byte {
+	p, err := arp.NewPacket(op, mac[:], sender, target, addr)
 	if err != nil {
 		panic("layer2: ARP packet for " + addr.String() + ": " + err.Error()) // not an IPv4 address
 	}

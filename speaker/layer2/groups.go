@@ -36,12 +36,9 @@ func newGroups(link int) *groups {
 
 // set joins the groups of the IPv6 addresses in addrs and leaves all others.
 // Many addresses can have one group: those with the same last 24 bits.
-func (g *groups) set(addrs map[netip.Addr]struct{}, now time.Time) error {
+func (g *groups) set(addrs []netip.Addr, now time.Time) error {
 	want := map[netip.Addr]struct{}{}
-	for addr := range addrs {
-		if !addr.Is6() {
-			continue
-		}
+	for _, addr := range addrs {
 		group, err := ndp.SolicitedNodeMulticast(addr)
 		if err != nil {
 			return fmt.Errorf("solicited-node group of %s: %w", addr, err)

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -35,47 +36,66 @@ const (
 	// Owner answers for the address.
 	Owner Role = iota + 1
 	// Standby does not, but an Owner that becomes Standby goes on answering for
-	// Linger or until another host claims the address.
+	// Linger or until another speaker claims the address.
 	Standby
 )
 
-// Row is one address and this node's role for it, on every link.
+// Row is one address and this node's role for it.
 type Row struct {
 	Addr netip.Addr
 	Role Role
+	// Links are the names of the links on which it is answered for and announced.
+	Links []string
+	// Fresh is set if, as far as is known, no speaker has announced the address
+	// before. Whether another host has it is found out first (RFC 5227 2.1, RFC 4862
+	// 5.4); later, the first look at the row as an Owner's is what counts.
+	Fresh bool
+	// Rivals are names of lost peers to which this node gives way if they announce
+	// the address.
+	Rivals []string
+}
+
+// Peer is another speaker, known by the MAC addresses of its links.
+type Peer struct {
+	Name string
+	// Lost peers have died without a word, as far as is known.
+	Lost bool
+}
+
+// Options of an Announcer.
+type Options struct {
+	Log     *slog.Logger
+	Metrics Registerer
+	// MayAnswer is asked before every answer and announcement. It must be cheap.
+	MayAnswer func() bool
+	// Refresh is how often an address is announced that does not move; 0 is never.
+	Refresh time.Duration
+	// Changed is called, from any goroutine, when the conflicts have changed. It must
+	// not block.
+	Changed func()
+	// Met is called, from any goroutine, when a lost peer has announced an address of
+	// this node's. It must not block.
+	Met func(name string)
 }
 
 // Announcer answers for the addresses that Set gives it.
 type Announcer struct {
+	options Options
 	log     *slog.Logger
 	metrics *metrics
 	now     func() time.Time
+	started time.Time
 
 	mu      sync.Mutex
 	ports   map[int]*port // by interface index
 	entries map[netip.Addr]*entry
+	peers   map[[6]byte]Peer
 	retry   map[int]time.Time // links that could not be opened
 
 	wake   chan struct{}
 	claims chan claim
 	stop   chan struct{}
 	done   sync.WaitGroup
-}
-
-// entry is an address that is answered for.
-type entry struct {
-	role   Role
-	until  time.Time // Standby: when to stop
-	burst  int       // Owner: announcements made since taking over
-	next   time.Time // Owner: when to announce next
-	warned time.Time // Owner: when a foreign claim was last logged
-}
-
-// claim is a foreign host that says it has an address.
-type claim struct {
-	addr netip.Addr
-	mac  [6]byte
-	link string
 }
 
 // Preflight returns an error that says what to do if this process may not open
@@ -92,10 +112,12 @@ func Preflight() error {
 }
 
 // New returns an Announcer without addresses. Close ends it.
-func New(log *slog.Logger, registry Registerer) *Announcer {
+func New(o Options) *Announcer {
 	a := &Announcer{
-		log:     log,
+		options: o,
+		log:     o.Log,
 		now:     time.Now,
+		started: time.Now(),
 		ports:   map[int]*port{},
 		entries: map[netip.Addr]*entry{},
 		retry:   map[int]time.Time{},
@@ -103,25 +125,25 @@ func New(log *slog.Logger, registry Registerer) *Announcer {
 		claims:  make(chan claim, 64),
 		stop:    make(chan struct{}),
 	}
-	a.metrics = newMetrics(registry, a)
+	a.metrics = newMetrics(o.Metrics, a)
 	a.done.Go(a.run)
 	return a
 }
 
-// Set replaces the links and the addresses. What has not changed is not
-// touched: setting the same again sends no packet.
-func (a *Announcer) Set(links []Link, rows []Row) {
+// Set replaces the links, the other speakers by the MAC addresses of their links,
+// and the addresses. What has not changed is not touched: setting the same again
+// sends no packet.
+func (a *Announcer) Set(links []Link, peers map[[6]byte]Peer, rows []Row) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.peers = peers
 	fresh := a.setLinks(links)
-	taken := a.setRows(rows)
+	a.setRows(rows)
 	a.publish()
 	if len(fresh) > 0 {
 		a.announceAgain()
 	}
-	if fresh != nil || taken {
-		a.kick()
-	}
+	a.kick()
 }
 
 // HandOver makes every Owner a Standby: this node is about to stop. Set must not
@@ -129,11 +151,8 @@ func (a *Announcer) Set(links []Link, rows []Row) {
 func (a *Announcer) HandOver() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	until := a.now().Add(Linger)
-	for _, e := range a.entries {
-		if e.role == Owner {
-			*e = entry{role: Standby, until: until}
-		}
+	for addr, e := range a.entries {
+		a.step(addr, e, Row{Addr: addr, Role: Standby})
 	}
 	a.kick()
 }
@@ -154,7 +173,7 @@ func (a *Announcer) Lingering() int {
 	defer a.mu.Unlock()
 	n := 0
 	for _, e := range a.entries {
-		if e.role == Standby {
+		if e.phase == lingering {
 			n++
 		}
 	}
@@ -185,6 +204,7 @@ func (a *Announcer) setLinks(links []Link) (fresh []*port) {
 			a.log.Info("link closed", "link", p.link.Name)
 			p.close()
 			delete(a.ports, index)
+			a.metrics.forget(p.link.Name)
 		}
 	}
 	for index, l := range want {
@@ -206,49 +226,40 @@ func (a *Announcer) setLinks(links []Link) (fresh []*port) {
 	return fresh
 }
 
-// setRows applies the rows to the entries and reports whether there is
-// something to announce.
-func (a *Announcer) setRows(rows []Row) (taken bool) {
-	want := map[netip.Addr]Role{}
+// setRows applies the rows to the entries.
+func (a *Announcer) setRows(rows []Row) {
+	want := make(map[netip.Addr]bool, len(rows))
 	for _, r := range rows {
-		want[r.Addr] = r.Role
+		want[r.Addr] = true
+		a.step(r.Addr, a.entries[r.Addr], r)
 	}
-	maps.DeleteFunc(a.entries, func(addr netip.Addr, _ *entry) bool { return want[addr] == 0 })
-	now := a.now()
-	for addr, role := range want {
-		e := a.entries[addr]
-		switch {
-		case role == Owner && (e == nil || e.role != Owner):
-			a.entries[addr] = &entry{role: Owner, next: now}
-			taken = true
-		case role == Standby && e != nil && e.role == Owner:
-			a.entries[addr] = &entry{role: Standby, until: now.Add(Linger)}
-			a.kick() // for the end of the lingering
-		}
-	}
-	return taken
+	maps.DeleteFunc(a.entries, func(addr netip.Addr, _ *entry) bool { return !want[addr] })
 }
 
-// publish gives every port the addresses to answer for.
+// publish gives every port its addresses.
 func (a *Announcer) publish() {
-	addrs := make(map[netip.Addr]struct{}, len(a.entries))
-	for addr := range a.entries {
-		addrs[addr] = struct{}{}
-	}
 	for _, p := range a.ports {
-		p.table.Store(&addrs)
-		p.setGroups(addrs)
+		t := make(map[netip.Addr]bool, len(a.entries))
+		for addr, e := range a.entries {
+			if slices.Contains(e.row.Links, p.link.Name) {
+				t[addr] = e.answers()
+			}
+		}
+		p.set(t)
 	}
 }
 
 func (a *Announcer) announceAgain() {
 	now := a.now()
 	for _, e := range a.entries {
-		if e.role == Owner {
-			e.burst, e.next = 0, now
+		if e.phase == announcing {
+			e.sent, e.next = 0, now
 		}
 	}
 }
+
+// clock is the time since this Announcer was made.
+func (a *Announcer) clock() time.Duration { return time.Since(a.started) }
 
 func (a *Announcer) kick() {
 	select {

@@ -2,6 +2,8 @@ package layer2
 
 import (
 	"log/slog"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -9,125 +11,360 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// announcer runs test on an Announcer without links: it sends nothing, and decides all the same.
-func announcer(t *testing.T, test func(a *Announcer)) {
+var foreign = [6]byte{2, 0, 0, 0, 0, 0x99}
+
+// harness is an Announcer without links: it sends nothing, and decides all the same.
+type harness struct {
+	*Announcer
+	registry *prometheus.Registry
+	forbid   bool // to answer
+	met      []string
+	peers    map[[6]byte]Peer
+}
+
+func announcer(t *testing.T, test func(h *harness)) {
 	synctest.Test(t, func(t *testing.T) {
-		a := New(slog.New(slog.DiscardHandler), prometheus.NewRegistry())
-		defer a.Close()
-		test(a)
+		h := &harness{registry: prometheus.NewRegistry(), peers: map[[6]byte]Peer{[6]byte(theirs): {Name: "node2"}}}
+		h.Announcer = New(Options{
+			Log: slog.New(slog.DiscardHandler), Metrics: h.registry, Refresh: DefaultRefresh,
+			MayAnswer: func() bool { return !h.forbid }, Changed: func() {}, Met: func(name string) { h.met = append(h.met, name) },
+		})
+		defer h.Close()
+		test(h)
 	})
 }
 
-func (a *Announcer) answersFor() int {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return len(a.entries)
+func (h *harness) set(rows ...Row) {
+	h.Set(nil, h.peers, rows)
+	synctest.Wait()
 }
 
+func (h *harness) claim(mac [6]byte) {
+	h.claims <- claim{addr: vip4, mac: mac, link: "eth0"}
+	synctest.Wait()
+}
+
+func (h *harness) answersFor() (n int) {
+	h.owned(&n)
+	return n
+}
+
+func (h *harness) phase() phase {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if e := h.entries[vip4]; e != nil {
+		return e.phase
+	}
+	return 0
+}
+
+func (h *harness) announced() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.entries[vip4].sent
+}
+
+func wait(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+var (
+	owner   = Row{Addr: vip4, Role: Owner}
+	standby = Row{Addr: vip4, Role: Standby}
+	fresh   = Row{Addr: vip4, Role: Owner, Fresh: true}
+	other   = Row{Addr: vip6, Role: Owner}
+)
+
 func TestAHandedOverAddressIsAnsweredForUntilTheNewOwnerIsHeard(t *testing.T) {
-	announcer(t, func(a *Announcer) {
-		a.Set(nil, []Row{{vip4, Owner}, {vip6, Owner}})
-		a.Set(nil, []Row{{vip4, Standby}, {vip6, Owner}})
-		if a.answersFor() != 2 || a.Lingering() != 1 {
-			t.Fatalf("answers for %d, %d of them lingering", a.answersFor(), a.Lingering())
+	announcer(t, func(h *harness) {
+		h.set(owner, other)
+		h.set(standby, other)
+		if h.answersFor() != 2 || h.Lingering() != 1 {
+			t.Fatalf("answers for %d, %d of them lingering", h.answersFor(), h.Lingering())
 		}
-		a.claims <- claim{addr: vip4, mac: [6]byte(theirs), link: "eth0"}
-		synctest.Wait()
-		if a.answersFor() != 1 || a.Lingering() != 0 {
-			t.Errorf("after the claim: answers for %d, %d of them lingering", a.answersFor(), a.Lingering())
+		h.claim(foreign)
+		if h.Lingering() != 1 {
+			t.Error("a foreign host was taken for the new owner")
+		}
+		h.claim([6]byte(theirs))
+		if h.answersFor() != 1 || h.Lingering() != 0 {
+			t.Errorf("after the claim: answers for %d, %d of them lingering", h.answersFor(), h.Lingering())
 		}
 	})
 }
 
 func TestAHandOverEndsWhenNobodyIsHeard(t *testing.T) {
-	announcer(t, func(a *Announcer) {
-		a.Set(nil, []Row{{vip4, Owner}})
-		a.Set(nil, []Row{{vip4, Standby}})
-		time.Sleep(Linger - time.Millisecond)
-		synctest.Wait()
-		if a.answersFor() != 1 {
+	announcer(t, func(h *harness) {
+		h.set(owner)
+		h.set(standby)
+		wait(Linger - time.Millisecond)
+		if h.answersFor() != 1 {
 			t.Error("stopped too early")
 		}
-		time.Sleep(2 * time.Millisecond)
-		synctest.Wait()
-		if a.answersFor() != 0 {
+		wait(2 * time.Millisecond)
+		if h.answersFor() != 0 {
 			t.Error("goes on")
 		}
 	})
 }
 
 func TestHandOverGoesOnAnsweringForAWhile(t *testing.T) {
-	announcer(t, func(a *Announcer) {
-		a.Set(nil, []Row{{vip4, Owner}, {vip6, Owner}})
-		a.HandOver()
-		if a.Lingering() != 2 {
-			t.Errorf("%d linger", a.Lingering())
+	announcer(t, func(h *harness) {
+		h.set(owner, other)
+		h.HandOver()
+		if h.Lingering() != 2 {
+			t.Errorf("%d linger", h.Lingering())
 		}
-		time.Sleep(Linger)
-		synctest.Wait()
-		if a.answersFor() != 0 {
+		wait(Linger)
+		if h.answersFor() != 0 {
 			t.Error("goes on")
 		}
 	})
 }
 
 func TestAStandbyThatNeverOwnedStaysSilent(t *testing.T) {
-	announcer(t, func(a *Announcer) {
-		a.Set(nil, []Row{{vip4, Standby}})
-		if a.answersFor() != 0 {
+	announcer(t, func(h *harness) {
+		h.set(standby)
+		if h.answersFor() != 0 {
 			t.Error("answers")
 		}
 	})
 }
 
 func TestAnAddressThatIsNotWantedStopsAtOnce(t *testing.T) {
-	announcer(t, func(a *Announcer) {
-		a.Set(nil, []Row{{vip4, Owner}})
-		a.Set(nil, nil)
-		if a.answersFor() != 0 {
+	announcer(t, func(h *harness) {
+		h.set(owner)
+		h.set()
+		if h.answersFor() != 0 {
 			t.Error("answers")
 		}
 	})
 }
 
-func TestAClaimDoesNotTakeAnAddressFromItsOwner(t *testing.T) {
-	announcer(t, func(a *Announcer) {
-		a.Set(nil, []Row{{vip4, Owner}})
-		a.claims <- claim{addr: vip4, mac: [6]byte(theirs), link: "eth0"}
-		synctest.Wait()
-		if a.answersFor() != 1 {
-			t.Error("gave up")
+func TestAFreshAddressIsProbedForBeforeItIsAnsweredFor(t *testing.T) {
+	announcer(t, func(h *harness) {
+		h.set(fresh)
+		wait(probes*probePause - time.Millisecond)
+		if h.answersFor() != 0 || h.announced() != probes {
+			t.Errorf("answers for %d after %d probes", h.answersFor(), h.announced())
+		}
+		wait(2 * time.Millisecond)
+		if h.answersFor() != 1 || len(h.Conflicts()) > 0 {
+			t.Error("is not announced after the probes")
+		}
+	})
+}
+
+func TestAnAddressThatAnotherHostHasIsNotAnnouncedUntilItIsFree(t *testing.T) {
+	announcer(t, func(h *harness) {
+		h.set(fresh)
+		wait(50 * time.Millisecond)
+		h.claim(foreign)
+		found := h.Conflicts()
+		if h.answersFor() != 0 || len(found) != 1 || found[0].MAC != "02:00:00:00:00:99" || found[0].Announced {
+			t.Fatalf("answers for %d, conflicts %v", h.answersFor(), found)
+		}
+		wait(probeAgain + 50*time.Millisecond)
+		h.claim(foreign) // still there
+		if h.phase() != conflicting {
+			t.Errorf("phase %d", h.phase())
+		}
+		wait(probeAgain + probes*probePause + time.Millisecond)
+		if h.answersFor() != 1 || len(h.Conflicts()) > 0 {
+			t.Error("is not announced when the host is gone")
+		}
+	})
+}
+
+func TestAnotherSpeakerIsNoConflict(t *testing.T) {
+	announcer(t, func(h *harness) {
+		h.set(fresh)
+		wait(50 * time.Millisecond)
+		h.claim([6]byte(theirs))
+		if h.phase() != announcing || len(h.Conflicts()) > 0 {
+			t.Errorf("while probing: phase %d, %v", h.phase(), h.Conflicts())
+		}
+		h.claim([6]byte(theirs))
+		if h.phase() != announcing || len(h.Conflicts()) > 0 || len(h.met) > 0 {
+			t.Errorf("while announcing: phase %d, %v, met %v", h.phase(), h.Conflicts(), h.met)
+		}
+	})
+}
+
+func TestASpeakerThatIsKnownTooLateWasNoConflict(t *testing.T) {
+	announcer(t, func(h *harness) {
+		h.set(fresh)
+		wait(50 * time.Millisecond)
+		h.claim(foreign)
+		h.peers = map[[6]byte]Peer{foreign: {Name: "node3"}}
+		h.set(fresh)
+		if h.phase() != announcing || len(h.Conflicts()) > 0 {
+			t.Errorf("phase %d, %v", h.phase(), h.Conflicts())
+		}
+	})
+}
+
+func TestAHostThatClaimsAnAnnouncedAddressIsReportedAndAnsweredNowAndThen(t *testing.T) {
+	announcer(t, func(h *harness) {
+		h.set(owner)
+		wait(10 * time.Second)
+		answered := func() time.Time {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			return h.entries[vip4].found.answered
+		}
+		h.claim(foreign)
+		first := answered()
+		if found := h.Conflicts(); first.IsZero() || len(found) != 1 || !found[0].Announced || h.answersFor() != 1 {
+			t.Errorf("conflicts %v, answered at %v", found, first)
+		}
+		wait(defendAgain - time.Millisecond)
+		h.claim(foreign)
+		if answered() != first {
+			t.Error("defended again too soon")
+		}
+		wait(time.Millisecond)
+		h.claim(foreign)
+		if answered() == first {
+			t.Error("not defended again")
+		}
+		wait(contestedFor)
+		if found := h.Conflicts(); len(found) > 0 {
+			t.Errorf("still reported: %v", found)
+		}
+	})
+}
+
+func TestALostSpeakerThatComesFirstIsGivenWayTo(t *testing.T) {
+	announcer(t, func(h *harness) {
+		h.peers = map[[6]byte]Peer{[6]byte(theirs): {Name: "node2", Lost: true}}
+		h.set(Row{Addr: vip4, Role: Owner, Rivals: []string{"node2"}})
+		h.claim([6]byte(theirs))
+		if h.answersFor() != 0 || !slices.Equal(h.met, []string{"node2"}) {
+			t.Errorf("answers for %d, met %v", h.answersFor(), h.met)
+		}
+		wait(yieldFor + time.Millisecond)
+		if h.answersFor() != 1 {
+			t.Error("does not come back when the other is not known by then")
+		}
+	})
+}
+
+func TestALostSpeakerThatComesAfterUsIsCorrected(t *testing.T) {
+	announcer(t, func(h *harness) {
+		h.peers = map[[6]byte]Peer{[6]byte(theirs): {Name: "node2", Lost: true}}
+		h.set(owner)
+		h.claim([6]byte(theirs))
+		h.mu.Lock()
+		answered := h.entries[vip4].found.answered
+		h.mu.Unlock()
+		if h.answersFor() != 1 || answered.IsZero() || !slices.Equal(h.met, []string{"node2"}) || len(h.Conflicts()) > 0 {
+			t.Errorf("answers for %d, corrected at %v, met %v, %v", h.answersFor(), answered, h.met, h.Conflicts())
 		}
 	})
 }
 
 func TestTheBurstIsAnnouncedAndThenARefresh(t *testing.T) {
-	announcer(t, func(a *Announcer) {
+	announcer(t, func(h *harness) {
 		start := time.Now()
-		a.Set(nil, []Row{{vip4, Owner}})
-		a.Set(nil, []Row{{vip4, Owner}}) // the same again changes nothing
+		h.set(owner)
+		h.set(owner) // the same again changes nothing
 		for _, at := range burst {
-			time.Sleep(time.Until(start.Add(at)) + time.Millisecond)
-			synctest.Wait()
-			a.mu.Lock()
-			n := a.entries[vip4].burst
-			a.mu.Unlock()
+			wait(time.Until(start.Add(at)) + time.Millisecond)
 			want := 0
 			for _, b := range burst {
 				if b <= at {
 					want++
 				}
 			}
-			if n != want {
+			if n := h.announced(); n != want {
 				t.Errorf("after %v: announced %d times, want %d", at, n, want)
 			}
 		}
-		time.Sleep(refresh * 13 / 10)
-		synctest.Wait()
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		if n := a.entries[vip4].burst; n != len(burst)+1 {
+		wait(DefaultRefresh * 13 / 10)
+		if n := h.announced(); n != len(burst)+1 {
 			t.Errorf("after a refresh: announced %d times", n)
+		}
+	})
+}
+
+func TestWithoutARefreshNothingIsSaidAfterTheBurst(t *testing.T) {
+	announcer(t, func(h *harness) {
+		h.options.Refresh = 0
+		h.set(owner)
+		wait(10 * time.Minute)
+		if n := h.announced(); n != len(burst) {
+			t.Errorf("announced %d times", n)
+		}
+	})
+}
+
+func TestNothingIsAnnouncedWhileThisNodeMayNotAnswer(t *testing.T) {
+	announcer(t, func(h *harness) {
+		h.forbid = true
+		h.set(owner)
+		wait(10 * time.Second)
+		if n := h.announced(); n != 0 {
+			t.Errorf("announced %d times", n)
+		}
+		h.forbid = false
+		wait(notNow)
+		if n := h.announced(); n != 1 {
+			t.Errorf("announced %d times when it may again", n)
+		}
+	})
+}
+
+func TestManyAddressesAreAnnouncedOneAfterTheOther(t *testing.T) {
+	announcer(t, func(h *harness) {
+		var rows []Row
+		for addr := range manyVIPs() {
+			rows = append(rows, Row{Addr: addr, Role: Owner})
+		}
+		h.set(rows...)
+		said := func() (n int) {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			for _, e := range h.entries {
+				n += min(1, e.sent)
+			}
+			return n
+		}
+		if n := said(); n != atOnce {
+			t.Errorf("%d announced at once", n)
+		}
+		wait(5 * time.Second) // also those of the burst that are due again
+		if n := said(); n != len(rows) {
+			t.Errorf("%d announced after 5 s", n)
+		}
+	})
+}
+
+func TestTheMetricsOfAnAddressAreGoneWithIt(t *testing.T) {
+	announcer(t, func(h *harness) {
+		series := func() (names []string) {
+			families, err := h.registry.Gather()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range families {
+				for _, m := range f.GetMetric() {
+					if strings.Contains(m.String(), vip4.String()) {
+						names = append(names, f.GetName())
+					}
+				}
+			}
+			return names
+		}
+		h.set(owner)
+		h.claim(foreign)
+		if got := series(); !slices.Equal(got, []string{"baremetal_layer2_conflict", "baremetal_layer2_owner"}) {
+			t.Errorf("%v", got)
+		}
+		h.set()
+		if got := series(); len(got) > 0 {
+			t.Errorf("afterwards %v", got)
 		}
 	})
 }

@@ -6,29 +6,87 @@ import "github.com/prometheus/client_golang/prometheus"
 type Registerer = prometheus.Registerer
 
 type metrics struct {
-	answers       *prometheus.CounterVec
-	announcements *prometheus.CounterVec
-	foreignClaims *prometheus.CounterVec
-	errors        *prometheus.CounterVec
+	answers, announcements, refused, conflicts, errors *prometheus.CounterVec
+	takeovers                                          prometheus.Counter
 }
 
 func newMetrics(registry Registerer, a *Announcer) *metrics {
-	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		c := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "baremetal", Subsystem: "layer2", Name: name, Help: help}, labels)
+	opts := func(name, help string) prometheus.CounterOpts {
+		return prometheus.CounterOpts{Namespace: "baremetal", Subsystem: "layer2", Name: name, Help: help}
+	}
+	vec := func(name, help string, labels ...string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(opts(name, help), labels)
 		registry.MustRegister(c)
 		return c
 	}
-	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Namespace: "baremetal", Subsystem: "layer2", Name: "addresses", Help: "Number of addresses that this node answers for.",
-	}, func() float64 {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		return float64(len(a.entries))
-	}))
-	return &metrics{
-		answers:       counter("answers_total", "Number of ARP and NDP requests answered.", "link", "family"),
-		announcements: counter("announcements_total", "Number of gratuitous ARP and unsolicited neighbor advertisement frames sent.", "link", "family"),
-		foreignClaims: counter("foreign_claims_total", "Number of frames in which another host claimed an address that this node owns.", "link"),
-		errors:        counter("errors_total", "Number of failures, by what was being done: open, join, receive or send.", "link", "operation"),
+	m := &metrics{
+		answers:       vec("answers_total", "Number of ARP and NDP requests answered.", "link", "family"),
+		announcements: vec("announcements_total", "Number of gratuitous ARP and unsolicited neighbor advertisement frames, and of probes, sent.", "link", "family"),
+		refused:       vec("refused_total", "Number of frames that passed the kernel's filter and were not answered, by reason.", "link", "reason"),
+		conflicts:     vec("conflicts_total", "Number of times that another host was found to have an address of this node's.", "link"),
+		errors:        vec("errors_total", "Number of failures, by what was being done: open, filter, join, receive or send.", "link", "operation"),
+		takeovers:     prometheus.NewCounter(opts("takeovers_total", "Number of times that this node has begun to announce an address.")),
 	}
+	registry.MustRegister(m.takeovers, entries{a})
+	return m
+}
+
+// refusals returns the counters of a link by verdict; those that are no refusals
+// are there too, and stay 0.
+func (m *metrics) refusals(link string) (counters [verdicts]prometheus.Counter) {
+	for v := range verdicts {
+		if v != answers && v != claims {
+			counters[v] = m.refused.WithLabelValues(link, v.String())
+		}
+	}
+	return counters
+}
+
+// forget drops the series of a link that is gone.
+func (m *metrics) forget(link string) {
+	for _, c := range []*prometheus.CounterVec{m.answers, m.announcements, m.refused, m.conflicts, m.errors} {
+		c.DeletePartialMatch(prometheus.Labels{"link": link})
+	}
+}
+
+// entries are the metrics of single addresses. They are made from the addresses
+// that there are when somebody asks, and so are gone with them.
+type entries struct{ a *Announcer }
+
+var (
+	addressesDesc = prometheus.NewDesc("baremetal_layer2_addresses", "Number of addresses that this node answers for.", nil, nil)
+	ownerDesc     = prometheus.NewDesc("baremetal_layer2_owner", "1 for every address that this node announces.", []string{"vip"}, nil)
+	conflictDesc  = prometheus.NewDesc("baremetal_layer2_conflict", "1 for every address of this node's that another host has, too.", []string{"vip", "mac"}, nil)
+)
+
+func (entries) Describe(ch chan<- *prometheus.Desc) {
+	ch <- addressesDesc
+	ch <- ownerDesc
+	ch <- conflictDesc
+}
+
+func (c entries) Collect(ch chan<- prometheus.Metric) {
+	answered := 0
+	for _, addr := range c.a.owned(&answered) {
+		ch <- prometheus.MustNewConstMetric(ownerDesc, prometheus.GaugeValue, 1, addr)
+	}
+	ch <- prometheus.MustNewConstMetric(addressesDesc, prometheus.GaugeValue, float64(answered))
+	for _, conflict := range c.a.Conflicts() {
+		ch <- prometheus.MustNewConstMetric(conflictDesc, prometheus.GaugeValue, 1, conflict.Addr.String(), conflict.MAC)
+	}
+}
+
+// owned returns the addresses that are announced, and counts those answered for.
+func (a *Announcer) owned(answered *int) (addrs []string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for addr, e := range a.entries {
+		if e.answers() {
+			*answered++
+		}
+		if e.phase == announcing {
+			addrs = append(addrs, addr.String())
+		}
+	}
+	return addrs
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"net/netip"
+
+	"github.com/mdlayher/ndp"
 )
 
 // Offsets in an Ethernet frame with IPv6 and a neighbor solicitation or
@@ -45,36 +47,65 @@ var (
 // check that a neighbor is still there, and one of a host that is about to take
 // the address itself (source ::, RFC 4862 5.4.3). It does no allocation. A valid
 // advertisement of such an address by another host is a claim.
-func answerNS(table map[netip.Addr]struct{}, mac [6]byte, frame []byte, out *[maxAnswer]byte) ([]byte, netip.Addr) {
+func answerNS(t *table, mac [6]byte, frame []byte, out *[maxAnswer]byte) (answer []byte, addr netip.Addr, v verdict) {
 	message, ok := validND(frame)
-	if !ok || bytes.Equal(frame[6:12], mac[:]) {
-		return nil, netip.Addr{}
+	if !ok {
+		return nil, netip.Addr{}, malformed
+	}
+	if bytes.Equal(frame[6:12], mac[:]) {
+		return nil, netip.Addr{}, ourOwn
 	}
 	target := netip.AddrFrom16([16]byte(frame[ndTarget:ndOptions]))
-	if _, ok := table[target]; !ok {
-		return nil, netip.Addr{}
-	}
-	if message[0] == typeNA {
-		return nil, target
+	answered, ok := t.ipv6[[16]byte(frame[ndTarget:ndOptions])]
+	switch {
+	case !ok:
+		return nil, netip.Addr{}, notOurs
+	case message[0] == typeNA:
+		return nil, target, claims
+	case !answered:
+		return nil, netip.Addr{}, notYet
 	}
 	source := netip.AddrFrom16([16]byte(frame[ipSource:ipTarget]))
 	lladdr, hasLLAddr := sourceOption(message)
 	if source.IsUnspecified() {
 		if hasLLAddr {
-			return nil, netip.Addr{}
+			return nil, netip.Addr{}, malformed
 		}
-		return advertisement(out, mac, target, allNodesMAC, allNodes, override), netip.Addr{}
+		return advertisement(out, mac, target, allNodesMAC, allNodes, override), target, answers
 	}
 	if !hasLLAddr {
 		lladdr = [6]byte(frame[6:12])
 	}
-	return advertisement(out, mac, target, lladdr, source, solicited|override), netip.Addr{}
+	return advertisement(out, mac, target, lladdr, source, solicited|override), target, answers
 }
 
 // unsolicitedNA returns "mac has addr" for all nodes on the link (RFC 4861
 // 7.2.6). Without the override flag Linux would not change an entry it has.
 func unsolicitedNA(mac [6]byte, addr netip.Addr) []byte {
 	return advertisement(new([maxAnswer]byte), mac, addr, allNodesMAC, allNodes, override)
+}
+
+// probeNS asks whether somebody has addr, without saying that we do (duplicate
+// address detection, RFC 4862 5.4.2).
+func probeNS(mac [6]byte, addr netip.Addr) []byte {
+	group, err := ndp.SolicitedNodeMulticast(addr)
+	if err != nil {
+		panic("layer2: solicitation of " + addr.String() + ": " + err.Error()) // not an IPv6 address
+	}
+	source, to, target := netip.IPv6Unspecified().As16(), group.As16(), addr.As16()
+	frame := make([]byte, ndOptions)
+	copy(frame, []byte{0x33, 0x33, to[12], to[13], to[14], to[15]})
+	copy(frame[6:], mac[:])
+	frame[12], frame[13] = 0x86, 0xdd
+	frame[ipStart] = 6 << 4
+	binary.BigEndian.PutUint16(frame[ipLength:], ndOptions-icmpStart)
+	frame[ipNext], frame[ipHopLimit] = icmpv6, hopLimit
+	copy(frame[ipSource:], source[:])
+	copy(frame[ipTarget:], to[:])
+	frame[icmpStart] = typeNS
+	copy(frame[ndTarget:], target[:])
+	binary.BigEndian.PutUint16(frame[icmpStart+2:], checksum(frame[ipSource:icmpStart], frame[icmpStart:]))
+	return frame
 }
 
 // validND returns the ICMPv6 message of a frame with a neighbor solicitation
@@ -135,13 +166,13 @@ func advertisement(out *[maxAnswer]byte, mac [6]byte, target netip.Addr, toMAC [
 // checksum is that of ICMPv6 (RFC 4443 2.3) over the two addresses and the
 // message; it is 0 for a message with a right checksum in it.
 func checksum(addresses, message []byte) uint16 {
-	sum := uint32(len(message)) + icmpv6
+	sum := uint64(len(message)) + icmpv6
 	for _, b := range [2][]byte{addresses, message} {
-		for i := 0; i+1 < len(b); i += 2 {
-			sum += uint32(b[i])<<8 | uint32(b[i+1])
+		for ; len(b) >= 4; b = b[4:] {
+			sum += uint64(binary.BigEndian.Uint32(b))
 		}
-		if len(b)%2 == 1 {
-			sum += uint32(b[len(b)-1]) << 8
+		for i, v := range b {
+			sum += uint64(v) << (8 * (1 - i%2))
 		}
 	}
 	for sum > 0xffff {

@@ -23,23 +23,23 @@ type port struct {
 	groups    *groups
 	// table holds the addresses to answer for; the reading goroutines see it
 	// without a lock.
-	table  atomic.Pointer[map[netip.Addr]struct{}]
+	table  atomic.Pointer[table]
 	closed chan struct{}
 	done   sync.WaitGroup
 }
 
 // answerer writes into out the frame that answers frame, if any, and returns
-// it; claimed is the address that the sender says it has, if that matters.
-type answerer func(table map[netip.Addr]struct{}, mac [6]byte, frame []byte, out *[maxAnswer]byte) (answer []byte, claimed netip.Addr)
+// it; addr is the address that is asked for, or that the sender claims to have.
+type answerer func(t *table, mac [6]byte, frame []byte, out *[maxAnswer]byte) (answer []byte, addr netip.Addr, v verdict)
 
 func openPort(l Link, a *Announcer) (*port, error) {
 	p := &port{link: l, announcer: a, groups: newGroups(l.Index), closed: make(chan struct{})}
-	p.table.Store(&map[netip.Addr]struct{}{})
+	p.table.Store(newTable(nil))
 	var err error
-	if p.arp, err = openSocket(l, unix.ETH_P_ARP, arpFilter); err != nil {
+	if p.arp, err = openSocket(l, unix.ETH_P_ARP, arpFilter(nil)); err != nil {
 		return nil, fmt.Errorf("opening the ARP socket: %w", err)
 	}
-	if p.ndp, err = openSocket(l, unix.ETH_P_IPV6, ndpFilter); err != nil {
+	if p.ndp, err = openSocket(l, unix.ETH_P_IPV6, ndpFilter(nil)); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening the NDP socket: %w", err), p.arp.close())
 	}
 	p.done.Go(func() { p.read(p.arp, "ipv4", answerARP) })
@@ -59,8 +59,9 @@ func (p *port) close() {
 
 // read answers what comes in until the port is closed.
 func (p *port) read(s *socket, family string, answer answerer) {
-	answers := p.announcer.metrics.answers.WithLabelValues(p.link.Name, family)
-	failures := p.announcer.metrics.errors
+	a := p.announcer
+	answered, refused := a.metrics.answers.WithLabelValues(p.link.Name, family), a.metrics.refusals(p.link.Name)
+	limits := new(limiter)
 	frame := make([]byte, 1518)
 	var out [maxAnswer]byte
 	for {
@@ -72,23 +73,30 @@ func (p *port) read(s *socket, family string, answer answerer) {
 			continue // said once when the link goes down; the socket lives on
 		}
 		if err != nil {
-			failures.WithLabelValues(p.link.Name, "receive").Inc()
-			p.announcer.log.Error("requests cannot be read, trying again", "link", p.link.Name, "family", family, "error", err)
+			a.metrics.errors.WithLabelValues(p.link.Name, "receive").Inc()
+			a.log.Error("requests cannot be read, trying again", "link", p.link.Name, "family", family, "error", err)
 			p.rest()
 			continue
 		}
-		reply, claimed := answer(*p.table.Load(), p.link.MAC, frame[:n], &out)
-		if claimed.IsValid() {
-			p.claimed(claim{addr: claimed, mac: [6]byte(frame[6:12]), link: p.link.Name})
+		reply, addr, v := answer(p.table.Load(), p.link.MAC, frame[:n], &out)
+		switch {
+		case v == claims:
+			p.claimed(claim{addr: addr, mac: [6]byte(frame[6:12]), link: p.link.Name})
+			continue
+		case v == answers && !a.options.MayAnswer():
+			v = cutOff
+		case v == answers && !limits.allow(a.clock, [6]byte(frame[6:12]), addr):
+			v = limited
 		}
-		if reply == nil {
+		if v != answers {
+			refused[v].Inc()
 			continue
 		}
 		if err := s.reply(reply); err != nil {
-			failures.WithLabelValues(p.link.Name, "send").Inc()
+			a.metrics.errors.WithLabelValues(p.link.Name, "send").Inc()
 			continue
 		}
-		answers.Inc()
+		answered.Inc()
 	}
 }
 
@@ -125,10 +133,27 @@ func (p *port) socket(addr netip.Addr) *socket {
 	return p.ndp
 }
 
+// set replaces the addresses. The table comes first and the filter after it, so
+// that nothing passes that is not known; what is missed in between is asked again.
+func (p *port) set(addrs map[netip.Addr]bool) {
+	t := newTable(addrs)
+	ipv4, ipv6 := t.addrs()
+	if p.table.Load().equal(t) {
+		p.setGroups(ipv6) // what could not be joined is tried again
+		return
+	}
+	p.table.Store(t)
+	if err := errors.Join(p.arp.setFilter(arpFilter(ipv4)), p.ndp.setFilter(ndpFilter(ipv6))); err != nil {
+		p.announcer.metrics.errors.WithLabelValues(p.link.Name, "filter").Inc()
+		p.announcer.log.Error("addresses may not be answered for", "link", p.link.Name, "error", err)
+	}
+	p.setGroups(ipv6)
+}
+
 // setGroups joins the solicited-node groups of the IPv6 addresses, without
 // which the network card and snooping switches keep solicitations away.
-func (p *port) setGroups(addrs map[netip.Addr]struct{}) {
-	if err := p.groups.set(addrs, p.announcer.now()); err != nil {
+func (p *port) setGroups(ipv6 []netip.Addr) {
+	if err := p.groups.set(ipv6, p.announcer.now()); err != nil {
 		p.announcer.metrics.errors.WithLabelValues(p.link.Name, "join").Inc()
 		p.announcer.log.Error("IPv6 addresses may not be reachable", "link", p.link.Name, "error", err)
 	}

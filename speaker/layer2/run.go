@@ -2,8 +2,8 @@ package layer2
 
 import (
 	"math/rand/v2"
-	"net"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -13,12 +13,19 @@ import (
 // that were busy (RFC 5227 2.3 asks for two, two seconds apart).
 var burst = []time.Duration{0, 50 * time.Millisecond, 200 * time.Millisecond, 1100 * time.Millisecond, 2200 * time.Millisecond, 5 * time.Second}
 
-// refresh is how often an address is announced after that, in the mean: more
-// often than switches forget a MAC address (300 s by habit).
-const refresh = 60 * time.Second
-
-// warnAgain is how long one and the same conflict is not logged again.
-const warnAgain = time.Minute
+const (
+	// DefaultRefresh is how often an address is announced that does not move: more
+	// often than switches forget a MAC address (300 s by habit).
+	DefaultRefresh = 60 * time.Second
+	// atOnce and pace bound how fast announcements follow each other, since routers
+	// police what they have to look at: 6,400 addresses a second.
+	atOnce = 64
+	pace   = 10 * time.Millisecond
+	// notNow is how long an announcement waits that must not be made.
+	notNow = 20 * time.Millisecond
+	// idle is how long nothing is due when nothing is.
+	idle = time.Hour
+)
 
 // run announces what is due, ends what lingers and hears claims, until Close.
 func (a *Announcer) run() {
@@ -44,38 +51,74 @@ func (a *Announcer) due() time.Duration {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := a.now()
-	soonest := now.Add(time.Hour)
-	ended := false
+	soonest, changed := now.Add(idle), false
+	var ready []netip.Addr
 	for addr, e := range a.entries {
-		switch {
-		case e.role == Standby && !now.Before(e.until):
-			a.log.Info("hand-over ended, the new owner was not heard", "vip", addr)
-			delete(a.entries, addr)
-			ended = true
+		if now.Before(e.next) {
+			soonest = earlier(soonest, e.next)
 			continue
-		case e.role == Standby:
-			soonest = earlier(soonest, e.until)
-			continue
-		case !now.Before(e.next):
-			a.announce(addr)
-			e.next = now.Add(pause(e.burst, rand.Float64()))
-			e.burst++
 		}
+		ready = append(ready, addr)
+	}
+	if len(ready) > atOnce { // those that wait longest come first
+		slices.SortFunc(ready, func(x, y netip.Addr) int { return a.entries[x].next.Compare(a.entries[y].next) })
+		ready, soonest = ready[:atOnce], now.Add(pace)
+	}
+	for _, addr := range ready {
+		e := a.entries[addr]
+		changed = a.advance(addr, e, now) || changed
 		soonest = earlier(soonest, e.next)
 	}
-	if ended {
+	if changed {
 		a.publish()
 	}
 	return soonest.Sub(now)
 }
 
+// advance does what is due for one address. It reports whether what is answered
+// for has changed.
+func (a *Announcer) advance(addr netip.Addr, e *entry, now time.Time) (changed bool) {
+	switch e.phase {
+	case probing:
+		if e.sent == probes {
+			a.start(addr, e)
+			return true
+		}
+		a.write(addr, e, "probe", func(mac [6]byte) [][]byte { return [][]byte{probe(mac, addr)} })
+		e.sent, e.next = e.sent+1, now.Add(probePause)
+	case conflicting:
+		e.phase, e.sent, e.next = probing, 0, now
+	case yielding:
+		a.log.Info("the other speaker is still not known, announcing again", "vip", addr)
+		a.start(addr, e)
+		return true
+	case lingering:
+		a.log.Info("hand-over ended, the new owner was not heard", "vip", addr)
+		delete(a.entries, addr)
+		e.next = now.Add(idle)
+		return true
+	case announcing:
+		if !a.options.MayAnswer() {
+			e.sent, e.next = 0, now.Add(notNow)
+			return false
+		}
+		a.announce(addr, e)
+		e.next = now.Add(a.pause(e.sent, rand.Float64()))
+		e.sent++
+	}
+	return false
+}
+
 // pause is the time between announcement n, counted from 0, and the next one.
 // chance is in [0,1) and spreads the refreshes of many addresses.
-func pause(n int, chance float64) time.Duration {
+func (a *Announcer) pause(n int, chance float64) time.Duration {
 	if n+1 < len(burst) {
 		return burst[n+1] - burst[n]
 	}
-	return time.Duration(float64(refresh) * (0.8 + 0.4*chance))
+	if a.options.Refresh <= 0 {
+		return idle
+	}
+	return time.Duration(float64(a.options.Refresh) * (0.8 + 0.4*chance))
 }
 
 func earlier(a, b time.Time) time.Time {
@@ -85,13 +128,21 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// announce sends the announcements of addr on every link.
-func (a *Announcer) announce(addr netip.Addr) {
+// announce sends the announcements of addr on its links.
+func (a *Announcer) announce(addr netip.Addr, e *entry) {
+	a.write(addr, e, "announcement", func(mac [6]byte) [][]byte { return announcements(mac, addr) })
+}
+
+// write sends frames about addr on its links.
+func (a *Announcer) write(addr netip.Addr, e *entry, what string, frames func(mac [6]byte) [][]byte) {
 	for _, p := range a.ports {
-		for _, frame := range announcements(p.link.MAC, addr) {
+		if !slices.Contains(e.row.Links, p.link.Name) {
+			continue
+		}
+		for _, frame := range frames(p.link.MAC) {
 			if err := p.socket(addr).write(frame); err != nil {
 				a.metrics.errors.WithLabelValues(p.link.Name, "send").Inc()
-				a.log.Warn("announcement not sent", "vip", addr, "link", p.link.Name, "error", err)
+				a.log.Warn(what+" not sent", "vip", addr, "link", p.link.Name, "error", err)
 				continue
 			}
 			a.metrics.announcements.WithLabelValues(p.link.Name, family(addr)).Inc()
@@ -107,32 +158,11 @@ func announcements(mac [6]byte, addr netip.Addr) [][]byte {
 	return [][]byte{unsolicitedNA(mac, addr)}
 }
 
-// heard handles a foreign claim: the end of a hand-over, or a conflict. It
-// reports whether anything has changed.
-func (a *Announcer) heard(c claim) (changed bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, p := range a.ports {
-		if p.link.MAC == c.mac {
-			return false // this node, on another link of the same segment
-		}
+func probe(mac [6]byte, addr netip.Addr) []byte {
+	if addr.Is4() {
+		return probeARP(mac, addr)
 	}
-	e := a.entries[c.addr]
-	if e == nil {
-		return false
-	}
-	if e.role == Standby {
-		a.log.Info("handed over", "vip", c.addr, "to", net.HardwareAddr(c.mac[:]).String(), "link", c.link)
-		delete(a.entries, c.addr)
-		a.publish()
-		return true
-	}
-	a.metrics.foreignClaims.WithLabelValues(c.link).Inc()
-	if now := a.now(); now.Sub(e.warned) > warnAgain {
-		e.warned = now
-		a.log.Warn("another host claims an address of ours; while an address moves this is normal, otherwise look for that host", "vip", c.addr, "mac", net.HardwareAddr(c.mac[:]).String(), "link", c.link)
-	}
-	return false
+	return probeNS(mac, addr)
 }
 
 func family(addr netip.Addr) string {

@@ -24,6 +24,10 @@ type socket struct {
 	err       error
 }
 
+// receiveBuffer is what is asked for, in bytes; the kernel gives no more than
+// net.core.rmem_max. A flood must not push out what comes before and after it.
+const receiveBuffer = 4 << 20
+
 func openSocket(l Link, protocol int, filter []bpf.Instruction) (*socket, error) {
 	program, err := bpf.Assemble(filter)
 	if err != nil {
@@ -38,12 +42,27 @@ func openSocket(l Link, protocol int, filter []bpf.Instruction) (*socket, error)
 		_ = conn.Close() // the first error says more
 		return nil, err
 	}
+	_ = s.raw.Control(func(fd uintptr) {
+		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer) // it works with less
+	})
 	s.readCall = func(fd uintptr) bool {
 		s.n, s.err = unix.Read(int(fd), s.frame)
 		return s.err != unix.EAGAIN && s.err != unix.EINTR
 	}
 	s.replyCall = func(fd uintptr) { _, s.err = unix.Write(int(fd), s.frame) }
 	return s, nil
+}
+
+// setFilter replaces the filter; no frame is lost meanwhile.
+func (s *socket) setFilter(filter []bpf.Instruction) error {
+	program, err := bpf.Assemble(filter)
+	if err != nil {
+		return fmt.Errorf("assembling the filter: %w", err)
+	}
+	if err := s.conn.SetBPF(program); err != nil {
+		return fmt.Errorf("setting the filter: %w", err)
+	}
+	return nil
 }
 
 // read waits for a frame.

@@ -1,25 +1,12 @@
 package members
 
-import (
-	"bytes"
-	"strconv"
-
-	"github.com/hashicorp/memberlist"
-)
-
-// silentMeta is what a member that announces nothing says of itself; the others
-// say nothing, so that there is room for more to say later.
-var silentMeta = []byte("silent")
+import "github.com/hashicorp/memberlist"
 
 // delegate tells the others of this member.
 type delegate struct{ m *Members }
 
-func (d delegate) NodeMeta(int) []byte {
-	if d.m.silent.Load() {
-		return silentMeta
-	}
-	return nil
-}
+// NodeMeta leaves out links when there are too many; which is said when they are set.
+func (d delegate) NodeMeta(limit int) []byte { return encode(*d.m.self.Load(), limit) }
 
 func (delegate) NotifyMsg([]byte)                {}
 func (delegate) GetBroadcasts(int, int) [][]byte { return nil }
@@ -31,24 +18,17 @@ func (delegate) MergeRemoteState([]byte, bool)   {}
 type events struct{ m *Members }
 
 func (e events) NotifyJoin(n *memberlist.Node) {
-	e.m.options.Log.Info("speaker joined", "node", n.Name, "addr", n.Addr.String()+":"+strconv.Itoa(int(n.Port)))
-	e.m.others.Store(n.Name, bytes.Equal(n.Meta, silentMeta))
-	e.m.arrived.Add(1)
-	e.m.options.Changed()
+	e.m.options.Log.Info("speaker joined", "node", n.Name, "addr", n.FullAddress().Addr)
+	e.m.met(n, true)
 }
 
 func (e events) NotifyLeave(n *memberlist.Node) {
 	how := "died"
-	if n.State == memberlist.StateLeft {
+	if e.m.gone(n.Name) {
 		how = "left"
 	}
-	e.m.others.Delete(n.Name)
 	e.m.options.Log.Info("speaker "+how, "node", n.Name)
-	e.m.options.Changed()
 }
 
 // NotifyUpdate is called when a member has something else to say of itself.
-func (e events) NotifyUpdate(n *memberlist.Node) {
-	e.m.others.Store(n.Name, bytes.Equal(n.Meta, silentMeta))
-	e.m.options.Changed()
-}
+func (e events) NotifyUpdate(n *memberlist.Node) { e.m.met(n, false) }

@@ -5,16 +5,37 @@ import (
 	"context"
 	"log/slog"
 	"strings"
+	"sync"
+	"time"
 )
 
 // logWriter turns memberlist's lines, which begin with a date and a level in
 // brackets, into records.
-type logWriter struct{ log *slog.Logger }
+type logWriter struct {
+	log *slog.Logger
 
-func (w logWriter) Write(line []byte) (int, error) {
+	mu   sync.Mutex
+	said time.Time // when another key was last told of
+}
+
+func (w *logWriter) Write(line []byte) (int, error) {
 	level, text := parseLine(string(bytes.TrimSpace(line)))
+	if strings.Contains(text, "ecrypt") && level >= slog.LevelWarn {
+		w.otherKey(text)
+		level = slog.LevelDebug
+	}
 	w.log.Log(context.Background(), level, text)
 	return len(line), nil
+}
+
+// otherKey says once a minute what memberlist says of every packet.
+func (w *logWriter) otherKey(text string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if time.Since(w.said) > time.Minute {
+		w.said = time.Now()
+		w.log.Warn("a speaker with another key has spoken to this one: all speakers must have the same Secret; restart those that are older than it", "memberlist", text)
+	}
 }
 
 func parseLine(line string) (slog.Level, string) {

@@ -1,10 +1,13 @@
-// Package members says which nodes' speakers are alive. The speakers find that
-// out among themselves (hashicorp/memberlist, SWIM), without the API server.
+// Package members says which nodes' speakers belong to the cluster, and what each
+// says of itself. They find that out among themselves (hashicorp/memberlist, SWIM),
+// without the API server.
 package members
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -46,8 +49,11 @@ type Options struct {
 	// Changed is called, from any goroutine, when a member has come or gone. It
 	// must not block.
 	Changed func()
-	Log     *slog.Logger
-	Metrics prometheus.Registerer
+	// ProbeInterval is how often a member is probed; one that is dead is given up
+	// after about five of them.
+	ProbeInterval time.Duration
+	Log           *slog.Logger
+	Metrics       prometheus.Registerer
 }
 
 // Members is this node's view of all members.
@@ -56,15 +62,29 @@ type Members struct {
 	list    *memberlist.Memberlist
 	joined  chan struct{}
 	rejoins chan chan struct{} // asks Run to look for missing peers at once
-	work    sync.WaitGroup     // what Rejoin and SetAnnouncing have begun
-	arrived atomic.Uint64
-	silent  atomic.Bool // this member announces nothing
-	others  sync.Map    // name of a member → whether it announces nothing
+	work    sync.WaitGroup     // what Rejoin and SetProfile have begun
+	self    atomic.Pointer[Profile]
+	// returned counts how often a member has come back that was taken for dead.
+	returned atomic.Uint64
+
+	mu     sync.Mutex
+	others map[string]Member
+	absent map[string]absence
+}
+
+// Member is another speaker.
+type Member struct {
+	Name    string
+	Addr    netip.Addr
+	Profile Profile
+	// Lost is set for one that was taken for dead; one that has left is no member.
+	Lost bool
 }
 
 // New starts to listen. Run joins the others.
 func New(o Options) (*Members, error) {
-	m := &Members{options: o, joined: make(chan struct{}), rejoins: make(chan chan struct{})}
+	m := &Members{options: o, joined: make(chan struct{}), rejoins: make(chan chan struct{}), others: map[string]Member{}, absent: map[string]absence{}}
+	m.self.Store(&Profile{Silent: true})
 	list, err := memberlist.Create(m.config())
 	if err != nil {
 		return nil, fmt.Errorf("listening for other speakers on %s: %w", o.Addr, err)
@@ -73,15 +93,15 @@ func New(o Options) (*Members, error) {
 	o.Metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Namespace: "baremetal", Subsystem: "members", Name: "alive", Help: "Number of speakers that this one believes to be alive, itself included.",
 	}, func() float64 { return float64(list.NumMembers()) }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Namespace: "baremetal", Subsystem: "members", Name: "announcing", Help: "Number of those that can announce: the others have no usable link.",
-	}, func() float64 { return float64(len(m.Announcing())) }))
+		Namespace: "baremetal", Subsystem: "members", Name: "announcing", Help: "Number of those that can announce: the others have no usable link, or are cut off.",
+	}, func() float64 { return float64(m.announcing()) }))
 	return m, nil
 }
 
 // config is memberlist's with a failure detector about six times as fast as its
-// default for LANs: a dead member is known after about a second. A second member
-// that confirms it makes it quicker, and a member that is starved of CPU is more
-// patient, so that a busy node is not taken for a dead one.
+// default for LANs: with probes every 200 ms a dead member is known after about a
+// second. A second member that confirms it makes it quicker, and a member that is
+// starved of CPU is more patient, so that a busy node is not taken for a dead one.
 func (m *Members) config() *memberlist.Config {
 	c := memberlist.DefaultLANConfig()
 	c.Name = m.options.Name
@@ -90,13 +110,13 @@ func (m *Members) config() *memberlist.Config {
 	key := sha256.Sum256(m.options.Secret)
 	c.SecretKey = key[:]
 	c.TCPTimeout = 2 * time.Second
-	c.ProbeInterval, c.ProbeTimeout = 200*time.Millisecond, 100*time.Millisecond
+	c.ProbeInterval, c.ProbeTimeout = m.options.ProbeInterval, m.options.ProbeInterval/2
 	c.SuspicionMult, c.SuspicionMaxTimeoutMult = 3, 2
 	c.AwarenessMaxMultiplier = 4
 	c.GossipInterval = 50 * time.Millisecond
 	c.Events = events{m}
 	c.Delegate = delegate{m}
-	c.LogOutput = logWriter{m.options.Log}
+	c.LogOutput = &logWriter{log: m.options.Log}
 	return c
 }
 
@@ -123,6 +143,7 @@ func (m *Members) Run(ctx context.Context) {
 			case <-m.join(ctx, &dials, m.missing()):
 			case <-ctx.Done():
 			}
+			m.sayMissing()
 		case done := <-m.rejoins:
 			// Also those that are only suspected yet: told so, they refute it.
 			select {
@@ -176,6 +197,7 @@ func (m *Members) join(ctx context.Context, dials *sync.WaitGroup, peers map[str
 				at := netip.AddrPortFrom(addr, m.options.Addr.Port()).String()
 				if _, err := m.list.Join([]string{name + "/" + at}); err != nil {
 					m.options.Log.Debug("speaker not reached", "node", name, "addr", at, "error", err)
+					m.missed(name, at, err)
 					return
 				}
 				finish()
@@ -203,8 +225,8 @@ func (m *Members) Rejoin(ctx context.Context) <-chan struct{} {
 	return done
 }
 
-// Arrived counts how often a member has come.
-func (m *Members) Arrived() uint64 { return m.arrived.Load() }
+// Returned counts how often a member has come back that was taken for dead.
+func (m *Members) Returned() uint64 { return m.returned.Load() }
 
 // Alive returns the names of the members that are not known to be dead, this
 // one included, in alphabetical order.
@@ -217,38 +239,100 @@ func (m *Members) Alive() []string {
 	return names
 }
 
-// Announcing returns the members of Alive that can announce: that have not said
-// otherwise with SetAnnouncing.
-func (m *Members) Announcing() []string {
-	var names []string
-	for _, name := range m.Alive() {
-		silent, _ := m.others.Load(name)
-		if name == m.options.Name {
-			silent = m.silent.Load()
-		}
-		if silent != true {
-			names = append(names, name)
-		}
-	}
-	return names
+// Others returns all other members, also those that are lost, in alphabetical
+// order.
+func (m *Members) Others() []Member {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	others := slices.Collect(maps.Values(m.others))
+	slices.SortFunc(others, func(a, b Member) int { return cmp.Compare(a.Name, b.Name) })
+	return others
 }
 
-// SetAnnouncing tells the others whether this member can announce. It returns at
-// once; the others hear it within some rounds of gossip.
-func (m *Members) SetAnnouncing(yes bool) {
-	if m.silent.Swap(!yes) == !yes {
+// announcing counts the members that are alive and can announce.
+func (m *Members) announcing() (n int) {
+	if !m.self.Load().Silent {
+		n = 1
+	}
+	for _, other := range m.Others() {
+		if !other.Lost && !other.Profile.Silent && !other.Profile.Leaving {
+			n++
+		}
+	}
+	return n
+}
+
+// met is told of a member that has come, or has something else to say.
+func (m *Members) met(n *memberlist.Node, come bool) {
+	if n.Name == m.options.Name {
 		return
+	}
+	profile, err := decode(n.Meta)
+	if err != nil {
+		m.options.Log.Error("speaker of another version: it is not elected as long as it runs", "node", n.Name, "error", err)
+		profile = Profile{Silent: true}
+	}
+	addr, _ := netip.AddrFromSlice(n.Addr) // memberlist has checked it
+	m.mu.Lock()
+	if come && m.others[n.Name].Lost {
+		m.returned.Add(1)
+	}
+	m.others[n.Name] = Member{Name: n.Name, Addr: addr.Unmap(), Profile: profile}
+	m.mu.Unlock()
+	m.options.Changed()
+}
+
+// gone is told of a member that has left or died, and returns which.
+func (m *Members) gone(name string) (left bool) {
+	m.mu.Lock()
+	other := m.others[name]
+	if left = other.Profile.Leaving; left {
+		delete(m.others, name)
+	} else {
+		other.Lost = true
+		m.others[name] = other
+	}
+	m.mu.Unlock()
+	m.options.Changed()
+	return left
+}
+
+// Forget drops a lost member that is not expected to come back.
+func (m *Members) Forget(name string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.others[name].Lost {
+		delete(m.others, name)
+	}
+}
+
+// SetProfile tells the others what this member says of itself. It returns at
+// once; the others hear it within some rounds of gossip.
+func (m *Members) SetProfile(p Profile) {
+	if m.self.Load().Equal(p) {
+		return
+	}
+	m.self.Store(&p)
+	if said, err := decode(encode(p, memberlist.MetaMaxSize)); err != nil || len(said.Links) < len(p.Links) {
+		m.options.Log.Warn("this node has more links than can be told to other speakers; exclude some with --exclude-interfaces", "links", len(p.Links), "told", len(said.Links))
 	}
 	m.work.Go(func() {
 		if err := m.list.UpdateNode(time.Second); err != nil {
-			m.options.Log.Debug("nobody heard yet whether this node can announce", "error", err)
+			m.options.Log.Debug("nobody heard yet what this node says of itself", "error", err)
 		}
 	})
 }
 
 // Leave tells the others that this member goes, and waits a little until it has
-// been said.
-func (m *Members) Leave() error { return m.list.Leave(500 * time.Millisecond) }
+// been said. It is said twice: memberlist does not tell them apart who leaves and
+// who dies.
+func (m *Members) Leave() error {
+	p := *m.self.Load()
+	p.Leaving = true
+	m.self.Store(&p)
+	said := m.list.UpdateNode(500 * time.Millisecond)
+	return errors.Join(said, m.list.Leave(500*time.Millisecond))
+}
 
 // Close stops to listen. The contexts of Run and Rejoin must have ended.
 func (m *Members) Close() error {

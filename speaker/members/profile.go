@@ -1,0 +1,129 @@
+package members
+
+import (
+	"errors"
+	"net/netip"
+	"slices"
+)
+
+// Profile is what a member says of itself.
+type Profile struct {
+	// Silent members announce nothing: they have no usable link, or are cut off.
+	Silent bool
+	// Held members have died too often of late, and others are preferred.
+	Held bool
+	// Leaving members are about to end.
+	Leaving bool
+	// Links are those on which it can announce.
+	Links []Link
+}
+
+// Link is a network interface of a member.
+type Link struct {
+	Name string
+	MAC  [6]byte
+	// IPv4 and IPv6 are its addresses with the lengths of their prefixes; the zero
+	// value if it has none.
+	IPv4, IPv6 netip.Prefix
+}
+
+// Equal reports whether two profiles say the same.
+func (p Profile) Equal(q Profile) bool {
+	return p.Silent == q.Silent && p.Held == q.Held && p.Leaving == q.Leaving && slices.Equal(p.Links, q.Links)
+}
+
+const (
+	profileVersion = 1
+	silentBit      = 1 << 0
+	heldBit        = 1 << 1
+	leavingBit     = 1 << 2
+)
+
+// encode writes a profile in at most limit bytes; links that do not fit are left
+// out. The form is: version, flags, number of links, and for each link its name
+// and its MAC address, then its IPv4 and IPv6 address with the length of the
+// prefix, each variable part after its own length.
+func encode(p Profile, limit int) []byte {
+	b := []byte{profileVersion, 0, 0}
+	if p.Silent {
+		b[1] |= silentBit
+	}
+	if p.Held {
+		b[1] |= heldBit
+	}
+	if p.Leaving {
+		b[1] |= leavingBit
+	}
+	for _, l := range p.Links {
+		length := len(b)
+		b = append(b, byte(len(l.Name)))
+		b = append(append(b, l.Name...), l.MAC[:]...)
+		for _, prefix := range []netip.Prefix{l.IPv4, l.IPv6} {
+			addr := prefix.Addr().AsSlice()
+			b = append(append(b, byte(len(addr))), addr...)
+			if len(addr) > 0 {
+				b = append(b, byte(prefix.Bits()))
+			}
+		}
+		if len(b) > limit {
+			return b[:length]
+		}
+		b[2]++
+	}
+	return b
+}
+
+var errProfile = errors.New("what the member says of itself cannot be read")
+
+// decode reads a profile that another version may have written.
+func decode(b []byte) (Profile, error) {
+	if len(b) < 3 || b[0] != profileVersion {
+		return Profile{}, errProfile
+	}
+	r := reader{b[3:], true}
+	p := Profile{Silent: b[1]&silentBit != 0, Held: b[1]&heldBit != 0, Leaving: b[1]&leavingBit != 0}
+	for range b[2] {
+		l := Link{Name: string(r.take(int(r.byte())))}
+		copy(l.MAC[:], r.take(6))
+		l.IPv4, l.IPv6 = r.prefix(), r.prefix()
+		if !r.ok || l.IPv4.IsValid() && !l.IPv4.Addr().Is4() || l.IPv6.IsValid() && !l.IPv6.Addr().Is6() {
+			return Profile{}, errProfile
+		}
+		p.Links = append(p.Links, l)
+	}
+	return p, nil
+}
+
+// reader reads bytes until there are no more; then it is not ok.
+type reader struct {
+	rest []byte
+	ok   bool
+}
+
+func (r *reader) take(n int) []byte {
+	if n > len(r.rest) {
+		r.rest, r.ok = nil, false
+		return nil
+	}
+	taken := r.rest[:n]
+	r.rest = r.rest[n:]
+	return taken
+}
+
+func (r *reader) byte() byte {
+	if b := r.take(1); r.ok {
+		return b[0]
+	}
+	return 0
+}
+
+func (r *reader) prefix() netip.Prefix {
+	length := int(r.byte())
+	if length == 0 {
+		return netip.Prefix{}
+	}
+	addr, ok := netip.AddrFromSlice(r.take(length))
+	prefix := netip.PrefixFrom(addr, int(r.byte()))
+	r.ok = r.ok && ok && prefix.IsValid()
+	return prefix
+}
