@@ -18,6 +18,8 @@ const (
 	// anyway is the most time between two plans, in case an event was missed and
 	// to try again what failed.
 	anyway = 10 * time.Second
+	// told is how long it takes until all others know what a member says of itself.
+	told = 500 * time.Millisecond
 )
 
 // loop plans and applies whenever something has changed, until ctx ends. It
@@ -83,11 +85,25 @@ func (s *Speaker) neighbourhood(ctx context.Context, ls []links.Link, nodes []No
 		n.beats = s.heartbeat.View()
 	}
 	n.silent = s.silence(ctx, len(ls) > 0, n.beats)
+	n.held = s.stillHeld(n.beats.Held[s.options.Node])
 	s.members.SetProfile(n.profile())
 	if s.met.Swap(false) || len(n.beats.Returned) > 0 {
 		s.rejoin(ctx)
 	}
 	return n
+}
+
+// stillHeld keeps this speaker behind others until they have heard that it need
+// not be any more: they move first, and no two announce.
+func (s *Speaker) stillHeld(held bool) bool {
+	if held {
+		s.heldUntil = time.Time{}
+	} else if s.wasHeld {
+		s.heldUntil = time.Now().Add(told)
+		time.AfterFunc(told, s.changed)
+	}
+	s.wasHeld = held
+	return held || time.Now().Before(s.heldUntil)
 }
 
 // silence says why this speaker must not announce, or "".

@@ -21,6 +21,7 @@ type neighbourhood struct {
 	others []members.Member
 	beats  heartbeat.View
 	silent string
+	held   bool // others are preferred to this speaker
 }
 
 // profile is what this speaker says of itself.
@@ -35,7 +36,7 @@ func (n neighbourhood) profile() members.Profile {
 // speakers are those that can announce.
 func (n neighbourhood) speakers() (speakers []Member) {
 	if n.silent == "" {
-		self := Member{Name: n.node, Held: n.beats.Held[n.node]}
+		self := Member{Name: n.node, Held: n.held}
 		for _, l := range n.links {
 			self.Links = append(self.Links, Link{Name: l.Name, IPv4: l.IPv4.Masked(), IPv6: l.IPv6.Masked(), Dead: n.beats.Fenced[l.Name]})
 		}

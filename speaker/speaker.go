@@ -78,6 +78,8 @@ type Speaker struct {
 	returned  uint64 // how many lost members had come back by the last plan
 	thaws     int
 	fence     fence
+	wasHeld   bool
+	heldUntil time.Time
 	rejoined  <-chan struct{} // closed when Rejoin has ended
 }
 

@@ -19,6 +19,8 @@ const (
 	// forget is the silence after which an epoch may also go backwards: a machine
 	// without a clock has started again.
 	forget = 10 * time.Second
+	// heldLife is how long the word of another holds that this speaker dies too often.
+	heldLife = 3 * time.Second
 	// patience is how long a new speaker waits to hear from its neighbours.
 	patience = time.Second
 	// lostAtOnce is how many of those that were taken for dead are asked in an interval.
@@ -40,10 +42,12 @@ type engine struct {
 	due       time.Time // when the next heartbeats go out
 	ticked    time.Time // when the last ones went out
 	ticks     int
+	seq       uint64
 	loud      int // ticks for which all members are told
 	accusing  map[accusation]bool
 	readyBy   time.Time
 	witnessed time.Time // until when an outside witness says that our network works
+	heldUntil time.Time // until when others are preferred to this speaker
 	alone     bool      // the others are dead, by the word of a witness
 	thawed    time.Time // when it was last frozen, unless it has been told since that it is not dead
 
@@ -98,6 +102,9 @@ func (e *engine) set(now time.Time, peers []Peer) {
 		known := before[p.Name]
 		if known == nil {
 			known = &peer{name: p.Name, id: nodeID(p.Name)}
+		}
+		if known.member && !p.Member && !known.dead {
+			e.count(now, known, true) // the member list has seen what the heartbeats have not
 		}
 		known.member = p.Member
 		known.setPaths(now, e.timing, p.Paths, p.Member && e.ring.neighbours(e.name, p.Name))
@@ -220,7 +227,7 @@ func (e *engine) tick(now time.Time) {
 }
 
 func (e *engine) send(p *path, f flags, now time.Time) {
-	p.sent++
+	e.seq++
 	if p.established && !p.silent(now) {
 		f |= hearing
 	}
@@ -230,7 +237,7 @@ func (e *engine) send(p *path, f flags, now time.Time) {
 	if len(p.peer.losses) >= maxLosses {
 		f |= holding
 	}
-	m := message{name: e.name, from: p.Local, to: p.Remote, epoch: e.epoch, echo: p.peer.epoch, seq: p.sent, flags: f}
+	m := message{name: e.name, from: p.Local, to: p.Remote, epoch: e.epoch, echo: p.peer.epoch, seq: e.seq, flags: f}
 	for a := range e.accusing {
 		m.accused = append(m.accused, a)
 	}
@@ -263,8 +270,14 @@ func (e *engine) receive(now time.Time, m message) {
 		return
 	}
 	fresh := !path.established || path.watched && path.silent(now)
+	if !path.established {
+		path.since = now
+	}
 	path.established, path.closed, path.their = true, false, m.flags
 	path.met = path.met || m.flags&hearing != 0
+	if m.flags&holding != 0 {
+		e.heldUntil = now.Add(heldLife)
+	}
 	path.heardNow(now, e.timing)
 	p.accuses, p.accusedAt = nil, now
 	if m.flags&fenced == 0 {

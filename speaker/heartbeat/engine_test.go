@@ -301,6 +301,40 @@ func TestAFrozenSpeakerFindsOutBeforeItAnswersAgain(t *testing.T) {
 	}
 }
 
+func TestASpeakerThatTwoMissIsCutOffEvenIfAThirdHearsIt(t *testing.T) {
+	w := newWorld(t, 4, Default)
+	missed := w.nodes[0]
+	w.lost = func(from, to *node) bool { return from == missed && to != w.nodes[3] }
+	w.run(2 * Default.Detection())
+	if missed.engine.view.Silent == "" {
+		t.Error("it goes on although others have taken its place")
+	}
+	for _, n := range w.nodes[1:] {
+		if !n.holdsDead(missed) {
+			t.Errorf("%s does not know of it", n.name)
+		}
+	}
+	w.lost = func(_, _ *node) bool { return false }
+	if took := w.run(time.Second, w.nobodyHoldsDead); took > 3*Default.Interval {
+		t.Errorf("back after %v", took)
+	}
+}
+
+func TestAPathThatWasNotThereForAWhileIsSoonEstablishedAgain(t *testing.T) {
+	w := newWorld(t, 3, Default)
+	n := w.nodes[0]
+	w.run(10 * time.Second)
+	for range 3 {
+		n.engine.set(w.now, nil) // its link is gone
+		w.run(200 * time.Millisecond)
+		w.tell(n)
+		if took := w.run(time.Second, func() bool { return n.engine.peers["node2"].paths[0].mutual(w.now) }); took > Default.Interval {
+			t.Errorf("established after %v", took)
+		}
+		w.run(time.Second)
+	}
+}
+
 func TestHavingSleptALittleIsNobodysDeath(t *testing.T) {
 	w := newWorld(t, 3, Default)
 	for range 20 {
@@ -428,7 +462,7 @@ func TestASpeakerThatDiesAgainAndAgainIsHeld(t *testing.T) {
 			}
 		}
 	}
-	w.run(memory)
+	w.run(memory + heldLife)
 	for _, n := range w.nodes {
 		if n.engine.view.Held[bad.name] {
 			t.Errorf("%s holds it after %v", n.name, memory)

@@ -2,6 +2,7 @@ package heartbeat
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -19,6 +20,9 @@ const (
 func (e *engine) look(now time.Time) View {
 	v := View{Ready: e.ready(now), Dead: map[string][]netip.Addr{}, Held: map[string]bool{}, Fenced: map[string]bool{}, Thaws: e.view.Thaws}
 	e.fences(now, &v)
+	if now.Before(e.heldUntil) {
+		v.Held[e.name] = true
+	}
 	suspects := e.suspects(now)
 	for _, p := range e.order {
 		if p.member && (suspects[p.id] || p.missed(now)) {
@@ -31,14 +35,9 @@ func (e *engine) look(now time.Time) View {
 			v.Held[p.name] = true
 		}
 		for _, path := range p.paths {
-			if path.established && !path.silent(now) {
-				if path.their&holding != 0 {
-					v.Held[e.name] = true
-				}
-				if !p.member {
-					v.Returned = append(v.Returned, p.name)
-					break
-				}
+			if !p.member && path.established && !path.silent(now) {
+				v.Returned = append(v.Returned, p.name)
+				break
 			}
 		}
 	}
@@ -55,7 +54,7 @@ func (e *engine) ready(now time.Time) bool {
 	}
 	for _, p := range e.order {
 		for _, path := range p.paths {
-			if path.watched && !path.established {
+			if path.watched && !path.met {
 				return false
 			}
 		}
@@ -73,11 +72,11 @@ func (e *engine) fences(now time.Time, v *View) {
 			members++
 		}
 		for _, path := range p.paths {
-			if !path.met || !path.watched && p.member {
+			if !path.counts(now, e.timing) || !path.watched && p.member {
 				continue
 			}
 			expected[path.Link] = true
-			if path.mutual(now) {
+			if path.mutual(now) && e.against(now, path.Local) < 2 {
 				mutual[path.Link] = true
 			}
 			late = late || !path.mutual(now) || !now.Before(path.deadline.Add(e.timing.late()-e.timing.Detection()))
@@ -105,6 +104,21 @@ func (e *engine) fences(now time.Time, v *View) {
 	default:
 		v.Silent = "no other speaker is heard that hears this one"
 	}
+}
+
+// against counts who says that this speaker cannot be heard at one of its own
+// addresses: whoever hears it, others have taken its place. One that does hear it
+// only repeats what this speaker has said of itself.
+func (e *engine) against(now time.Time, local netip.Addr) (votes int) {
+	for _, q := range e.order {
+		if !q.member || !q.accuses[accusation{nodeID(e.name), local}] || now.Sub(q.accusedAt) >= accusationLife {
+			continue
+		}
+		if !slices.ContainsFunc(q.paths, func(p *path) bool { return p.Local == local && p.mutual(now) }) {
+			votes++
+		}
+	}
+	return votes
 }
 
 // accuse returns what this speaker cannot hear, as far as that is not its own fault.

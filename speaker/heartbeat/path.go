@@ -32,8 +32,9 @@ type path struct {
 	// established is set once a message has come that knows our epoch. Before that
 	// nothing follows from silence: a firewall may be in the way.
 	established bool
-	// met is set once the two have heard each other.
-	met bool
+	// since is when that was, and met is set once the two have heard each other.
+	since time.Time
+	met   bool
 	// deadline is when the path is silent, unless something comes before.
 	deadline time.Time
 	// probeAt is when to ask next, because a heartbeat is late.
@@ -42,8 +43,8 @@ type path struct {
 	closed bool
 	// their is the flags of the last message.
 	their flags
-	// heard and sent are the last sequence numbers in the two directions.
-	heard, sent uint64
+	// heard is the last sequence number that was taken.
+	heard uint64
 }
 
 type peer struct {
@@ -61,6 +62,12 @@ type peer struct {
 }
 
 func (p *path) silent(now time.Time) bool { return p.established && !now.Before(p.deadline) }
+
+// counts reports whether something follows from what is not heard: the two have
+// heard each other once, or have had the time to.
+func (p *path) counts(now time.Time, t Timing) bool {
+	return p.met || p.established && now.Sub(p.since) >= t.Detection()
+}
 
 // mutual reports whether the two hear each other.
 func (p *path) mutual(now time.Time) bool {

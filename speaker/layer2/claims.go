@@ -91,6 +91,7 @@ func (a *Announcer) heardPeer(e *entry, c claim, peer Peer) (changed bool) {
 		a.publish()
 		return true
 	case !peer.Lost || e.phase != announcing:
+		e.moved = a.now()
 		return false
 	}
 	a.options.Met(peer.Name)

@@ -40,6 +40,9 @@ type entry struct {
 	sent  int       // probes or announcements in this phase
 	next  time.Time // when the next is due, or the phase ends
 	found conflict
+	// moved is when another speaker has last announced the address while this one
+	// did.
+	moved time.Time
 }
 
 // answers reports whether the address is answered for in this phase.
@@ -51,6 +54,9 @@ func (a *Announcer) step(addr netip.Addr, e *entry, r Row) {
 	if r.Role == Standby {
 		switch {
 		case e == nil:
+		case e.phase == announcing && now.Sub(e.moved) < Linger:
+			a.log.Info("handed over", "vip", addr) // the new owner was quicker than our plan
+			delete(a.entries, addr)
 		case e.phase == announcing:
 			e.phase, e.next = lingering, now.Add(Linger) // on the links of before
 		case e.phase != lingering:
@@ -81,6 +87,7 @@ func (a *Announcer) step(addr netip.Addr, e *entry, r Row) {
 // start begins to announce.
 func (a *Announcer) start(addr netip.Addr, e *entry) {
 	e.phase, e.sent, e.next, e.found = announcing, 0, a.now(), conflict{}
+	e.moved = time.Time{}
 	a.entries[addr] = e
 	a.metrics.takeovers.Inc()
 }

@@ -94,6 +94,21 @@ func TestAHandedOverAddressIsAnsweredForUntilTheNewOwnerIsHeard(t *testing.T) {
 	})
 }
 
+func TestANewOwnerThatIsHeardBeforeThePlanIsKnownEndsTheHandOver(t *testing.T) {
+	announcer(t, func(h *harness) {
+		h.set(owner)
+		wait(10 * time.Second)
+		h.claim([6]byte(theirs))
+		if h.answersFor() != 1 {
+			t.Error("stopped before the plan has said so")
+		}
+		h.set(standby)
+		if h.answersFor() != 0 {
+			t.Error("goes on")
+		}
+	})
+}
+
 func TestAHandOverEndsWhenNobodyIsHeard(t *testing.T) {
 	announcer(t, func(h *harness) {
 		h.set(owner)

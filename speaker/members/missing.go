@@ -50,7 +50,7 @@ func (m *Members) sayMissing() {
 		}
 		a.said = time.Now()
 		m.absent[name] = a
-		m.options.Log.Warn("the speaker of a node is missing", "node", name, "addr", a.addr, "why", why(a.err), "error", a.err)
+		m.options.Log.Info("no speaker is found on a node; that is right if none shall run there", "node", name, "addr", a.addr, "why", why(a.err), "error", a.err)
 	}
 }
 

@@ -35,6 +35,8 @@ type Options struct {
 	// NoTraffic leaves out what only packets need: kube-proxy and the stand-in for
 	// the kubelets.
 	NoTraffic bool
+	// SpeakerFlags are given to every speaker that is started.
+	SpeakerFlags []string
 	// Say, if not nil, is told what happens.
 	Say func(format string, args ...any)
 }

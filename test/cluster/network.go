@@ -107,21 +107,3 @@ func (c *Cluster) forward(n int) error {
 	}
 	return nil
 }
-
-// isolatePorts lets the ports in a see only each other, and the others only
-// each other, until joinPorts.
-func isolatePorts(a []string) error {
-	set := `{ "` + strings.Join(a, `", "`) + `" }`
-	rules := fmt.Sprintf(`table bridge partition {
-	chain forward {
-		type filter hook forward priority 0;
-		iifname %[1]s oifname != %[1]s drop
-		iifname != %[1]s oifname %[1]s drop
-	}
-	chain input { type filter hook input priority 0; iifname %[1]s drop; }
-	chain output { type filter hook output priority 0; oifname %[1]s drop; }
-}`, set)
-	return run("nft", rules)
-}
-
-func joinPorts() error { return run("nft", "delete table bridge partition") }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -89,7 +90,7 @@ func (n *Node) StartSpeaker(ctx context.Context, flags ...string) error {
 	if err != nil {
 		return err
 	}
-	n.speaker, err = n.StartSpeakerWith(ctx, "+net_raw", append([]string{"--kubeconfig=" + kubeconfig}, flags...)...)
+	n.speaker, err = n.StartSpeakerWith(ctx, "+net_raw", slices.Concat([]string{"--kubeconfig=" + kubeconfig}, n.cluster.options.SpeakerFlags, flags)...)
 	return err
 }
 
@@ -160,36 +161,3 @@ func dialIn(netns string) func(context.Context, string, string) (net.Conn, error
 		return conn, err
 	}
 }
-
-// Kill cuts the node's power, as far as others can tell: it falls silent without
-// a goodbye. Revive brings it back.
-func (n *Node) Kill() error { return ip("link set " + n.Name + " down") }
-
-// Revive undoes Kill.
-func (n *Node) Revive() error { return ip("link set " + n.Name + " up") }
-
-// Freeze stops the node's processes without a goodbye, as a hung machine does;
-// its network goes on. Thaw lets them go on.
-func (n *Node) Freeze() {
-	n.speaker.Freeze()
-	n.proxy.Freeze()
-}
-
-// Thaw undoes Freeze.
-func (n *Node) Thaw() {
-	n.proxy.Thaw()
-	n.speaker.Thaw()
-}
-
-// Partition cuts the segment in two: the nodes on one side, everybody else, the
-// client and the control plane too, on the other. Join undoes it.
-func (c *Cluster) Partition(nodes ...*Node) error {
-	var ports []string
-	for _, n := range nodes {
-		ports = append(ports, n.Name)
-	}
-	return isolatePorts(ports)
-}
-
-// Join undoes Partition.
-func (c *Cluster) Join() error { return joinPorts() }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -95,17 +96,19 @@ func TestAPartitionHealsWithOneOwner(t *testing.T) {
 	fetched(t, vip)
 	cut := owner(t, vip)
 	must(t, the.Partition(cut))
-	joined := false
-	t.Cleanup(func() {
-		if !joined {
-			must(t, the.Join())
-		}
-	})
+	heal := sync.OnceFunc(func() { must(t, the.Heal()) })
+	t.Cleanup(heal)
 	eventually(t, "another node answers", func() bool { return owner(t, vip) != cut })
-	must(t, the.Join())
-	joined = true
+	heal()
 	settled(t)
-	eventually(t, "the owner of before is the only one", func() bool { return owner(t, vip) == cut })
+	asker, err := the.Ask(vip, 10*time.Millisecond)
+	must(t, err)
+	defer asker.Stop()
+	time.Sleep(2 * time.Second) // of which every moment counts
+	if two := asker.TwoAnswered(time.Time{}); two > 0 {
+		t.Errorf("two answered for %v after all have seen each other", two)
+	}
+	announcer(t, vip)
 	fetched(t, vip)
 }
 

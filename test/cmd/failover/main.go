@@ -1,6 +1,7 @@
 // Command failover measures, on a cluster in network namespaces, how long a
-// client is without an answer when the node in charge dies, and whether anything
-// moves while nothing happens. hack/bench-failover and hack/check-idle run it.
+// client is without an answer when something happens to the node in charge, and
+// whether anything moves while nothing happens. hack/bench-failover and
+// hack/check-idle run it.
 package main
 
 import (
@@ -9,7 +10,6 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"slices"
 	"strings"
 	"time"
 
@@ -17,12 +17,21 @@ import (
 )
 
 func main() {
-	kills := flag.Int("kills", 0, "how many times to kill the node in charge")
-	idle := flag.Duration("idle", 0, "how long to watch a cluster in which nothing happens while every core is busy")
-	speakers := flag.Int("nodes", 3, "number of nodes that announce")
+	var o options
+	flag.IntVar(&o.kills, "kills", 0, "how many times of each kind to strike the node in charge")
+	kinds := flag.String("kinds", "all", "kinds of faults, separated by commas: "+strings.Join(names(), ", "))
+	flag.StringVar(&o.failover, "failover", "default", "the speakers' --failover")
+	flag.DurationVar(&o.idle, "idle", 0, "how long to watch a cluster in which nothing happens while every core is busy")
+	flag.BoolVar(&o.lossy, "lossy", false, "with -idle: a tenth of all frames is lost, and the cores are not kept busy")
+	flag.IntVar(&o.speakers, "nodes", 3, "number of nodes that announce")
 	flag.Parse()
+	var err error
+	if o.faults, err = choose(*kinds); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
 	os.Exit(cluster.Main(false, func(env cluster.Env) int {
-		if err := measure(context.Background(), env, *speakers, *kills, *idle); err != nil {
+		if err := measure(context.Background(), env, o); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
@@ -30,8 +39,16 @@ func main() {
 	}))
 }
 
-func measure(ctx context.Context, env cluster.Env, speakers, kills int, idle time.Duration) error {
-	c, err := cluster.Start(ctx, env, cluster.Options{Speakers: speakers})
+type options struct {
+	kills, speakers int
+	faults          []fault
+	failover        string
+	idle            time.Duration
+	lossy           bool
+}
+
+func measure(ctx context.Context, env cluster.Env, o options) error {
+	c, err := cluster.Start(ctx, env, cluster.Options{Speakers: o.speakers, SpeakerFlags: []string{"--failover=" + o.failover}})
 	if err != nil {
 		return err
 	}
@@ -43,14 +60,14 @@ func measure(ctx context.Context, env cluster.Env, speakers, kills int, idle tim
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%d nodes, %d CPUs, %s\n", speakers, runtime.NumCPU(), time.Now().UTC().Format(time.DateOnly))
-	if kills > 0 {
-		if err := killAll(ctx, c, vip, kills); err != nil {
+	fmt.Printf("%d nodes, --failover=%s, %d CPUs, %s\n", o.speakers, o.failover, runtime.NumCPU(), time.Now().UTC().Format(time.DateOnly))
+	if o.kills > 0 {
+		if err := strikeAll(ctx, c, vip, o); err != nil {
 			return err
 		}
 	}
-	if idle > 0 {
-		return watchIdle(ctx, c, vip, idle)
+	if o.idle > 0 {
+		return watchIdle(ctx, c, vip, o)
 	}
 	return nil
 }
@@ -76,54 +93,6 @@ func expose(ctx context.Context, c *cluster.Cluster) (vip string, err error) {
 	return vip, err
 }
 
-// killAll kills the node in charge again and again. The pod is on another node,
-// so that only the takeover is measured.
-func killAll(ctx context.Context, c *cluster.Cluster, vip string, kills int) error {
-	probe, err := c.StartProbe(vip)
-	if err != nil {
-		return err
-	}
-	defer probe.Stop()
-	fmt.Println("kill  node   taken over by  outage    requests lost")
-	var outages []time.Duration
-	for i := range kills {
-		owner, err := whoAnswers(ctx, c, vip)
-		if err != nil {
-			return err
-		}
-		death := time.Now()
-		if err := owner.Kill(); err != nil {
-			return err
-		}
-		var outage time.Duration
-		var lost int
-		if err := c.Wait(ctx, "the first answer", func() (ok bool) {
-			outage, lost, ok = probe.Recovered(death)
-			return ok
-		}); err != nil {
-			return err
-		}
-		heir, err := whoAnswers(ctx, c, vip)
-		if err != nil {
-			return err
-		}
-		outages = append(outages, outage)
-		fmt.Printf("%4d  %-5s  %-13s  %7.0f ms  %d\n", i+1, owner.Name, heir.Name, ms(outage), lost)
-		if err := owner.Revive(); err != nil {
-			return err
-		}
-		if err := c.Settled(ctx); err != nil {
-			return err
-		}
-		// A moment of peace, so that a kill does not meet the burst of the last.
-		time.Sleep(time.Duration(1000+137*i%500) * time.Millisecond)
-	}
-	slices.Sort(outages)
-	fmt.Printf("node death to the first request that succeeds: median %.0f ms, worst %.0f ms of %d kills (one request every 10 ms)\n",
-		ms((outages[(len(outages)-1)/2]+outages[len(outages)/2])/2), ms(outages[len(outages)-1]), len(outages))
-	return nil
-}
-
 func whoAnswers(ctx context.Context, c *cluster.Cluster, vip string) (node *cluster.Node, err error) {
 	waitErr := c.Wait(ctx, "one owner", func() bool {
 		var macs []string
@@ -138,21 +107,30 @@ func whoAnswers(ctx context.Context, c *cluster.Cluster, vip string) (node *clus
 	return node, err
 }
 
-// watchIdle keeps every core busy twice over and counts what the speakers
-// decide meanwhile, which should be nothing.
-func watchIdle(ctx context.Context, c *cluster.Cluster, vip string, idle time.Duration) error {
+// watchIdle counts what the speakers decide while nothing happens but that every
+// core is busy twice over, or that frames are lost. It should be nothing.
+func watchIdle(ctx context.Context, c *cluster.Cluster, vip string, o options) error {
 	owner, err := whoAnswers(ctx, c, vip)
 	if err != nil {
 		return err
 	}
+	// An address that has just been given is still being announced.
 	before, deathsBefore := decisions(c), deaths(c)
-	stop, err := cluster.Burn(2 * runtime.NumCPU())
-	if err != nil {
-		return err
+	what := fmt.Sprintf("with %d busy loops", 2*runtime.NumCPU())
+	if o.lossy {
+		what = "with a tenth of all frames lost"
+		if err := c.Lossy(); err != nil {
+			return err
+		}
+	} else {
+		stop, err := cluster.Burn(2 * runtime.NumCPU())
+		if err != nil {
+			return err
+		}
+		defer stop()
 	}
-	defer stop()
 	asked, silent, wrong := 0, 0, 0
-	for end := time.Now().Add(idle); time.Now().Before(end); asked++ {
+	for end := time.Now().Add(o.idle); time.Now().Before(end); asked++ {
 		macs, err := c.WhoHas(vip, time.Second)
 		switch {
 		case err != nil:
@@ -164,16 +142,18 @@ func watchIdle(ctx context.Context, c *cluster.Cluster, vip string, idle time.Du
 		}
 	}
 	moved := decisions(c) - before
-	fmt.Printf("idle for %v with %d busy loops: %d decisions changed, %d speakers taken for dead; asked by ARP %d times: %d without an answer, %d answered by another node\n",
-		idle, 2*runtime.NumCPU(), moved, deaths(c)-deathsBefore, asked, silent, wrong)
-	if moved > 0 || wrong > 0 || silent > 0 {
+	fmt.Printf("%v %s: %d decisions changed, %d speakers taken for dead; asked by ARP %d times: %d without an answer, %d answered by another node\n",
+		o.idle, what, moved, deaths(c)-deathsBefore, asked, silent, wrong)
+	if moved > 0 || wrong > 0 || silent > 0 && !o.lossy {
 		return fmt.Errorf("an address has moved or was not answered for, without a reason")
 	}
 	return nil
 }
 
 func decisions(c *cluster.Cluster) int { return countLogs(c, "msg=decision") }
-func deaths(c *cluster.Cluster) int    { return countLogs(c, `msg="speaker died"`) }
+func deaths(c *cluster.Cluster) int {
+	return countLogs(c, `msg="speaker died"`) + countLogs(c, `msg="speaker is silent`)
+}
 
 func countLogs(c *cluster.Cluster, text string) (n int) {
 	for _, node := range c.Nodes() {
