@@ -44,6 +44,12 @@ func (s *Speaker) loop(ctx context.Context) {
 // apply makes a plan of the present state and carries it out.
 func (s *Speaker) apply(ctx context.Context) {
 	returned, thaws := s.members.Returned(), s.heartbeat.View().Thaws
+	if thaws != s.thaws {
+		// Others are the owners now, and there is nothing to hand over to them.
+		s.layer2.Forget()
+		s.heartbeat.Resume(ctx, thaws)
+		s.thaws = thaws
+	}
 	services, nodes, err := s.watched.snapshot()
 	if err != nil {
 		s.log.Error("no plan could be made, the last one stays", "error", err)
@@ -62,10 +68,10 @@ func (s *Speaker) apply(ctx context.Context) {
 	})
 	before := s.status.plan()
 	s.layer2.Set(announceOn(ls), n.byMAC(), rows(plan, s.known))
-	if returned != s.returned || thaws != s.thaws {
+	if returned != s.returned {
 		// Who comes back may have believed itself the owner of everything, and
-		// have said so; if it is this node, somebody else has been the owner.
-		s.returned, s.thaws = returned, thaws
+		// have said so.
+		s.returned = returned
 		s.layer2.Reannounce()
 	}
 	s.known = knownIn(plan, s.known)

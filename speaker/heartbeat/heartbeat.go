@@ -61,6 +61,7 @@ type Heartbeat struct {
 	peers    chan []Peer
 	messages chan message
 	closed   chan string // names of peers whose process has ended
+	resumed  chan int
 	answers  chan time.Time
 
 	view atomic.Pointer[View]
@@ -79,7 +80,7 @@ func New(o Options) (*Heartbeat, error) { return newOn("", o) }
 func newOn(host string, o Options) (*Heartbeat, error) {
 	h := &Heartbeat{
 		options: o, log: o.Log, key: key(o.Secret), start: time.Now(),
-		peers: make(chan []Peer), messages: make(chan message, 256), closed: make(chan string), answers: make(chan time.Time),
+		peers: make(chan []Peer), messages: make(chan message, 256), closed: make(chan string), resumed: make(chan int), answers: make(chan time.Time),
 	}
 	h.view.Store(&View{})
 	h.metrics = newMetrics(o.Metrics, h)
@@ -136,6 +137,7 @@ func (h *Heartbeat) Run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var asked time.Time // when the witness was last asked
+	resumed := 0
 	for {
 		select {
 		case peers := <-h.peers:
@@ -147,6 +149,7 @@ func (h *Heartbeat) Run(ctx context.Context) {
 			e.crashed(time.Now(), name)
 		case until := <-h.answers:
 			e.witness(time.Now(), until)
+		case resumed = <-h.resumed:
 		case <-timer.C:
 		case <-ctx.Done():
 			return
@@ -154,7 +157,7 @@ func (h *Heartbeat) Run(ctx context.Context) {
 		timer.Reset(time.Until(e.step(time.Now())))
 		h.send(e.out)
 		e.out = e.out[:0]
-		h.publish(e)
+		h.publish(e, resumed)
 		if now := time.Now(); e.view.NeedWitness && now.Sub(asked) > witnessAgain {
 			asked = now
 			work.Go(func() { h.askWitness(ctx) })
@@ -163,9 +166,9 @@ func (h *Heartbeat) Run(ctx context.Context) {
 }
 
 // publish makes what the engine has decided known.
-func (h *Heartbeat) publish(e *engine) {
+func (h *Heartbeat) publish(e *engine, resumed int) {
 	lease := int64(0)
-	if until := e.lease(); !until.IsZero() {
+	if until := e.lease(); !until.IsZero() && e.view.Thaws == resumed {
 		lease = int64(until.Sub(h.start))
 	}
 	if old := h.lease.Load(); old != forever {
@@ -286,6 +289,15 @@ func (h *Heartbeat) Set(ctx context.Context, peers []Peer) {
 
 // View returns the present view. It must not be changed.
 func (h *Heartbeat) View() View { return *h.view.Load() }
+
+// Resume says that what this node answered for before it was frozen is forgotten,
+// for the thaws-th time. Until then it may not answer.
+func (h *Heartbeat) Resume(ctx context.Context, thaws int) {
+	select {
+	case h.resumed <- thaws:
+	case <-ctx.Done():
+	}
+}
 
 // MayAnswer reports whether this node may answer for addresses at this moment:
 // it is not cut off, and was not frozen for so long that others have taken its

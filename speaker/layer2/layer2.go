@@ -157,6 +157,15 @@ func (a *Announcer) HandOver() {
 	a.kick()
 }
 
+// Forget stops to answer for all addresses until the next Set, without handing
+// them over.
+func (a *Announcer) Forget() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	clear(a.entries)
+	a.publish()
+}
+
 // Reannounce announces every owned address again, with the whole burst. It is
 // for a moment after which others may believe in another owner: a node that was
 // cut off has come back.

@@ -157,6 +157,17 @@ func TestAnAddressThatIsNotWantedStopsAtOnce(t *testing.T) {
 	})
 }
 
+func TestWhatIsForgottenIsNotHandedOver(t *testing.T) {
+	announcer(t, func(h *harness) {
+		h.set(owner, other)
+		h.Forget()
+		h.set(standby, other)
+		if h.answersFor() != 1 || h.Lingering() != 0 {
+			t.Errorf("answers for %d, %d of them lingering", h.answersFor(), h.Lingering())
+		}
+	})
+}
+
 func TestAFreshAddressIsProbedForBeforeItIsAnsweredFor(t *testing.T) {
 	announcer(t, func(h *harness) {
 		h.set(fresh)
