@@ -63,8 +63,9 @@ func (a *Asker) ask() {
 	for {
 		a.mu.Lock()
 		a.questions = append(a.questions, Question{At: time.Now()})
+		sender := numbered(len(a.questions) - 1)
 		a.mu.Unlock()
-		_ = ask(a.conn, a.vip, nil) // what is not asked is not answered, which is seen
+		_ = ask(a.conn, sender, a.vip, nil) // what is not asked is not answered, which is seen
 		select {
 		case <-tick.C:
 		case <-a.stop:
@@ -81,25 +82,47 @@ func (a *Asker) read() {
 			return
 		}
 		var p arp.Packet
-		if p.UnmarshalBinary(frame[14:n]) != nil || p.Operation != arp.OperationReply || p.SenderIP != a.vip || p.TargetIP == p.SenderIP {
+		if p.UnmarshalBinary(frame[14:n]) != nil || p.Operation != arp.OperationReply || p.SenderIP != a.vip || !askers.Contains(p.TargetIP) {
 			continue
 		}
+		to := p.TargetIP.As4()
+		number := int(to[1]&1)<<16 | int(to[2])<<8 | int(to[3])
+		mac := p.SenderHardwareAddr.String()
 		a.mu.Lock()
-		if last := len(a.questions) - 1; last >= 0 && !slices.Contains(a.questions[last].MACs, p.SenderHardwareAddr.String()) {
-			a.questions[last].MACs = append(a.questions[last].MACs, p.SenderHardwareAddr.String())
+		// The numbers begin again after a while; the last question of that number counts.
+		for number+numbers < len(a.questions) {
+			number += numbers
+		}
+		if number < len(a.questions) && !slices.Contains(a.questions[number].MACs, mac) {
+			a.questions[number].MACs = append(a.questions[number].MACs, mac)
 		}
 		a.mu.Unlock()
 	}
 }
 
-// Since returns the questions asked at or after a time, but for the last, which
+// askers are the addresses in whose names questions are asked, one after the
+// other, so that each answer says which question it is for (RFC 2544: nobody has
+// them).
+var askers = netip.MustParsePrefix("198.18.0.0/15")
+
+const numbers = 1 << 17
+
+// numbered returns the address of the n-th question.
+func numbered(n int) netip.Addr {
+	return netip.AddrFrom4([4]byte{198, byte(18 + n>>16&1), byte(n >> 8), byte(n)})
+}
+
+// answerWithin is how long an answer may take on a busy machine.
+const answerWithin = 200 * time.Millisecond
+
+// Since returns the questions asked at or after a time, but for the last ones, which
 // may not have been answered yet.
 func (a *Asker) Since(t time.Time) []Question {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var since []Question
-	for _, q := range a.questions[:max(0, len(a.questions)-1)] {
-		if !q.At.Before(t) {
+	for _, q := range a.questions {
+		if !q.At.Before(t) && (time.Since(q.At) > answerWithin || len(q.MACs) > 0) {
 			since = append(since, q)
 		}
 	}

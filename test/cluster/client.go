@@ -36,6 +36,22 @@ func (c *Cluster) FetchPort(ctx context.Context, vip, port string) (string, erro
 	return body(client, request)
 }
 
+// HealthCheck asks kube-proxy on a node whether it has endpoints of a Service with
+// externalTrafficPolicy Local, and returns the HTTP status; 0 if there is no answer.
+func (c *Cluster) HealthCheck(ctx context.Context, n *Node, port int32) int {
+	client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: dialIn(clientName)}}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://%s:%d/healthz", nodeIPv4(n.n), port), nil)
+	if err != nil {
+		return 0
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return 0
+	}
+	response.Body.Close()
+	return response.StatusCode
+}
+
 // Probe is a client that asks for a page again and again.
 type Probe struct {
 	cmd  *exec.Cmd
@@ -131,7 +147,7 @@ func (c *Cluster) WhoHas(vip string, wait time.Duration, tag ...byte) ([]string,
 	if err := conn.SetReadDeadline(time.Now().Add(wait)); err != nil {
 		return nil, err
 	}
-	if err := ask(conn, netip.MustParseAddr(vip), tag); err != nil {
+	if err := ask(conn, clientIPv4, netip.MustParseAddr(vip), tag); err != nil {
 		return nil, err
 	}
 	var macs []string
@@ -153,10 +169,13 @@ func (c *Cluster) WhoHas(vip string, wait time.Duration, tag ...byte) ([]string,
 	}
 }
 
-func ask(conn *packet.Conn, vip netip.Addr, tag []byte) error {
+var clientIPv4 = netip.MustParseAddr("192.168.120.100")
+
+// ask asks who has vip. The answer goes to sender, at the client's MAC address.
+func ask(conn *packet.Conn, sender, vip netip.Addr, tag []byte) error {
 	mac := net.HardwareAddr{2, 0, 0, 0, 1, 0}
 	everybody := net.HardwareAddr{255, 255, 255, 255, 255, 255}
-	p, err := arp.NewPacket(arp.OperationRequest, mac, netip.MustParseAddr("192.168.120.100"), make(net.HardwareAddr, 6), vip)
+	p, err := arp.NewPacket(arp.OperationRequest, mac, sender, make(net.HardwareAddr, 6), vip)
 	if err != nil {
 		return err
 	}

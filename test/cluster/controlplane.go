@@ -174,13 +174,16 @@ func (c *Cluster) writeKubeconfig(path, server, token string) error {
 // serviceAccount writes a kubeconfig with the rights of one of our service
 // accounts, which our manifests have made, and returns its path.
 func (c *Cluster) serviceAccount(ctx context.Context, name string) (string, error) {
+	path := c.path(name + ".kubeconfig")
+	if _, err := os.Stat(path); err == nil {
+		return path, nil // from before; also when there is no API server just now
+	}
 	seconds := int64((24 * time.Hour).Seconds())
 	token, err := c.Client.CoreV1().ServiceAccounts("baremetal-system").CreateToken(ctx, name,
 		&authv1.TokenRequest{Spec: authv1.TokenRequestSpec{ExpirationSeconds: &seconds}}, metav1.CreateOptions{})
 	if err != nil {
 		return "", fmt.Errorf("making a token for %s: %w", name, err)
 	}
-	path := c.path(name + ".kubeconfig")
 	return path, c.writeKubeconfig(path, "https://"+controlPlane4+":6443", token.Status.Token)
 }
 

@@ -240,8 +240,22 @@ func TestSpeakersFailOverWithoutTheAPIServer(t *testing.T) {
 	dead := owner(t, vip)
 	must(t, dead.Kill())
 	t.Cleanup(func() { must(t, dead.Revive()); settled(t) })
-	if now := owner(t, vip); now == dead {
-		t.Errorf("%s still answers", now.Name)
+	heir := owner(t, vip)
+	if heir == dead {
+		t.Errorf("%s still answers", heir.Name)
+	}
+	fetched(t, vip)
+	// One that starts now can know nothing, and says so.
+	for _, n := range the.Nodes() {
+		if n == dead || n == heir {
+			continue
+		}
+		n.Speaker().Stop()
+		must(t, n.StartSpeaker(context.Background()))
+		before := len(n.Speaker().Log())
+		eventually(t, n.Name+" says that it waits", func() bool {
+			return strings.Contains(n.Speaker().Log()[before:], "waiting for the API server")
+		})
 	}
 	fetched(t, vip)
 }
