@@ -20,18 +20,23 @@ unit: ## Run the tests that need neither root nor network, with the race detecto
 	CGO_ENABLED=1 go test -race ./...
 
 integration: ## Run the tests on a real Kubernetes in network namespaces (root)
+	cd test/wire && go test -count=1 -timeout 10m .
 	cd test && go test -count=1 -timeout 40m ./...
 
-lint: ## Check format, vet and staticcheck, in both modules
+lint: ## Check format, vet and staticcheck, in all modules
 	@test -z "$$(gofmt -l .)" || { echo "not formatted:"; gofmt -l .; exit 1; }
 	go vet ./... && go run $(STATICCHECK) ./...
 	cd test && go vet ./... && go run $(STATICCHECK) ./...
+	cd test/wire && go vet . && go run $(STATICCHECK) .
 
 fuzz: ## Fuzz everything that parses bytes, a minute each
 	go test -run '^$$' -fuzz FuzzParse -fuzztime 1m ./pkg/config
 	go test -run '^$$' -fuzz FuzzText -fuzztime 1m ./pkg/configmap
 	go test -run '^$$' -fuzz FuzzAnswerARP -fuzztime 1m ./speaker/layer2
 	go test -run '^$$' -fuzz FuzzAnswerNS -fuzztime 1m ./speaker/layer2
+	go test -run '^$$' -fuzz FuzzOpen -fuzztime 1m ./speaker/heartbeat
+	go test -run '^$$' -fuzz FuzzWelcome -fuzztime 1m ./speaker/heartbeat
+	go test -run '^$$' -fuzz FuzzDecode -fuzztime 1m ./speaker/members
 
 demo: ## Show the whole story on a cluster in namespaces (root); KEEP=1 leaves it up
 	cd test && go run ./cmd/demo $(if $(KEEP),-keep)

@@ -128,6 +128,20 @@ func (p *Process) CPU() (time.Duration, error) {
 	return time.Duration(ticks) * time.Second / 100, nil // USER_HZ
 }
 
+// Memory returns the resident memory of the program in bytes (proc(5), VmRSS).
+func (p *Process) Memory() (int64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err != nil {
+		return 0, fmt.Errorf("reading the memory of %s: %w", p.Name, err)
+	}
+	_, rest, _ := strings.Cut(string(text), "VmRSS:")
+	var kb int64
+	if _, err := fmt.Sscan(rest, &kb); err != nil {
+		return 0, fmt.Errorf("reading the memory of %s: %w", p.Name, err)
+	}
+	return kb << 10, nil
+}
+
 // Log returns what the program has written.
 func (p *Process) Log() string {
 	text, err := os.ReadFile(p.log)

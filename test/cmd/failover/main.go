@@ -23,6 +23,8 @@ func main() {
 	flag.StringVar(&o.failover, "failover", "default", "the speakers' --failover")
 	flag.DurationVar(&o.idle, "idle", 0, "how long to watch a cluster in which nothing happens while every core is busy")
 	flag.BoolVar(&o.lossy, "lossy", false, "with -idle: a tenth of all frames is lost, and the cores are not kept busy")
+	flag.DurationVar(&o.away, "without-api", 0, "how long to stop the API server; half-way the node in charge dies")
+	flag.IntVar(&o.vips, "vips", 0, "how many addresses to announce, to print what the speakers need for them")
 	flag.IntVar(&o.speakers, "nodes", 3, "number of nodes that announce")
 	flag.Parse()
 	var err error
@@ -45,6 +47,8 @@ type options struct {
 	failover        string
 	idle            time.Duration
 	lossy           bool
+	away            time.Duration
+	vips            int
 }
 
 func measure(ctx context.Context, env cluster.Env, o options) error {
@@ -63,6 +67,16 @@ func measure(ctx context.Context, env cluster.Env, o options) error {
 	fmt.Printf("%d nodes, --failover=%s, %d CPUs, %s\n", o.speakers, o.failover, runtime.NumCPU(), time.Now().UTC().Format(time.DateOnly))
 	if o.kills > 0 {
 		if err := strikeAll(ctx, c, vip, o); err != nil {
+			return err
+		}
+	}
+	if o.away > 0 {
+		if err := withoutAPI(ctx, c, vip, o.away); err != nil {
+			return err
+		}
+	}
+	if o.vips > 0 {
+		if err := announceMany(ctx, c, o.vips); err != nil {
 			return err
 		}
 	}

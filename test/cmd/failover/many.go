@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/baremetal-lb/cloud-provider-baremetal/test/cluster"
+)
+
+const manyPools = `address-pools:
+- {name: default, protocol: layer2, addresses: [192.168.120.200-192.168.120.250]}
+- {name: many, protocol: layer2, addresses: [10.200.0.0/16], auto-assign: false}
+`
+
+// announceMany gives n Services an address each, which one node announces, and
+// prints what its speaker needs, and when all have moved after its death.
+func announceMany(ctx context.Context, c *cluster.Cluster, n int) error {
+	one := c.Nodes()[0]
+	for _, node := range c.Nodes()[1:] {
+		if _, err := c.Kubectl(ctx, "label", "node", node.Name, v1.LabelNodeExcludeBalancers+"="); err != nil {
+			return err
+		}
+	}
+	if err := c.SetPools(ctx, manyPools); err != nil {
+		return err
+	}
+	for i := range n {
+		s := &v1.Service{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: fmt.Sprint("many-", i), Annotations: map[string]string{"lb.baremetal/pool": "many"}},
+			Spec:       v1.ServiceSpec{Type: v1.ServiceTypeLoadBalancer, Ports: []v1.ServicePort{{Port: 80, TargetPort: intstr.FromInt32(80)}}},
+		}
+		if _, err := c.Client.CoreV1().Services(s.Namespace).Create(ctx, s, metav1.CreateOptions{}); err != nil {
+			return err
+		}
+	}
+	if err := owns(ctx, c, one, n); err != nil {
+		return err
+	}
+	memory, err := one.Speaker().Memory()
+	if err != nil {
+		return err
+	}
+	fmt.Printf("a speaker that announces %d addresses: %d MB resident\n", n, memory>>20)
+	heir := c.Nodes()[1]
+	if _, err := c.Kubectl(ctx, "label", "node", heir.Name, v1.LabelNodeExcludeBalancers+"-"); err != nil {
+		return err
+	}
+	if err := c.Settled(ctx); err != nil {
+		return err
+	}
+	death := time.Now()
+	if err := one.Kill(); err != nil {
+		return err
+	}
+	if err := owns(ctx, c, heir, n); err != nil {
+		return err
+	}
+	fmt.Printf("all of them are announced by another node %v after its death\n", time.Since(death).Round(time.Millisecond))
+	return one.Revive()
+}
+
+// owns waits until a node announces n addresses of the pool.
+func owns(ctx context.Context, c *cluster.Cluster, node *cluster.Node, n int) error {
+	return c.Wait(ctx, fmt.Sprint(n, " addresses on ", node.Name), func() bool {
+		text, err := node.Get(ctx, "/metrics")
+		return err == nil && strings.Count(text, `baremetal_layer2_owner{vip="10.200.`) >= n
+	})
+}
+
+// withoutAPI stops the API server for a while. Half-way the node in charge dies,
+// and a client must go on.
+func withoutAPI(ctx context.Context, c *cluster.Cluster, vip string, away time.Duration) error {
+	for _, ccm := range c.CCMs() {
+		ccm.MayEnd() // a leader that cannot renew its lease ends
+	}
+	c.APIServer.Stop()
+	probe, err := c.StartProbe(vip)
+	if err != nil {
+		return err
+	}
+	defer probe.Stop()
+	begun := time.Now()
+	time.Sleep(away / 2)
+	failedBefore := failures(probe, begun)
+	owner, err := whoAnswers(ctx, c, vip)
+	if err != nil {
+		return err
+	}
+	death := time.Now()
+	if err := owner.Kill(); err != nil {
+		return err
+	}
+	var outage time.Duration
+	if err := c.Wait(ctx, "the first request that succeeds", func() (ok bool) {
+		outage, _, ok = probe.Recovered(death)
+		return ok
+	}); err != nil {
+		return err
+	}
+	recovered := time.Now()
+	time.Sleep(away - time.Since(begun))
+	fmt.Printf("%v without the API server: %d requests failed before a node died, then requests failed for %.0f ms, and %d after that\n",
+		away, failedBefore, ms(outage), failures(probe, recovered))
+	if err := owner.Revive(); err != nil {
+		return err
+	}
+	return c.StartAPIServer()
+}
+
+func failures(probe *cluster.Probe, since time.Time) (n int) {
+	for _, a := range probe.Attempts(since) {
+		if !a.OK {
+			n++
+		}
+	}
+	return n
+}
