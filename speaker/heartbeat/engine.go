@@ -318,7 +318,7 @@ func (e *engine) witness(now, until time.Time) {
 // lease returns until when this speaker may answer if it is not called again:
 // others do not take its place before.
 func (e *engine) lease() time.Time {
-	if e.view.Silent != "" {
+	if e.view.Silent != "" || !e.thawed.IsZero() {
 		return time.Time{}
 	}
 	return e.ticked.Add(e.timing.Detection())

@@ -295,8 +295,30 @@ func TestAFrozenSpeakerFindsOutBeforeItAnswersAgain(t *testing.T) {
 		}
 		w.after(frozen)
 		w.run(time.Second, w.nobodyHoldsDead)
+		w.run(4 * latency) // until it has heard of it
 		if v := frozen.engine.view; v.Silent != "" || v.Thaws != 1 || frozen.engine.lease().IsZero() || len(frozen.deaths) > 0 {
 			t.Errorf("afterwards %+v, deaths %v", v, frozen.deaths)
+		}
+	}
+}
+
+func TestAMachineThatStopsWithAllItsNodesMovesNothing(t *testing.T) {
+	w := newWorld(t, 3, Default)
+	for range 20 {
+		for _, n := range w.nodes {
+			n.frozen = true
+		}
+		w.run(time.Second)
+		for _, i := range w.rng.Perm(3) {
+			w.thaw(w.nodes[i])
+			w.after(w.nodes[i])
+			w.run(time.Duration(w.rng.Int64N(int64(40 * time.Millisecond))))
+		}
+		w.run(2 * time.Second)
+		for _, n := range w.nodes {
+			if len(n.deaths) > 0 || n.engine.view.Silent != "" || n.engine.lease().IsZero() {
+				t.Fatalf("%s has missed %v, %+v", n.name, n.deaths, n.engine.view)
+			}
 		}
 	}
 }

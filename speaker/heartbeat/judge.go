@@ -83,13 +83,20 @@ func (e *engine) fences(now time.Time, v *View) {
 			closed = closed && path.closed
 		}
 	}
-	if len(mutual) > 0 {
+	switch {
+	case len(mutual) > 0:
 		e.thawed, e.alone = time.Time{}, false
-	} else if members <= 1 && now.Sub(e.thawed) >= e.timing.Detection() {
+	case len(expected) == 0:
+		e.thawed = time.Time{} // there is nobody to be asked
+	}
+	if len(mutual) == 0 && members <= 1 && now.Sub(e.thawed) >= e.timing.Detection() {
 		// Of two speakers each is the other's only one, and so is the last that is left:
 		// somebody else has to say which of them is cut off. A kernel that says that
 		// its process has ended will do.
 		e.alone = e.alone || now.Before(e.witnessed) || closed && len(expected) > 0
+	}
+	if e.asking(now) {
+		return
 	}
 	for link := range expected {
 		if !mutual[link] && !e.alone {
@@ -137,6 +144,13 @@ func (e *engine) accuse(now time.Time) map[accusation]bool {
 func (e *engine) misses(now time.Time, p *path, v View) bool {
 	ours := v.Silent != "" || v.Fenced[p.Link]
 	return p.silent(now) && !ours || p.established && !p.silent(now) && p.their&fenced != 0
+}
+
+// asking reports whether this speaker was frozen a moment ago and has not heard yet
+// what the others think of it. It is silent, but says nothing of that: they may
+// not have noticed, and were perhaps frozen, too, with the whole machine.
+func (e *engine) asking(now time.Time) bool {
+	return !e.thawed.IsZero() && now.Sub(e.thawed) < e.timing.Detection()
 }
 
 // suspects are the peers about whom there is anything to decide.

@@ -236,10 +236,10 @@ func TestSpeakersFailOverWithoutTheAPIServer(t *testing.T) {
 		ccm.MayEnd() // a leader that cannot renew its lease ends, for the kubelet to start it again
 	}
 	the.APIServer.Stop()
-	t.Cleanup(func() { restartControlPlane(t) })
+	t.Cleanup(func() { restartControlPlane(t); settled(t) })
 	dead := owner(t, vip)
 	must(t, dead.Kill())
-	t.Cleanup(func() { must(t, dead.Revive()); settled(t) })
+	t.Cleanup(func() { must(t, dead.Revive()) })
 	heir := owner(t, vip)
 	if heir == dead {
 		t.Errorf("%s still answers", heir.Name)
