@@ -53,11 +53,13 @@ func (s *Speaker) apply(ctx context.Context) {
 	services, nodes, err := s.watched.snapshot()
 	if err != nil {
 		s.log.Error("no plan could be made, the last one stays", "error", err)
+		time.AfterFunc(pace, s.changed)
 		return
 	}
 	ls, err := links.List(s.options.ExcludeInterfaces)
 	if err != nil {
 		s.log.Error("no plan could be made, the last one stays", "error", err)
+		time.AfterFunc(pace, s.changed)
 		return
 	}
 	n := s.neighbourhood(ctx, ls, nodes)
@@ -84,7 +86,7 @@ func (s *Speaker) apply(ctx context.Context) {
 // of this node, and looks for those that have come back.
 func (s *Speaker) neighbourhood(ctx context.Context, ls []links.Link, nodes []Node) neighbourhood {
 	s.forget(nodes)
-	n := neighbourhood{node: s.options.Node, addr: s.addr, links: ls, others: s.members.Others(), beats: s.heartbeat.View()}
+	n := neighbourhood{node: s.options.Node, addr: s.addr, links: ls, others: s.members.Others(), beats: s.heartbeat.View(), blind: s.config.State().Config == nil}
 	if paths := n.paths(); !reflect.DeepEqual(paths, s.paths) || s.paths == nil {
 		s.paths = paths
 		s.heartbeat.Set(ctx, paths)
@@ -178,7 +180,7 @@ func rows(p Plan, known map[netip.Addr]bool) []layer2.Row {
 func knownIn(p Plan, before map[netip.Addr]bool) map[netip.Addr]bool {
 	known := make(map[netip.Addr]bool, len(p.Decisions))
 	for _, d := range p.Decisions {
-		if before[d.VIP] || d.Reason == Owner || d.Reason == OtherOwner {
+		if d.Reason != Conflict && (before[d.VIP] || d.Reason == Owner || d.Reason == OtherOwner) {
 			known[d.VIP] = true
 		}
 	}

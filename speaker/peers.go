@@ -22,11 +22,12 @@ type neighbourhood struct {
 	beats  heartbeat.View
 	silent string
 	held   bool // others are preferred to this speaker
+	blind  bool // it has no configuration, and cannot know what others do
 }
 
 // profile is what this speaker says of itself.
 func (n neighbourhood) profile() members.Profile {
-	p := members.Profile{Silent: n.silent != "", Held: n.beats.Held[n.node]}
+	p := members.Profile{Silent: n.silent != "", Held: n.beats.Held[n.node] || n.blind}
 	for _, l := range n.links {
 		p.Links = append(p.Links, members.Link{Name: l.Name, MAC: l.MAC, IPv4: l.IPv4, IPv6: l.IPv6})
 	}
@@ -36,7 +37,7 @@ func (n neighbourhood) profile() members.Profile {
 // speakers are those that can announce.
 func (n neighbourhood) speakers() (speakers []Member) {
 	if n.silent == "" {
-		self := Member{Name: n.node, Held: n.held}
+		self := Member{Name: n.node, Held: n.held || n.blind}
 		for _, l := range n.links {
 			self.Links = append(self.Links, Link{Name: l.Name, IPv4: l.IPv4.Masked(), IPv6: l.IPv6.Masked(), Dead: n.beats.Fenced[l.Name]})
 		}
@@ -47,10 +48,12 @@ func (n neighbourhood) speakers() (speakers []Member) {
 			continue
 		}
 		dead := n.beats.Dead[o.Name]
+		// A link over which no heartbeats go is as alive as the node.
+		gone := !slices.ContainsFunc(n.pathsTo(o), func(p heartbeat.Path) bool { return !slices.Contains(dead, p.Remote) })
 		sp := Member{Name: o.Name, Held: o.Profile.Held || n.beats.Held[o.Name]}
 		for _, l := range o.Profile.Links {
 			sp.Links = append(sp.Links, Link{Name: l.Name, IPv4: l.IPv4.Masked(), IPv6: l.IPv6.Masked(),
-				Dead: slices.Contains(dead, l.IPv4.Addr()) || slices.Contains(dead, l.IPv6.Addr()) || slices.Contains(dead, o.Addr)})
+				Dead: slices.Contains(dead, l.IPv4.Addr()) || slices.Contains(dead, l.IPv6.Addr()) || gone})
 		}
 		speakers = append(speakers, sp)
 	}
@@ -71,8 +74,11 @@ func (n neighbourhood) lost() (names []string) {
 func (n neighbourhood) byMAC() map[[6]byte]layer2.Peer {
 	peers := map[[6]byte]layer2.Peer{}
 	for _, o := range n.others {
+		lost := o.Lost && !slices.Contains(n.beats.Returned, o.Name)
 		for _, l := range o.Profile.Links {
-			peers[l.MAC] = layer2.Peer{Name: o.Name, Lost: o.Lost && !slices.Contains(n.beats.Returned, o.Name)}
+			if _, known := peers[l.MAC]; !known || !lost {
+				peers[l.MAC] = layer2.Peer{Name: o.Name, Lost: lost}
+			}
 		}
 	}
 	return peers
@@ -84,18 +90,23 @@ func (n neighbourhood) paths() (peers []heartbeat.Peer) {
 		if o.Profile.Leaving {
 			continue
 		}
-		p := heartbeat.Peer{Name: o.Name, Member: !o.Lost}
-		for _, ours := range n.links {
-			if path, ok := segment(ours, o.Profile.Links); ok {
-				p.Paths = append(p.Paths, path)
-			}
-		}
-		if len(p.Paths) == 0 {
-			p.Paths = []heartbeat.Path{{Local: n.addr, Remote: o.Addr}}
-		}
-		peers = append(peers, p)
+		peers = append(peers, heartbeat.Peer{Name: o.Name, Member: !o.Lost, Paths: n.pathsTo(o)})
 	}
 	return peers
+}
+
+// pathsTo are those to one of the others: over every segment that the two share,
+// or if they share none from node to node.
+func (n neighbourhood) pathsTo(o members.Member) (paths []heartbeat.Path) {
+	for _, ours := range n.links {
+		if path, ok := segment(ours, o.Profile.Links); ok {
+			paths = append(paths, path)
+		}
+	}
+	if len(paths) == 0 {
+		return []heartbeat.Path{{Local: n.addr, Remote: o.Addr}}
+	}
+	return paths
 }
 
 // segment returns the way to the one of their links that is on the same segment.

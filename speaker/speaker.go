@@ -68,8 +68,7 @@ type Speaker struct {
 	heartbeat *heartbeat.Heartbeat
 	layer2    *layer2.Announcer
 	status    status
-	met       atomic.Bool    // a speaker that was taken for dead has been heard
-	work      sync.WaitGroup // what witness has begun
+	met       atomic.Bool // a speaker that was taken for dead has been heard
 	// For the loop alone.
 	planner   Planner
 	paths     []heartbeat.Peer    // as the heartbeats know them
@@ -95,7 +94,6 @@ func Run(ctx context.Context, o Options) error {
 	// What has to live until the hand-over is over must not end with ctx.
 	background, end := context.WithCancel(context.WithoutCancel(ctx))
 	var wg sync.WaitGroup
-	defer s.work.Wait()
 	defer wg.Wait()
 	defer end()
 	if err := s.serve(background, &wg); err != nil {
@@ -196,6 +194,9 @@ func (s *Speaker) join(ctx, background context.Context, wg *sync.WaitGroup, self
 // answering until they have taken over or layer2.Linger has passed.
 func (s *Speaker) leave() error {
 	s.log.Info("leaving")
+	if !s.heartbeat.MayAnswer() {
+		s.layer2.Forget() // others are the owners, and are not disturbed
+	}
 	s.heartbeat.Retire()
 	s.layer2.HandOver()
 	if err := s.members.Leave(); err != nil {

@@ -89,7 +89,7 @@ func newEngine(name string, timing Timing, now time.Time) *engine {
 // set replaces the peers. What is known of paths that stay is kept.
 func (e *engine) set(now time.Time, peers []Peer) {
 	e.wake(now)
-	before := e.peers
+	before, heard := e.peers, e.hearsSomebody(now)
 	e.peers, e.order = make(map[string]*peer, len(peers)), nil
 	members := []string{e.name}
 	for _, p := range peers {
@@ -103,7 +103,7 @@ func (e *engine) set(now time.Time, peers []Peer) {
 		if known == nil {
 			known = &peer{name: p.Name, id: nodeID(p.Name)}
 		}
-		if known.member && !p.Member && !known.dead {
+		if known.member && !p.Member && !known.dead && heard {
 			e.count(now, known, true) // the member list has seen what the heartbeats have not
 		}
 		known.member = p.Member
@@ -139,6 +139,13 @@ func (p *peer) setPaths(now time.Time, timing Timing, paths []Path, watched bool
 
 func (p *path) heardNow(now time.Time, t Timing) {
 	p.deadline, p.probeAt = now.Add(t.Detection()), now.Add(t.late())
+}
+
+// hearsSomebody reports whether this speaker is not the one who is cut off.
+func (e *engine) hearsSomebody(now time.Time) bool {
+	return slices.ContainsFunc(e.order, func(p *peer) bool {
+		return slices.ContainsFunc(p.paths, func(p *path) bool { return p.mutual(now) })
+	})
 }
 
 // wake sees whether this process has slept. A little means that the others could
@@ -279,12 +286,13 @@ func (e *engine) receive(now time.Time, m message) {
 		e.heldUntil = now.Add(heldLife)
 	}
 	path.heardNow(now, e.timing)
-	p.accuses, p.accusedAt = nil, now
 	if m.flags&fenced == 0 {
-		p.accuses = make(map[accusation]bool, len(m.accused))
+		p.accusedAt, p.accuses = now, make(map[accusation]bool, len(m.accused))
 		for _, a := range m.accused {
 			p.accuses[a] = true
 		}
+	} else if len(p.paths) == 1 {
+		p.accuses = nil
 	}
 	e.judge(now)
 	if fresh || m.flags&probing != 0 {

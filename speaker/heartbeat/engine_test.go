@@ -426,6 +426,59 @@ func TestOfTwoSpeakersTheOneWithAWitnessGoesOn(t *testing.T) {
 	}
 }
 
+func TestTheSurvivorOfTwoGoesOnAfterAFreeze(t *testing.T) {
+	w := newWorld(t, 2, Default)
+	last := w.nodes[0]
+	w.nodes[1].off = true
+	w.run(time.Second)
+	last.frozen = true
+	w.run(time.Second)
+	w.thaw(last)
+	w.after(last)
+	w.run(2 * Default.Detection())
+	if last.engine.view.Silent == "" {
+		t.Error("goes on without a witness")
+	}
+	last.engine.witness(w.now, w.now.Add(time.Second))
+	w.run(Default.Interval)
+	if v := last.engine.view; v.Silent != "" || last.engine.lease().IsZero() {
+		t.Errorf("with a witness: %+v, lease %v", v, last.engine.lease())
+	}
+}
+
+func TestOfTwoSpeakersTheDeafOneIsMissedByTheOtherWithAWitness(t *testing.T) {
+	w := newWorld(t, 2, Default)
+	deaf := w.nodes[0]
+	w.lost = func(_, to *node) bool { return to == deaf }
+	w.run(Default.Detection() + Default.Interval)
+	w.nodes[1].engine.witness(w.now, w.now.Add(time.Second))
+	w.run(Default.Interval)
+	if v := w.nodes[1].engine.view; v.Silent != "" || !w.nodes[1].holdsDead(deaf) || deaf.engine.view.Silent == "" {
+		t.Errorf("%+v; the deaf one: %+v", v, deaf.engine.view)
+	}
+}
+
+func TestWhoWasCutOffDoesNotCountTheOthersAsDying(t *testing.T) {
+	w := newWorld(t, 3, Default)
+	cut := w.nodes[0]
+	for range 3 {
+		w.lost = func(from, to *node) bool { return from == cut || to == cut }
+		w.run(time.Second)
+		cut.members = []string{}
+		w.tell(cut)
+		w.run(time.Second)
+		w.lost = func(_, _ *node) bool { return false }
+		cut.members = nil
+		w.tell(cut)
+		w.run(2 * time.Second)
+	}
+	for _, other := range w.nodes[1:] {
+		if cut.engine.view.Held[other.name] || other.engine.view.Held[other.name] {
+			t.Errorf("%s is held", other.name)
+		}
+	}
+}
+
 func TestTheLastOfManyNeedsTheMemberListAndAWitness(t *testing.T) {
 	w := newWorld(t, 3, Default)
 	w.nodes[1].off, w.nodes[2].off = true, true

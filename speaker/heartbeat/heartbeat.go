@@ -233,6 +233,8 @@ func (h *Heartbeat) send(packets []packet) {
 		if p.path.Link == "" {
 			conn = h.far
 		}
+		// A link that is stuck must not hold up what is said on the others.
+		_ = conn.SetWriteDeadline(time.Now().Add(5 * time.Millisecond)) // fails only when it is closed
 		_, err := conn.WriteToUDPAddrPort(p.seal(h.key), netip.AddrPortFrom(p.path.Remote, h.options.Port))
 		if err != nil {
 			h.metrics.unsent.Inc() // the next one follows soon

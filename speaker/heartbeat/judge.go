@@ -35,7 +35,7 @@ func (e *engine) look(now time.Time) View {
 			v.Held[p.name] = true
 		}
 		for _, path := range p.paths {
-			if !p.member && path.established && !path.silent(now) {
+			if !p.member && path.mutual(now) && path.their&fenced == 0 {
 				v.Returned = append(v.Returned, p.name)
 				break
 			}
@@ -65,7 +65,9 @@ func (e *engine) ready(now time.Time) bool {
 // fences decides on which links this speaker hears nobody that hears it: then
 // it is the one who is cut off, whatever the others are.
 func (e *engine) fences(now time.Time, v *View) {
-	expected, mutual, members := map[string]bool{}, map[string]bool{}, 0
+	// expected counts the members that should be heard on a link; lost ones are there
+	// as 0.
+	expected, mutual, members := map[string]int{}, map[string]bool{}, 0
 	late, closed := false, true
 	for _, p := range e.order {
 		if p.member {
@@ -75,7 +77,10 @@ func (e *engine) fences(now time.Time, v *View) {
 			if !path.counts(now, e.timing) || !path.watched && p.member {
 				continue
 			}
-			expected[path.Link] = true
+			expected[path.Link] += 0
+			if p.member {
+				expected[path.Link]++
+			}
 			if path.mutual(now) && e.against(now, path.Local) < 2 {
 				mutual[path.Link] = true
 			}
@@ -95,11 +100,15 @@ func (e *engine) fences(now time.Time, v *View) {
 		// its process has ended will do.
 		e.alone = e.alone || now.Before(e.witnessed) || closed && len(expected) > 0
 	}
+	if e.alone {
+		e.thawed = time.Time{} // and so nobody has taken our place
+	}
 	if e.asking(now) {
 		return
 	}
-	for link := range expected {
-		if !mutual[link] && !e.alone {
+	for link, n := range expected {
+		// Where others are heard on another link, one that is missed on this may be dead.
+		if !mutual[link] && !e.alone && (len(mutual) == 0 || n > 1) {
 			v.Fenced[link] = true
 		}
 	}
@@ -143,7 +152,9 @@ func (e *engine) accuse(now time.Time) map[accusation]bool {
 
 func (e *engine) misses(now time.Time, p *path, v View) bool {
 	ours := v.Silent != "" || v.Fenced[p.Link]
-	return p.silent(now) && !ours || p.established && !p.silent(now) && p.their&fenced != 0
+	// One that is heard and does not hear is missed, too, if a witness hears us.
+	deaf := e.alone && p.established && p.their&hearing == 0
+	return (p.silent(now) || deaf) && !ours || p.established && !p.silent(now) && p.their&fenced != 0
 }
 
 // asking reports whether this speaker was frozen a moment ago and has not heard yet

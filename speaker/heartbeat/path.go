@@ -98,7 +98,7 @@ func (p *peer) votes(now time.Time) bool {
 // missed reports whether something is wrong with the peer as far as is seen from here.
 func (p *peer) missed(now time.Time) bool {
 	for _, path := range p.paths {
-		if path.silent(now) || path.their&fenced != 0 {
+		if path.silent(now) || path.established && path.their&(fenced|hearing) != hearing {
 			return true
 		}
 	}

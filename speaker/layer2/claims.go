@@ -92,6 +92,11 @@ func (a *Announcer) heardPeer(e *entry, c claim, peer Peer) (changed bool) {
 		return true
 	case !peer.Lost || e.phase != announcing:
 		e.moved = a.now()
+		if e.phase == announcing && e.next.After(e.moved.Add(Linger)) {
+			// If this node is still the owner then, who was told otherwise is told so.
+			e.next = e.moved.Add(Linger)
+			return true
+		}
 		return false
 	}
 	a.options.Met(peer.Name)

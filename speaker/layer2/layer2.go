@@ -154,6 +154,7 @@ func (a *Announcer) HandOver() {
 	for addr, e := range a.entries {
 		a.step(addr, e, Row{Addr: addr, Role: Standby})
 	}
+	a.publish()
 	a.kick()
 }
 

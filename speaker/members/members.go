@@ -28,6 +28,9 @@ const (
 	// joinPatience is how long the first join may take until the speaker goes on
 	// alone.
 	joinPatience = 5 * time.Second
+	// rejoinPatience is how long one that was cut off waits for the first of the
+	// others to answer; the connections are tried on.
+	rejoinPatience = 500 * time.Millisecond
 	// settle is the time in which a member that has just been reached, and that was
 	// taken for dead, can refute it: some rounds of gossip.
 	settle = 300 * time.Millisecond
@@ -66,6 +69,8 @@ type Members struct {
 	self    atomic.Pointer[Profile]
 	// returned counts how often a member has come back that was taken for dead.
 	returned atomic.Uint64
+
+	saying sync.Mutex
 
 	mu     sync.Mutex
 	others map[string]Member
@@ -141,6 +146,7 @@ func (m *Members) Run(ctx context.Context) {
 		case <-tick.C:
 			select {
 			case <-m.join(ctx, &dials, m.missing()):
+			case <-time.After(rejoinPatience):
 			case <-ctx.Done():
 			}
 			m.sayMissing()
@@ -148,6 +154,7 @@ func (m *Members) Run(ctx context.Context) {
 			// Also those that are only suspected yet: told so, they refute it.
 			select {
 			case <-m.join(ctx, &dials, m.peers()):
+			case <-time.After(rejoinPatience):
 			case <-ctx.Done():
 			}
 			select {
@@ -284,6 +291,9 @@ func (m *Members) met(n *memberlist.Node, come bool) {
 
 // gone is told of a member that has left or died, and returns which.
 func (m *Members) gone(name string) (left bool) {
+	if name == m.options.Name {
+		return true
+	}
 	m.mu.Lock()
 	other := m.others[name]
 	if left = other.Profile.Leaving; left {
@@ -317,6 +327,8 @@ func (m *Members) SetProfile(p Profile) {
 		m.options.Log.Warn("this node has more links than can be told to other speakers; exclude some with --exclude-interfaces", "links", len(p.Links), "told", len(said.Links))
 	}
 	m.work.Go(func() {
+		m.saying.Lock() // what is said last must be what is so
+		defer m.saying.Unlock()
 		if err := m.list.UpdateNode(time.Second); err != nil {
 			m.options.Log.Debug("nobody heard yet what this node says of itself", "error", err)
 		}
