@@ -156,3 +156,20 @@ func (a *Asker) Unanswered(t time.Time) (n int) {
 	}
 	return n
 }
+
+// Moves returns when, since a time, another node began to answer: the times of the
+// first questions that it has answered.
+func (a *Asker) Moves(t time.Time) (moves []time.Time) {
+	var before []string
+	for _, q := range a.Since(t) {
+		for _, mac := range q.MACs {
+			if len(before) > 0 && !slices.Contains(before, mac) {
+				moves = append(moves, q.At)
+			}
+		}
+		if len(q.MACs) > 0 {
+			before = q.MACs
+		}
+	}
+	return moves
+}

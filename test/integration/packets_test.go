@@ -122,6 +122,9 @@ func TestASpeakerThatIsAskedToEndHandsOver(t *testing.T) {
 	defer probe.Stop()
 	eventually(t, "the probe runs", func() bool { return len(probe.Attempts(time.Time{})) > 50 })
 
+	asker, err := the.Ask(vip, 10*time.Millisecond)
+	must(t, err)
+	defer asker.Stop()
 	// A client that has the old owner in its neighbour table would notice nothing;
 	// so somebody asks anew all the time, and must be answered each time.
 	t.Cleanup(func() { must(t, old.StartSpeaker(context.Background())); settled(t) })
@@ -147,10 +150,8 @@ func TestASpeakerThatIsAskedToEndHandsOver(t *testing.T) {
 	}
 	n := len(probe.Attempts(time.Time{}))
 	eventually(t, "the probe goes on", func() bool { return len(probe.Attempts(time.Time{})) > n+100 })
-	for _, a := range probe.Attempts(time.Time{}) {
-		if !a.OK {
-			t.Errorf("a request failed that was begun at %v", a.Start)
-		}
+	for _, a := range lost(probe, asker, time.Time{}) {
+		t.Errorf("a request failed that was begun at %v, after %v", a.Start, a.Took)
 	}
 	if now := owner(t, vip); now == old {
 		t.Errorf("%s still answers", now.Name)
@@ -178,8 +179,9 @@ func TestANodeWhoseLinkIsCutAgainAndAgainNeverDisturbsTheOthers(t *testing.T) {
 		for end := time.Now().Add(2 * time.Second); time.Now().Before(end); {
 			macs, err := the.WhoHas(vip, 20*time.Millisecond)
 			must(t, err)
-			if !slices.Equal(macs, []string{other.MAC}) {
-				t.Fatalf("round %d: %v answer, want %s", round, macs, other.MAC)
+			// Who answers may change, when a node of an earlier test is trusted again.
+			if len(macs) == 0 || slices.Contains(macs, node.MAC) {
+				t.Fatalf("round %d: %v answer; %s was %s's before, %s is back", round, macs, vip, other.Name, node.MAC)
 			}
 		}
 		settled(t)
