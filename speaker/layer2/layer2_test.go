@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,7 +18,7 @@ var foreign = [6]byte{2, 0, 0, 0, 0, 0x99}
 type harness struct {
 	*Announcer
 	registry *prometheus.Registry
-	forbid   bool // to answer
+	forbid   atomic.Bool // to answer
 	met      []string
 	peers    map[[6]byte]Peer
 }
@@ -27,7 +28,7 @@ func announcer(t *testing.T, test func(h *harness)) {
 		h := &harness{registry: prometheus.NewRegistry(), peers: map[[6]byte]Peer{[6]byte(theirs): {Name: "node2"}}}
 		h.Announcer = New(Options{
 			Log: slog.New(slog.DiscardHandler), Metrics: h.registry, Refresh: DefaultRefresh,
-			MayAnswer: func() bool { return !h.forbid }, Changed: func() {}, Met: func(name string) { h.met = append(h.met, name) },
+			MayAnswer: func() bool { return !h.forbid.Load() }, Changed: func() {}, Met: func(name string) { h.met = append(h.met, name) },
 		})
 		defer h.Close()
 		test(h)
@@ -328,13 +329,13 @@ func TestWithoutARefreshNothingIsSaidAfterTheBurst(t *testing.T) {
 
 func TestNothingIsAnnouncedWhileThisNodeMayNotAnswer(t *testing.T) {
 	announcer(t, func(h *harness) {
-		h.forbid = true
+		h.forbid.Store(true)
 		h.set(owner)
 		wait(10 * time.Second)
 		if n := h.announced(); n != 0 {
 			t.Errorf("announced %d times", n)
 		}
-		h.forbid = false
+		h.forbid.Store(false)
 		wait(notNow)
 		if n := h.announced(); n != 1 {
 			t.Errorf("announced %d times when it may again", n)
