@@ -625,6 +625,24 @@ func TestEverySpeakerHasThreeWatchersAndWatchesThree(t *testing.T) {
 	}
 }
 
+// around returns the neighbours of name.
+func (r ring) around(name string) []string {
+	i, ok := r.place[name]
+	if !ok {
+		return nil
+	}
+	var near []string
+	n := len(r.names)
+	for d := 1; d <= watchers; d++ {
+		for _, other := range []string{r.names[(i+d)%n], r.names[((i-d)%n+n)%n]} {
+			if other != name && !slices.Contains(near, other) {
+				near = append(near, other)
+			}
+		}
+	}
+	return near
+}
+
 func BenchmarkReceiveAmong1000(b *testing.B) {
 	now := time.Unix(1_000_000_000, 0)
 	e := newEngine("node0", Default, now)
