@@ -1,0 +1,80 @@
+package members
+
+import (
+	"cmp"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"github.com/hashicorp/memberlist"
+)
+
+// Others returns all other members, also those that are lost, in alphabetical
+// order.
+func (m *Members) Others() []Member {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	others := slices.Collect(maps.Values(m.others))
+	slices.SortFunc(others, func(a, b Member) int { return cmp.Compare(a.Name, b.Name) })
+	return others
+}
+
+// announcing counts the members that are alive and can announce.
+func (m *Members) announcing() (n int) {
+	if !m.self.Load().Silent {
+		n = 1
+	}
+	for _, other := range m.Others() {
+		if !other.Lost && !other.Profile.Silent && !other.Profile.Leaving {
+			n++
+		}
+	}
+	return n
+}
+
+// met is told of a member that has come, or has something else to say.
+func (m *Members) met(n *memberlist.Node, come bool) {
+	if n.Name == m.options.Name {
+		return
+	}
+	profile, err := decode(n.Meta)
+	if err != nil {
+		m.options.Log.Error("speaker of another version: it is not elected as long as it runs", "node", n.Name, "error", err)
+		profile = Profile{Silent: true}
+	}
+	addr, _ := netip.AddrFromSlice(n.Addr) // memberlist has checked it
+	m.mu.Lock()
+	if come && m.others[n.Name].Lost {
+		m.returned.Add(1)
+	}
+	m.others[n.Name] = Member{Name: n.Name, Addr: addr.Unmap(), Profile: profile}
+	m.mu.Unlock()
+	m.options.Changed()
+}
+
+// gone is told of a member that has left or died, and returns which.
+func (m *Members) gone(name string) (left bool) {
+	if name == m.options.Name {
+		return true
+	}
+	m.mu.Lock()
+	other := m.others[name]
+	if left = other.Profile.Leaving; left {
+		delete(m.others, name)
+	} else {
+		other.Lost = true
+		m.others[name] = other
+	}
+	m.mu.Unlock()
+	m.options.Changed()
+	return left
+}
+
+// Forget drops a lost member that is not expected to come back.
+func (m *Members) Forget(name string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.others[name].Lost {
+		delete(m.others, name)
+	}
+}
