@@ -20,6 +20,7 @@ unit: ## Run the tests that need neither root nor network, with the race detecto
 	CGO_ENABLED=1 go test -race ./...
 
 integration: ## Run the tests on a real Kubernetes in network namespaces (root)
+	./hack/need bird=bird2
 	cd test/wire && go test -count=1 -timeout 10m .
 	cd test && go test -count=1 -timeout 40m ./...
 
@@ -37,6 +38,7 @@ fuzz: ## Fuzz everything that parses bytes, a minute each
 	go test -run '^$$' -fuzz FuzzOpen -fuzztime 1m ./speaker/heartbeat
 	go test -run '^$$' -fuzz FuzzWelcome -fuzztime 1m ./speaker/heartbeat
 	go test -run '^$$' -fuzz FuzzDecode -fuzztime 1m ./speaker/members
+	go test -run '^$$' -fuzz FuzzPacket -fuzztime 1m ./speaker/bfd
 
 demo: ## Show the whole story on a cluster in namespaces (root); KEEP=1 leaves it up
 	cd test && go run ./cmd/demo $(if $(KEEP),-keep)

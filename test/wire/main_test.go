@@ -1,5 +1,5 @@
 // Package wire tests what the speaker's layer 2 sends and answers, frame by frame,
-// on links of a network namespace of its own.
+// on links of a network namespace of its own, and its BFD with a router.
 package wire
 
 import (

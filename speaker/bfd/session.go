@@ -1,0 +1,138 @@
+package bfd
+
+import (
+	"fmt"
+	"time"
+)
+
+// slow is the least interval of a session that is not up (RFC 5880, section 6.8.3).
+const slow = time.Second
+
+// session is the state machine of one session. It is fed with packets and with
+// the time, and says what to send; it opens no socket and starts no timer.
+type session struct {
+	Session
+	my uint32
+
+	state State
+	diag  diagnostic
+	why   string // the state is what it is
+
+	// What the last packet said of the peer.
+	your         uint32
+	peerState    State
+	peerMinTx    time.Duration
+	peerMinRx    time.Duration
+	peerMultiple uint8
+
+	polling  bool      // until the peer has confirmed our intervals
+	deadline time.Time // when the peer counts as silent; zero while it says nothing
+	next     time.Time // when to send
+	now      bool      // something has changed: send at once
+}
+
+func newSession(s Session, discriminator uint32) *session {
+	return &session{Session: s, my: discriminator, state: Down, peerState: Down, peerMinRx: time.Microsecond, why: "the peer has sent nothing yet"}
+}
+
+// desired is our interval: the configured one only while the session is up.
+func (s *session) desired() time.Duration {
+	if s.state == Up {
+		return s.Transmit
+	}
+	return max(slow, s.Transmit)
+}
+
+// detection is how long the peer may be silent (RFC 5880, section 6.8.4).
+func (s *session) detection() time.Duration {
+	return time.Duration(s.peerMultiple) * max(s.Receive, s.peerMinTx)
+}
+
+// receive takes a packet in, and reports whether it must be answered at once,
+// with the final bit (RFC 5880, section 6.8.6).
+func (s *session) receive(p packet, now time.Time) (answer bool) {
+	if p.your != 0 && p.your != s.my {
+		return false // meant for a session of the past
+	}
+	s.your, s.peerState = p.my, p.state
+	s.peerMinTx, s.peerMinRx, s.peerMultiple = p.desiredMinTx, p.requiredRx, p.multiplier
+	if p.final {
+		s.polling = false
+	}
+	s.deadline = now.Add(s.detection())
+	switch {
+	case p.state == AdminDown:
+		if s.state != Down {
+			s.become(Down, neighborDown, "the peer has switched BFD off")
+		}
+	case s.state == Down && p.state == Down:
+		s.become(Init, s.diag, "the peer does not hear this node yet")
+	case s.state == Down && p.state == Init, s.state == Init && p.state >= Init:
+		s.become(Up, noDiagnostic, "")
+	case s.state == Up && p.state == Down:
+		s.become(Down, neighborDown, fmt.Sprintf("the peer says that the session is down (diagnostic %d)", p.diag))
+	}
+	return p.poll
+}
+
+func (s *session) become(state State, diag diagnostic, why string) {
+	s.state, s.diag, s.why = state, diag, why
+	s.now, s.polling = true, state == Up
+}
+
+// expire takes note that the peer is silent. A deadline that is looked at far too
+// late says more of this machine than of the peer, which gets one more interval.
+func (s *session) expire(now time.Time) {
+	if s.deadline.IsZero() || now.Before(s.deadline) {
+		return
+	}
+	late, interval := now.Sub(s.deadline), max(s.Receive, s.peerMinTx)
+	if s.state >= Init && late > interval/2 {
+		s.deadline = now.Add(interval)
+		return
+	}
+	silent := s.detection()
+	s.deadline, s.your = time.Time{}, 0
+	if s.state >= Init {
+		s.become(Down, detectionExpired, fmt.Sprintf("the peer was silent for %v", silent))
+	}
+}
+
+// send returns the packet that is due, or nil. jitter is a random number from 0
+// to 1, by which intervals are made shorter (RFC 5880, section 6.8.7).
+func (s *session) send(now time.Time, jitter float64) *packet {
+	if s.Passive && s.your == 0 {
+		s.next, s.now = now.Add(slow), false
+		return nil
+	}
+	if !s.now && now.Before(s.next) {
+		return nil
+	}
+	least, most := 0.75, 1.0
+	if s.Multiplier == 1 {
+		most = 0.9
+	}
+	interval := max(s.desired(), s.peerMinRx)
+	s.next = now.Add(time.Duration(float64(interval) * (least + jitter*(most-least))))
+	due := s.now || s.peerMinRx > 0 // 0: the peer wants none
+	s.now = false
+	if !due {
+		return nil
+	}
+	p := s.packet()
+	p.poll = s.polling
+	return &p
+}
+
+// packet is what there is to say.
+func (s *session) packet() packet {
+	return packet{diag: s.diag, state: s.state, multiplier: s.Multiplier, my: s.my, your: s.your, desiredMinTx: s.desired(), requiredRx: s.Receive}
+}
+
+// wake is when something is to be done if no packet comes before.
+func (s *session) wake() time.Time {
+	if !s.deadline.IsZero() && s.deadline.Before(s.next) {
+		return s.deadline
+	}
+	return s.next
+}

@@ -1,0 +1,207 @@
+package bfd
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+)
+
+// pair is two sessions with a wire between them, and a clock.
+type pair struct {
+	a, b  *session
+	now   time.Time
+	cut   bool
+	loss  func() bool
+	sentA int
+}
+
+func newPair(receive, transmit time.Duration) *pair {
+	s := Session{Peer: netip.MustParseAddr("192.0.2.1"), Receive: receive, Transmit: transmit, Multiplier: 3}
+	return &pair{a: newSession(s, 1), b: newSession(s, 2), now: time.Unix(1000, 0), loss: func() bool { return false }}
+}
+
+// run lets time pass in steps of a millisecond.
+func (p *pair) run(d time.Duration) {
+	for end := p.now.Add(d); p.now.Before(end); p.now = p.now.Add(time.Millisecond) {
+		p.a.expire(p.now)
+		p.b.expire(p.now)
+		p.step(p.a, p.b)
+		p.step(p.b, p.a)
+	}
+}
+
+func (p *pair) step(from, to *session) {
+	out := from.send(p.now, 0.5)
+	if out == nil {
+		return
+	}
+	if from == p.a {
+		p.sentA++
+	}
+	p.carry(from, to, *out)
+}
+
+func (p *pair) carry(from, to *session, out packet) {
+	if p.cut || p.loss() {
+		return
+	}
+	in, err := parse(out.marshal())
+	if err != nil {
+		panic(err)
+	}
+	if to.receive(in, p.now) {
+		answer := to.packet()
+		answer.final = true
+		p.carry(to, from, answer)
+	}
+}
+
+func (p *pair) want(t *testing.T, a, b State) {
+	t.Helper()
+	if p.a.state != a || p.b.state != b {
+		t.Fatalf("states are %v and %v, want %v and %v (%s; %s)", p.a.state, p.b.state, a, b, p.a.why, p.b.why)
+	}
+}
+
+func TestTwoSessionsComeUpAndThenSendAtTheirInterval(t *testing.T) {
+	p := newPair(100*time.Millisecond, 100*time.Millisecond)
+	p.run(1500 * time.Millisecond)
+	p.want(t, Up, Up)
+	if p.a.polling || p.b.polling {
+		t.Error("the change of interval was not confirmed")
+	}
+	before := p.sentA
+	p.run(10 * time.Second)
+	if sent := p.sentA - before; sent < 100 || sent > 134 { // 75 to 100 ms apart
+		t.Errorf("%d packets in 10 s at 100 ms", sent)
+	}
+}
+
+func TestASilentPeerIsGivenUpAfterThreeIntervals(t *testing.T) {
+	p := newPair(100*time.Millisecond, 100*time.Millisecond)
+	p.run(2 * time.Second)
+	p.cut = true
+	p.run(200 * time.Millisecond)
+	p.want(t, Up, Up)
+	p.run(110 * time.Millisecond)
+	p.want(t, Down, Down)
+	if p.a.diag != detectionExpired || p.a.why != "the peer was silent for 300ms" {
+		t.Errorf("diagnostic %d, %q", p.a.diag, p.a.why)
+	}
+	p.cut = false
+	p.run(2 * time.Second)
+	p.want(t, Up, Up)
+}
+
+func TestTheSlowerOfBothDecidesTheInterval(t *testing.T) {
+	p := newPair(100*time.Millisecond, 100*time.Millisecond)
+	p.b.Receive, p.b.Transmit = 400*time.Millisecond, 500*time.Millisecond
+	p.run(3 * time.Second)
+	p.want(t, Up, Up)
+	before := p.sentA
+	p.run(10 * time.Second)
+	if sent := p.sentA - before; sent < 25 || sent > 34 { // 300 to 400 ms apart
+		t.Errorf("%d packets in 10 s to a peer that bears one in 400 ms", sent)
+	}
+	if p.a.detection() != 1500*time.Millisecond {
+		t.Errorf("a peer that sends every 500 ms is given up after %v", p.a.detection())
+	}
+}
+
+func TestASessionThatIsNotUpSendsOnceASecond(t *testing.T) {
+	p := newPair(50*time.Millisecond, 50*time.Millisecond)
+	p.cut = true
+	p.run(10 * time.Second)
+	if p.sentA < 10 || p.sentA > 14 {
+		t.Errorf("%d packets in 10 s to a peer that does not answer", p.sentA)
+	}
+}
+
+func TestAPeerThatSwitchesOffHasNotFailed(t *testing.T) {
+	p := newPair(100*time.Millisecond, 100*time.Millisecond)
+	p.run(2 * time.Second)
+	p.b.state = AdminDown
+	p.carry(p.b, p.a, p.b.packet())
+	if p.a.state != Down || p.a.peerState != AdminDown || p.a.why != "the peer has switched BFD off" {
+		t.Errorf("state %v, peer %v, %q", p.a.state, p.a.peerState, p.a.why)
+	}
+}
+
+func TestAPeerThatHasRestartedIsMetAgain(t *testing.T) {
+	p := newPair(100*time.Millisecond, 100*time.Millisecond)
+	p.run(2 * time.Second)
+	p.b = newSession(p.b.Session, 77)
+	p.carry(p.b, p.a, p.b.packet())
+	p.want(t, Down, Down)
+	p.run(2 * time.Second)
+	p.want(t, Up, Up)
+}
+
+func TestAPassiveSessionWaitsForThePeer(t *testing.T) {
+	p := newPair(100*time.Millisecond, 100*time.Millisecond)
+	p.a.Passive = true
+	p.cut = true
+	p.run(5 * time.Second)
+	if p.sentA > 0 {
+		t.Errorf("%d packets before the peer has sent any", p.sentA)
+	}
+	p.cut = false
+	p.run(3 * time.Second)
+	p.want(t, Up, Up)
+}
+
+func TestNoPacketIsSentToAPeerThatWantsNone(t *testing.T) {
+	p := newPair(100*time.Millisecond, 100*time.Millisecond)
+	p.run(2 * time.Second)
+	p.cut = true
+	quiet := p.b.packet()
+	quiet.requiredRx = 0
+	p.a.receive(quiet, p.now)
+	before := p.sentA
+	p.run(250 * time.Millisecond)
+	if p.sentA != before {
+		t.Errorf("%d packets", p.sentA-before)
+	}
+}
+
+func TestAPacketForAnotherSessionChangesNothing(t *testing.T) {
+	p := newPair(100*time.Millisecond, 100*time.Millisecond)
+	p.run(2 * time.Second)
+	spoofed := p.b.packet()
+	spoofed.your, spoofed.state = 99, Down
+	p.a.receive(spoofed, p.now)
+	p.want(t, Up, Up)
+}
+
+// A machine that stood still has not seen what its peer sent.
+func TestALateLookAtTheClockDoesNotEndASession(t *testing.T) {
+	p := newPair(100*time.Millisecond, 100*time.Millisecond)
+	p.run(2 * time.Second)
+	p.now = p.now.Add(2 * time.Second)
+	p.run(50 * time.Millisecond)
+	p.want(t, Up, Up)
+}
+
+func TestATenthOfAllPacketsMayBeLost(t *testing.T) {
+	p := newPair(100*time.Millisecond, 100*time.Millisecond)
+	n := 0
+	p.loss = func() bool { n++; return n%10 == 0 }
+	p.run(2 * time.Second)
+	for range 60 {
+		p.run(time.Second)
+		p.want(t, Up, Up)
+	}
+}
+
+func TestOnlyPacketsFromTheLinkAreAdmitted(t *testing.T) {
+	near, far := Session{}, Session{Multihop: true, MinimumTTL: 250}
+	for _, c := range []struct {
+		session Session
+		ttl     int
+		want    bool
+	}{{near, 255, true}, {near, 254, false}, {near, 0, false}, {far, 255, true}, {far, 250, true}, {far, 249, false}} {
+		if got := c.session.admits(c.ttl); got != c.want {
+			t.Errorf("%+v admits TTL %d: %v", c.session, c.ttl, got)
+		}
+	}
+}
