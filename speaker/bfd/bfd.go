@@ -49,9 +49,11 @@ type Status struct {
 type Options struct {
 	Log *slog.Logger
 	// Failed is called when a session that was up has failed. A peer that switches
-	// BFD off has not failed (RFC 5882, section 4.2). It must not block for long.
+	// BFD off has not failed (RFC 5882, section 4.2). It must not block for long,
+	// nor call the Engine, which may be waiting for this session to end.
 	Failed func(peer netip.Addr, why string)
-	// Changed is called after a session has changed its state. It must not block.
+	// Changed is called after a session has changed its state. It must not block,
+	// nor call the Engine.
 	Changed func()
 }
 
