@@ -25,7 +25,15 @@ const (
 	Layer2 Protocol = "layer2"
 	// BGP announces by advertising routes to the peers.
 	BGP Protocol = "bgp"
+	// Both announces in both ways.
+	Both Protocol = "both"
 )
+
+// Layer2 reports whether the protocol answers ARP and NDP.
+func (p Protocol) Layer2() bool { return p == Layer2 || p == Both }
+
+// BGP reports whether the protocol advertises routes.
+func (p Protocol) BGP() bool { return p == BGP || p == Both }
 
 // Config is a parsed configuration. Parse guarantees that pool names are
 // unique and that no two ranges overlap. It is never changed after Parse.
@@ -109,6 +117,20 @@ func (c *Config) Pool(name string) (*Pool, bool) {
 		return nil, false
 	}
 	return &c.Pools[i], true
+}
+
+// BFDProfile returns the BFD profile of that name.
+func (c *Config) BFDProfile(name string) (BFDProfile, bool) {
+	i := slices.IndexFunc(c.BFDProfiles, func(b BFDProfile) bool { return b.Name == name })
+	if i < 0 {
+		return BFDProfile{}, false
+	}
+	return c.BFDProfiles[i], true
+}
+
+// Selects reports whether a node with these labels holds the session.
+func (p *Peer) Selects(nodeLabels map[string]string) bool {
+	return len(p.NodeSelectors) == 0 || anyMatches(p.NodeSelectors, nodeLabels)
 }
 
 // Gives reports whether the pool would ever give out addr, which must lie in

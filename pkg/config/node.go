@@ -15,7 +15,8 @@ type parser struct {
 	errs          Errors
 	pool, in, key string
 
-	communities map[string]Community // by alias
+	communities map[string]community // by alias
+	peers       map[string]int       // the peers' names, and the lines where they begin
 	profiles    map[string]int       // the BFD profiles' names, and the lines where they begin
 	pools       map[string]int       // the same of pools
 	ranges      []placed

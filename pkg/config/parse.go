@@ -22,7 +22,7 @@ func Parse(text []byte) (*Config, error) {
 	if err != nil {
 		return nil, Errors{syntaxError(text, err)}
 	}
-	p := &parser{communities: map[string]Community{}, profiles: map[string]int{}, pools: map[string]int{}}
+	p := &parser{communities: map[string]community{}, peers: map[string]int{}, profiles: map[string]int{}, pools: map[string]int{}}
 	c := &Config{}
 	readSection(p, document.Content[0], topSection, c)
 	p.buildIndex(c)
@@ -52,12 +52,17 @@ var topSection = section[Config]{name: "the configuration", keys: []key[Config]{
 		func(to *Config, b bool) { to.Reassign = b }),
 }}
 
-// warnings says of keys that are right what this version does not do with them.
+// warnings says of what is right by the grammar that it may not be what is meant.
 func warnings(c *Config) Errors {
 	var w Errors
 	for _, pool := range c.Pools {
-		if pool.Protocol == BGP {
-			w = append(w, &Error{Line: pool.Line, Pool: pool.Name, Key: "protocol", Msg: "Services get addresses of this pool, but the speakers of this version do not advertise routes to them"})
+		if pool.Protocol.BGP() && len(c.Peers) == 0 {
+			w = append(w, &Error{Line: pool.Line, Pool: pool.Name, Key: "protocol", Msg: fmt.Sprintf("%s, and there are no peers to advertise routes to: list your routers under peers", pool.Protocol)})
+		}
+	}
+	for i, peer := range c.Peers {
+		if peer.RouterID.IsValid() && len(peer.NodeSelectors) == 0 {
+			w = append(w, &Error{Line: peer.Line, In: fmt.Sprintf("peer #%d", i+1), Key: "router-id", Msg: "all nodes have this one, and routers may refuse a second session with it: leave the key out, or select one node with node-selectors"})
 		}
 	}
 	return w

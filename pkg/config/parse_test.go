@@ -224,7 +224,7 @@ func FuzzParse(f *testing.F) {
 				t.Fatalf("bad pool %+v", p)
 			}
 			names[p.Name] = true
-			if p.Protocol == config.BGP && len(p.Advertisements) == 0 {
+			if p.Protocol.BGP() && len(p.Advertisements) == 0 {
 				t.Fatalf("nothing says how pool %q is advertised", p.Name)
 			}
 			for _, r := range p.Ranges {
@@ -236,7 +236,7 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 		for _, p := range c.Peers {
-			if p.MyASN == 0 || p.ASN == 0 || !p.Address.IsValid() || p.Port == 0 || p.KeepaliveTime > p.HoldTime {
+			if p.MyASN == 0 || p.ASN == 0 || !p.Address.IsValid() || p.Port == 0 || p.Name == "" || p.KeepaliveTime > p.HoldTime {
 				t.Fatalf("bad peer %+v", p)
 			}
 		}
@@ -278,6 +278,8 @@ func describe(p config.Pool) string {
 	add(p.AvoidBuggyIPs, "avoid-buggy-ips")
 	for _, ad := range p.Advertisements {
 		add(true, "ad(/%d /%d %d %v)", ad.AggregationLength, ad.AggregationLengthV6, ad.LocalPref, ad.Communities)
+		add(len(ad.LargeCommunities) > 0, "large=%v", ad.LargeCommunities)
+		add(len(ad.Peers) > 0, "to=%v", ad.Peers)
 	}
 	add(p.Priority != 0, "priority=%d", p.Priority)
 	add(len(p.Namespaces) > 0, "namespaces=%v", p.Namespaces)
@@ -292,7 +294,7 @@ func describe(p config.Pool) string {
 }
 
 func describePeer(p config.Peer) string {
-	text := fmt.Sprintf("peer %d->%d %s:%d hold=%v keepalive=%v", p.MyASN, p.ASN, p.Address, p.Port, p.HoldTime, p.KeepaliveTime)
+	text := fmt.Sprintf("peer %s %d->%d %s:%d hold=%v keepalive=%v", p.Name, p.MyASN, p.ASN, p.Address, p.Port, p.HoldTime, p.KeepaliveTime)
 	if p.SourceAddress.IsValid() {
 		text += " source=" + p.SourceAddress.String()
 	}
@@ -302,17 +304,12 @@ func describePeer(p config.Peer) string {
 	if p.Password+p.BFDProfile != "" || p.EBGPMultihop || len(p.NodeSelectors) > 0 {
 		text += fmt.Sprintf(" password=%s bfd=%s multihop=%v nodes=%v", p.Password, p.BFDProfile, p.EBGPMultihop, p.NodeSelectors)
 	}
+	if p.PasswordSecret != "" || p.MultihopTTL != 0 || p.GracefulRestart != 0 {
+		text += fmt.Sprintf(" secret=%s ttl=%d graceful=%v", p.PasswordSecret, p.MultihopTTL, p.GracefulRestart)
+	}
 	return text
 }
 
 func describeProfile(b config.BFDProfile) string {
-	text := "bfd " + b.Name
-	for _, n := range []*uint32{b.ReceiveInterval, b.TransmitInterval, b.EchoInterval, b.DetectMultiplier, b.MinimumTTL} {
-		if n == nil {
-			text += " -"
-		} else {
-			text += fmt.Sprintf(" %d", *n)
-		}
-	}
-	return text + fmt.Sprintf(" echo=%v passive=%v", b.EchoMode, b.PassiveMode)
+	return fmt.Sprintf("bfd %s %v %v x%d ttl=%d passive=%v", b.Name, b.ReceiveInterval, b.TransmitInterval, b.DetectMultiplier, b.MinimumTTL, b.PassiveMode)
 }

@@ -25,7 +25,7 @@ var poolSection = section[rawPool]{name: "a pool", keys: []key[rawPool]{
 			p.pool = to.Name
 		}
 	}},
-	{"protocol", value{required: true, options: []string{string(Layer2), string(BGP)}, doc: "how the addresses are announced"}, func(p *parser, n *yaml.Node, to *rawPool) {
+	{"protocol", value{required: true, options: []string{string(Layer2), string(BGP), string(Both)}, doc: "how the addresses are announced: by one node that answers ARP and NDP, by routes from all nodes, or in both ways"}, func(p *parser, n *yaml.Node, to *rawPool) {
 		var s string
 		s, to.protocolOK = p.str(n)
 		to.Protocol = Protocol(s)
@@ -35,7 +35,7 @@ var poolSection = section[rawPool]{name: "a pool", keys: []key[rawPool]{
 		func(to *rawPool, b bool) { to.AutoAssign = b }),
 	boolean("avoid-buggy-ips", value{byDefault: "false", doc: "`true`: IPv4 addresses that end in .0 or .255 are not given"},
 		func(to *rawPool, b bool) { to.AvoidBuggyIPs = b }),
-	sections("bgp-advertisements", value{doc: "with `protocol: bgp`: how routes are made; one without aggregation if there is none"}, advertisementSection,
+	sections("bgp-advertisements", value{doc: "with `protocol: bgp` or `both`: how routes are made; one without aggregation if there is none"}, advertisementSection,
 		func(p *parser, n *yaml.Node, to *rawPool, place int) {
 			p.within(fmt.Sprintf("bgp-advertisements #%d", place), func() { p.readAdvertisement(n, to) })
 		}),
@@ -64,7 +64,7 @@ var poolSection = section[rawPool]{name: "a pool", keys: []key[rawPool]{
 		func(to *rawPool, b bool) { to.ShareAcrossNamespaces = b }),
 	selectors("node-selectors", value{byDefault: "all", doc: "only nodes with matching labels announce the addresses"},
 		func(to *rawPool, s labels.Selector) { to.NodeSelectors = append(to.NodeSelectors, s) }),
-	list("interfaces", value{byDefault: "all", doc: "with `protocol: layer2`: only these interfaces of a node are announced on"},
+	list("interfaces", value{byDefault: "all", doc: "with `protocol: layer2` or `both`: only these interfaces of a node are announced on"},
 		func(p *parser, n *yaml.Node, to *rawPool, s string) {
 			if s == "" || len(s) > 15 || strings.ContainsAny(s, "/ \t") {
 				p.errorf(n.Line, "%q is not the name of an interface", s)
@@ -111,16 +111,17 @@ func (p *parser) checkProtocol(raw *rawPool, lines map[string]int) {
 	switch at := lineOr(lines, "protocol", raw.Line); raw.Protocol {
 	case Layer2:
 		if p.key = "bgp-advertisements"; len(raw.advertisements) > 0 {
-			p.errorf(lines[p.key], "belongs to protocol: bgp, and this pool has layer2: remove this key")
+			p.errorf(lines[p.key], "belongs to protocol: bgp or both, and this pool has layer2: remove this key")
 		}
 	case BGP:
 		if p.key = "interfaces"; len(raw.Interfaces) > 0 {
-			p.errorf(lines[p.key], "belongs to protocol: layer2, and this pool has bgp: remove this key")
+			p.errorf(lines[p.key], "belongs to protocol: layer2 or both, and this pool has bgp: remove this key")
 		}
+	case Both:
 	case "":
-		p.errorf(at, "address pool is missing the protocol field: write protocol: layer2 or protocol: bgp")
+		p.errorf(at, "address pool is missing the protocol field: write protocol: layer2, protocol: bgp or protocol: both")
 	default:
-		p.errorf(at, "unknown protocol %q: write layer2 or bgp", raw.Protocol)
+		p.errorf(at, "unknown protocol %q: write layer2, bgp or both", raw.Protocol)
 	}
 }
 
@@ -141,10 +142,10 @@ func readAddresses(p *parser, n *yaml.Node, to *rawPool) {
 	}
 }
 
-// checkAdvertisements gives a BGP pool the advertisements that it has, or the
+// checkAdvertisements gives a pool of BGP the advertisements that it has, or the
 // default one, and reports those that its addresses do not allow.
 func (p *parser) checkAdvertisements(raw *rawPool) {
-	if raw.Protocol != BGP {
+	if !raw.Protocol.BGP() {
 		return
 	}
 	for i, ad := range raw.advertisements {
