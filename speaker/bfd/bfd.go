@@ -40,17 +40,19 @@ type Status struct {
 	Since time.Time
 	// Why it is not up, in words; empty if it is.
 	Why string
-	// Failures is how often it was up and went down, other than by the peer's or
-	// our own wish.
+	// Failures is how often it was up and the peer fell silent.
 	Failures uint64
 }
 
 // Options of an Engine.
 type Options struct {
 	Log *slog.Logger
-	// Failed is called when a session that was up has failed. A peer that switches
-	// BFD off has not failed (RFC 5882, section 4.2). It must not block for long,
-	// nor call the Engine, which may be waiting for this session to end.
+	// Failed is called when a session was up and the peer has fallen silent. A peer
+	// that switches BFD off has not failed (RFC 5882, section 4.2), nor has one that
+	// says that its session is down: if it has given us up, it ends BGP as well, and
+	// if it begins a new session, as FRR does when BGP comes up, nothing has happened.
+	// Failed must not block for long, nor call the Engine, which may be waiting for
+	// this session to end.
 	Failed func(peer netip.Addr, why string)
 	// Changed is called after a session has changed its state. It must not block,
 	// nor call the Engine.

@@ -85,7 +85,8 @@ func (r *runner) observe(f func()) {
 	if s.state == before {
 		return
 	}
-	failed := before == Up && s.peerState != AdminDown
+	// What the peer says itself, it can act upon itself: it hears us, or has begun anew.
+	failed := before == Up && s.diag == detectionExpired
 	if failed {
 		r.failures++
 	}

@@ -27,7 +27,8 @@ type session struct {
 
 	polling  bool      // until the peer has confirmed our intervals
 	deadline time.Time // when the peer counts as silent; zero while it says nothing
-	next     time.Time // when to send
+	sent     time.Time // when the last packet was due
+	share    float64   // of the interval, after which the next one is
 	now      bool      // something has changed: send at once
 }
 
@@ -101,27 +102,28 @@ func (s *session) expire(now time.Time) {
 // send returns the packet that is due, or nil. jitter is a random number from 0
 // to 1, by which intervals are made shorter (RFC 5880, section 6.8.7).
 func (s *session) send(now time.Time, jitter float64) *packet {
-	if s.Passive && s.your == 0 {
-		s.next, s.now = now.Add(slow), false
-		return nil
-	}
-	if !s.now && now.Before(s.next) {
+	if !s.now && now.Before(s.next()) {
 		return nil
 	}
 	least, most := 0.75, 1.0
 	if s.Multiplier == 1 {
 		most = 0.9
 	}
-	interval := max(s.desired(), s.peerMinRx)
-	s.next = now.Add(time.Duration(float64(interval) * (least + jitter*(most-least))))
-	due := s.now || s.peerMinRx > 0 // 0: the peer wants none
-	s.now = false
-	if !due {
+	quiet := s.Passive && s.your == 0 || !s.now && s.peerMinRx == 0 // 0: the peer wants none
+	s.sent, s.share, s.now = now, least+jitter*(most-least), false
+	if quiet {
 		return nil
 	}
 	p := s.packet()
 	p.poll = s.polling
 	return &p
+}
+
+// next is when the next packet is due. It comes sooner when the peer begins to bear
+// more of them, since it also begins to expect them then.
+func (s *session) next() time.Time {
+	interval := max(s.desired(), s.peerMinRx)
+	return s.sent.Add(time.Duration(float64(interval) * s.share))
 }
 
 // packet is what there is to say.
@@ -131,8 +133,9 @@ func (s *session) packet() packet {
 
 // wake is when something is to be done if no packet comes before.
 func (s *session) wake() time.Time {
-	if !s.deadline.IsZero() && s.deadline.Before(s.next) {
+	next := s.next()
+	if !s.deadline.IsZero() && s.deadline.Before(next) {
 		return s.deadline
 	}
-	return s.next
+	return next
 }

@@ -108,6 +108,22 @@ func TestTheSlowerOfBothDecidesTheInterval(t *testing.T) {
 	}
 }
 
+// FRR's bfdd bears one packet a second until the session is up, and then expects
+// as many as it is configured for at once.
+func TestAPeerThatBeginsToBearMorePacketsGetsThem(t *testing.T) {
+	p := newPair(100*time.Millisecond, 100*time.Millisecond)
+	p.b.Receive = time.Second
+	p.run(3 * time.Second)
+	p.want(t, Up, Up)
+	p.b.Receive, p.b.polling, p.b.now = 100*time.Millisecond, true, true
+	before := p.sentA
+	p.run(250 * time.Millisecond)
+	p.want(t, Up, Up)
+	if sent := p.sentA - before; sent < 2 {
+		t.Errorf("%d packets in the first 250 ms to a peer that bears one in 100 ms", sent)
+	}
+}
+
 func TestASessionThatIsNotUpSendsOnceASecond(t *testing.T) {
 	p := newPair(50*time.Millisecond, 50*time.Millisecond)
 	p.cut = true

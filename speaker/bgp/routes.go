@@ -1,0 +1,88 @@
+package bgp
+
+import (
+	"net/netip"
+	"slices"
+)
+
+func (r Route) equal(o Route) bool {
+	return r.Prefix == o.Prefix && r.LocalPref == o.LocalPref && slices.Equal(r.Communities, o.Communities) &&
+		slices.Equal(r.LargeCommunities, o.LargeCommunities) && slices.Equal(r.Peers, o.Peers)
+}
+
+// attributes are what a peer is told of a prefix.
+type attributes struct {
+	nextHop          netip.Addr
+	localPref        uint32
+	communities      []uint32
+	largeCommunities [][3]uint32
+}
+
+func (a attributes) equal(b attributes) bool {
+	return a.nextHop == b.nextHop && a.localPref == b.localPref &&
+		slices.Equal(a.communities, b.communities) && slices.Equal(a.largeCommunities, b.largeCommunities)
+}
+
+// tell returns what a peer is to be told, and how many prefixes it is not told
+// since there is no next hop. Several routes of one prefix become one, with all of
+// their communities and the highest local preference.
+func tell(p Peer, routes []Route) (told map[netip.Prefix]attributes, withheld int) {
+	told = map[netip.Prefix]attributes{}
+	none := map[netip.Prefix]bool{}
+	for _, r := range routes {
+		if len(r.Peers) > 0 && !slices.Contains(r.Peers, p.Name) {
+			continue
+		}
+		hop, ok := p.nextHop(r.Prefix.Addr().Is4())
+		if !ok {
+			none[r.Prefix] = true
+			continue
+		}
+		a := told[r.Prefix]
+		a.nextHop = hop
+		a.localPref = max(a.localPref, r.LocalPref)
+		a.communities = append(a.communities, r.Communities...)
+		a.largeCommunities = append(a.largeCommunities, r.LargeCommunities...)
+		told[r.Prefix] = a
+	}
+	for prefix, a := range told {
+		slices.Sort(a.communities)
+		a.communities = slices.Compact(a.communities)
+		slices.SortFunc(a.largeCommunities, func(a, b [3]uint32) int { return slices.Compare(a[:], b[:]) })
+		a.largeCommunities = slices.Compact(a.largeCommunities)
+		told[prefix] = a
+	}
+	return told, len(none)
+}
+
+// nextHop is the unspecified address for the session's own family, which stands
+// for the address of ours that the session uses.
+func (p Peer) nextHop(ipv4 bool) (hop netip.Addr, ok bool) {
+	switch {
+	case ipv4 && p.Address.Is4():
+		return netip.IPv4Unspecified(), true
+	case !ipv4 && p.Address.Is6():
+		return netip.IPv6Unspecified(), true
+	case ipv4:
+		return p.NextHop4, p.NextHop4.IsValid()
+	}
+	return p.NextHop6, p.NextHop6.IsValid()
+}
+
+// change is what has to be told so that a peer that knows before knows after:
+// the prefixes in the order of their addresses.
+func change(before, after map[netip.Prefix]attributes) (announce, withdraw []netip.Prefix) {
+	for prefix, a := range after {
+		if old, ok := before[prefix]; !ok || !old.equal(a) {
+			announce = append(announce, prefix)
+		}
+	}
+	for prefix := range before {
+		if _, ok := after[prefix]; !ok {
+			withdraw = append(withdraw, prefix)
+		}
+	}
+	slices.SortFunc(announce, netip.Prefix.Compare)
+	slices.SortFunc(withdraw, netip.Prefix.Compare)
+	return announce, withdraw
+}
