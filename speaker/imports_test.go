@@ -15,10 +15,10 @@ func TestImportsGoDownward(t *testing.T) {
 	selectors := []string{"k8s.io/apimachinery/pkg/labels", "k8s.io/apimachinery/pkg/selection"} // pure, and the grammar's own
 	rules := []struct{ from, never string }{
 		{"pkg/config", "k8s.io/"}, {"pkg/ipam", "k8s.io/"}, {"pkg/election", "k8s.io/"},
-		{"speaker/layer2", "k8s.io/"}, {"speaker/members", "k8s.io/"}, {"speaker/heartbeat", "k8s.io/"}, {"speaker/links", "k8s.io/"}, {"speaker/bfd", "k8s.io/"},
+		{"speaker/layer2", "k8s.io/"}, {"speaker/members", "k8s.io/"}, {"speaker/heartbeat", "k8s.io/"}, {"speaker/links", "k8s.io/"}, {"speaker/bfd", "k8s.io/"}, {"speaker/bgp", "k8s.io/"},
 		{"pkg/", module + "speaker"}, {"pkg/", module + "cloudprovider"}, {"pkg/", module + "cmd"},
 		{"speaker", module + "cloudprovider"}, {"cloudprovider", module + "speaker"},
-		{"speaker/layer2", module + "speaker/"}, {"speaker/members", module + "speaker/"}, {"speaker/heartbeat", module + "speaker/"}, {"speaker/links", module + "speaker/"}, {"speaker/bfd", module + "speaker/"},
+		{"speaker/layer2", module + "speaker/"}, {"speaker/members", module + "speaker/"}, {"speaker/heartbeat", module + "speaker/"}, {"speaker/links", module + "speaker/"}, {"speaker/bfd", module + "speaker/"}, {"speaker/bgp", module + "speaker/layer2"},
 	}
 	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, module+"...").Output()
 	if err != nil {

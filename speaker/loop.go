@@ -76,6 +76,7 @@ func (s *Speaker) apply(ctx context.Context) {
 		s.returned = returned
 		s.layer2.Reannounce()
 	}
+	s.advertise(plan, ls, nodes)
 	s.known = knownIn(plan, s.known)
 	s.status.applied(plan)
 	s.report(before, plan)
@@ -170,7 +171,7 @@ func rows(p Plan, known map[netip.Addr]bool) []layer2.Row {
 			rows = append(rows, layer2.Row{Addr: d.VIP, Role: layer2.Owner, Links: d.Links, Fresh: !known[d.VIP], Rivals: d.Rivals})
 		case OtherOwner, NoEndpoint, NoLink, NoCandidate:
 			rows = append(rows, layer2.Row{Addr: d.VIP, Role: layer2.Standby})
-		case Silent, OnlyBGP:
+		case Silent, NotLayer2:
 		}
 	}
 	return rows

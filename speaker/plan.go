@@ -10,6 +10,7 @@ import (
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/election"
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/bgp"
 )
 
 // State is all that a plan depends on.
@@ -78,7 +79,7 @@ const (
 	NoLink      Reason = "NoLink"      // no node that may announce has one of the pool's interfaces
 	NoCandidate Reason = "NoCandidate" // no node may announce
 	Silent      Reason = "Silent"      // this speaker must not announce anything
-	OnlyBGP     Reason = "OnlyBGP"     // the pool has protocol bgp, which this version does not speak
+	NotLayer2   Reason = "NotLayer2"   // the pool is announced over BGP alone
 )
 
 // Decision is what the plan says about one address.
@@ -98,6 +99,8 @@ type Decision struct {
 	Rivals []string
 	// Foreign is the MAC address of the host that has the address, with Conflict.
 	Foreign string
+	// BGP is what this node does over BGP, whatever is done on the link.
+	BGP BGPReason
 }
 
 // Plan is what this node shall do, in the order of addresses.
@@ -105,6 +108,8 @@ type Plan struct {
 	Node      string
 	Silent    string
 	Decisions []Decision
+	// Routes are what this node shall advertise over BGP.
+	Routes []bgp.Route
 }
 
 // MakePlan decides for every address who announces it. It is a pure function:
@@ -116,6 +121,9 @@ func MakePlan(s State) Plan { return new(Planner).Plan(s) }
 type Planner struct {
 	groups map[groupKey]*group
 	owners map[netip.Addr]ownership
+	// routed are the pools of the addresses that are advertised over BGP: one that
+	// has left the configuration goes on to say how.
+	routed map[netip.Addr]*config.Pool
 }
 
 // ownership is who was elected for an address from which group.
@@ -126,7 +134,7 @@ type ownership struct {
 
 // Plan returns MakePlan(s).
 func (p *Planner) Plan(s State) Plan {
-	m := newMaker(s, p.groups)
+	m, a := newMaker(s, p.groups), newAdvertising(s)
 	byVIP := make(map[netip.Addr][]Service, len(s.Services))
 	for _, svc := range s.Services {
 		for _, vip := range svc.VIPs {
@@ -134,34 +142,56 @@ func (p *Planner) Plan(s State) Plan {
 		}
 	}
 	plan := Plan{Node: s.Node, Silent: s.Silent, Decisions: make([]Decision, 0, len(byVIP))}
-	owners := make(map[netip.Addr]ownership, len(byVIP))
+	owners, routed := make(map[netip.Addr]ownership, len(byVIP)), map[netip.Addr]*config.Pool{}
 	for _, vip := range slices.SortedFunc(maps.Keys(byVIP), netip.Addr.Compare) {
-		d, o := m.decide(vip, byVIP[vip], p.owners[vip])
+		pool, inPool := s.Config.PoolOf(vip)
+		if !inPool {
+			pool = nil
+		}
+		services, local := byVIP[vip], allLocal(byVIP[vip])
+		d := Decision{VIP: vip, Services: names(services)}
+		if pool != nil {
+			d.Pool = pool.Name
+		}
+		route := pool
+		if pool == nil {
+			route = p.routed[vip]
+		}
+		if d.BGP = a.decide(vip, route, local, services); d.BGP != "" {
+			routed[vip] = route
+		}
+		if route == nil || route.Protocol.Layer2() {
+			owners[vip] = m.decide(&d, pool, local, services, p.owners[vip])
+		} else {
+			d.Reason = NotLayer2
+		}
 		plan.Decisions = append(plan.Decisions, d)
-		owners[vip] = o
 	}
-	p.groups, p.owners = m.groups, owners
+	p.groups, p.owners, p.routed = m.groups, owners, routed
+	plan.Routes = a.routes
 	return plan
 }
 
-func (m *maker) decide(vip netip.Addr, services []Service, before ownership) (d Decision, o ownership) {
+// names returns the Services' names, sorted, and sorts the Services.
+func names(services []Service) []string {
 	if len(services) > 1 {
 		slices.SortFunc(services, func(a, b Service) int { return cmp.Compare(a.Name, b.Name) })
 	}
-	d.VIP, d.Services = vip, make([]string, len(services))
-	local := true
+	names := make([]string, len(services))
 	for i, svc := range services {
-		d.Services[i] = svc.Name
-		local = local && svc.Local
+		names[i] = svc.Name
 	}
-	pool, inPool := m.Config.PoolOf(vip)
-	if inPool {
-		d.Pool = pool.Name
-		if pool.Protocol == config.BGP {
-			d.Reason = OnlyBGP
-			return d, o
-		}
-	}
+	return names
+}
+
+// allLocal reports whether an address may only be announced where an endpoint is.
+func allLocal(services []Service) bool {
+	return !slices.ContainsFunc(services, func(s Service) bool { return !s.Local })
+}
+
+// decide decides who announces an address on the link.
+func (m *maker) decide(d *Decision, pool *config.Pool, local bool, services []Service, before ownership) (o ownership) {
+	vip := d.VIP
 	key := groupKey{pool, m.segments(vip)}
 	g := m.group(key)
 	if local {
@@ -190,7 +220,7 @@ func (m *maker) decide(vip netip.Addr, services []Service, before ownership) (d 
 	default:
 		d.Reason = NoCandidate
 	}
-	return d, o
+	return o
 }
 
 // Describe returns the plan for people, one line an address.
@@ -201,8 +231,13 @@ func (p Plan) Describe() string {
 		fmt.Fprintf(&b, "silent: %s\n", p.Silent)
 	}
 	for _, d := range p.Decisions {
-		fmt.Fprintf(&b, "%s services=%s pool=%s owner=%s candidates=%s reason=%s", d.VIP,
-			strings.Join(d.Services, ","), cmp.Or(d.Pool, "none"), cmp.Or(d.Owner, "none"), cmp.Or(strings.Join(d.Candidates, ","), "none"), d.Reason)
+		fmt.Fprintf(&b, "%s services=%s pool=%s", d.VIP, strings.Join(d.Services, ","), cmp.Or(d.Pool, "none"))
+		if d.Reason != NotLayer2 {
+			fmt.Fprintf(&b, " owner=%s candidates=%s reason=%s", cmp.Or(d.Owner, "none"), cmp.Or(strings.Join(d.Candidates, ","), "none"), d.Reason)
+		}
+		if d.BGP != "" {
+			fmt.Fprintf(&b, " bgp=%s", d.BGP)
+		}
 		if len(d.Links) > 0 {
 			fmt.Fprintf(&b, " links=%s", strings.Join(d.Links, ","))
 		}

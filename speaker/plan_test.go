@@ -39,8 +39,7 @@ func TestMakePlan(t *testing.T) {
 	}
 	special, err := config.Parse([]byte(`address-pools:
 - {name: edge, protocol: layer2, addresses: [192.0.2.0/24], node-selectors: [{match-labels: {edge: ""}}]}
-- {name: vlan, protocol: layer2, addresses: [203.0.113.0/24], interfaces: [vlan7]}
-- {name: routed, protocol: bgp, addresses: [198.51.100.0/24]}`))
+- {name: vlan, protocol: layer2, addresses: [203.0.113.0/24], interfaces: [vlan7]}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,13 +74,6 @@ func TestMakePlan(t *testing.T) {
 			name:   "no node is left by the pool's selectors",
 			change: func(s *State) { s.Config = special },
 			want:   "192.0.2.7 services=default/web pool=edge owner=none candidates=none reason=NoCandidate\n",
-		},
-		{
-			name: "an address of a BGP pool is not announced on the link",
-			change: func(s *State) {
-				s.Config, s.Services[0].VIPs = special, []netip.Addr{addr("198.51.100.7")}
-			},
-			want: "198.51.100.7 services=default/web pool=routed owner=none candidates=none reason=OnlyBGP\n",
 		},
 		{
 			name:   "an excluded node is no candidate",

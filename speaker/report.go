@@ -19,6 +19,9 @@ func (s *Speaker) report(before, now Plan) {
 	for _, d := range now.Decisions {
 		old, known := was[d.VIP]
 		delete(was, d.VIP)
+		if old.BGP != d.BGP {
+			s.log.Info("BGP", "vip", d.VIP, "services", d.Services, "reason", d.BGP, "before", old.BGP)
+		}
 		if old.Reason == d.Reason && old.Owner == d.Owner {
 			continue
 		}

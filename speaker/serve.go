@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/configmap"
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/bgp"
 )
 
 // stalled is how old the last plan may be before the speaker is unhealthy.
@@ -22,6 +23,7 @@ const stalled = 3 * anyway
 // status is what the loop leaves for those who ask from outside.
 type status struct {
 	last               atomic.Pointer[applied]
+	sessions           atomic.Pointer[bgp.Announcer] // nil until there is one
 	config, generation prometheus.Gauge
 	plans              prometheus.Counter
 }
@@ -108,6 +110,11 @@ func (s *Speaker) handler() http.Handler {
 	mux.HandleFunc("GET /readyz", answer(s.status.ready))
 	mux.HandleFunc("GET /debug/plan", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprint(w, s.status.plan().Describe())
+	})
+	mux.HandleFunc("GET /debug/bgp", func(w http.ResponseWriter, _ *http.Request) {
+		if a := s.status.sessions.Load(); a != nil {
+			fmt.Fprint(w, describeSessions(a.Status(), time.Now()))
+		}
 	})
 	return mux
 }

@@ -71,6 +71,8 @@ func slim(o any) (any, error) {
 		o.ManagedFields, o.Annotations = nil, nil
 	case *v1.Node:
 		o.ManagedFields, o.Annotations, o.Status.Images, o.Status.Capacity, o.Status.Allocatable = nil, nil, nil, nil, nil
+	case *v1.Secret:
+		o.ManagedFields, o.Annotations = nil, nil
 	case *discoveryv1.EndpointSlice:
 		o.ManagedFields, o.Annotations = nil, nil
 		for i := range o.Endpoints {

@@ -24,6 +24,7 @@ import (
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/configmap"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/service"
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/bgp"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/heartbeat"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/layer2"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/links"
@@ -55,18 +56,20 @@ type Options struct {
 
 // Speaker is one node's part of the work.
 type Speaker struct {
-	options  Options
-	log      *slog.Logger
-	registry *prometheus.Registry
-	events   record.EventRecorder
-	kick     chan struct{}
-	watched  *watched
-	config   *configmap.Watcher
+	options   Options
+	log       *slog.Logger
+	registry  *prometheus.Registry
+	events    record.EventRecorder
+	kick      chan struct{}
+	watched   *watched
+	config    *configmap.Watcher
+	passwords *passwords
 	// The announcing parts exist once the API server has said where others are.
 	addr      netip.Addr // this node's
 	members   *members.Members
 	heartbeat *heartbeat.Heartbeat
 	layer2    *layer2.Announcer
+	bgp       *bgp.Announcer
 	status    status
 	met       atomic.Bool // a speaker that was taken for dead has been heard
 	// For the loop alone.
@@ -80,6 +83,7 @@ type Speaker struct {
 	wasHeld   bool
 	heldUntil time.Time
 	rejoined  <-chan struct{} // closed when Rejoin has ended
+	sessions  []bgp.Status    // as they were told of last
 }
 
 // Run announces until ctx ends; then it hands over to other speakers and returns.
@@ -120,6 +124,8 @@ func Run(ctx context.Context, o Options) error {
 		},
 	})
 	defer s.layer2.Close()
+	s.bgp = bgp.New(bgp.Options{Log: s.log, Metrics: s.registry, Changed: s.changed})
+	s.status.sessions.Store(s.bgp)
 	wg.Go(func() { links.Watch(background, s.log, s.changed) })
 	s.loop(ctx)
 	return s.leave()
@@ -139,6 +145,9 @@ func (s *Speaker) watchAPI(ctx context.Context, wg *sync.WaitGroup) error {
 	if s.watched, err = watch(s.options.Client, s.options.Scope, s.changed); err != nil {
 		return err
 	}
+	if s.passwords, err = watchPasswords(s.options.Client, s.options.ConfigMap.Namespace, s.changed); err != nil {
+		return err
+	}
 	s.config = configmap.NewWatcher(s.options.Client, s.options.ConfigMap, s.log, func(state configmap.State) {
 		s.status.configLoaded(state)
 		s.changed()
@@ -147,12 +156,14 @@ func (s *Speaker) watchAPI(ctx context.Context, wg *sync.WaitGroup) error {
 	broadcaster.StartRecordingToSink(&typedv1.EventSinkImpl{Interface: s.options.Client.CoreV1().Events("")})
 	s.events = broadcaster.NewRecorder(scheme.Scheme, v1.EventSource{Component: "baremetal-speaker", Host: s.options.Node})
 	s.watched.factory.StartWithContext(ctx)
+	s.passwords.factory.StartWithContext(ctx)
 	wg.Go(func() {
 		if err := s.config.Run(ctx); err != nil {
 			s.log.Error("the ConfigMap is not watched", "error", err)
 		}
 		broadcaster.Shutdown()
 		s.watched.factory.Shutdown()
+		s.passwords.factory.Shutdown()
 	})
 	return nil
 }
@@ -190,10 +201,13 @@ func (s *Speaker) join(ctx, background context.Context, wg *sync.WaitGroup, self
 	return nil
 }
 
-// leave hands every address over: the others are told, and this speaker goes on
-// answering until they have taken over or layer2.Linger has passed.
+// leave hands every address over. Routers drop this node's routes, or if they and
+// we agreed on graceful restart keep them for a while. On the link the others are
+// told, and this speaker goes on answering until they have taken over or
+// layer2.Linger has passed.
 func (s *Speaker) leave() error {
 	s.log.Info("leaving")
+	s.bgp.Close(s.keepRoutes())
 	if !s.heartbeat.MayAnswer() {
 		s.layer2.Forget() // others are the owners, and are not disturbed
 	}

@@ -18,6 +18,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/bfd"
 )
 
@@ -45,6 +47,9 @@ type Peer struct {
 	// NextHop4 and NextHop6 are the next hops of routes that are not of the
 	// session's own family; without one, such routes are not advertised.
 	NextHop4, NextHop6 netip.Addr
+	// Unready says why the session cannot be begun yet; empty if it can. A session
+	// that is up stays as it is meanwhile.
+	Unready string
 	// BFD watches the path while the session is up; without it its Peer is the zero
 	// Addr.
 	BFD bfd.Session
@@ -84,7 +89,8 @@ type Status struct {
 
 // Options of an Announcer.
 type Options struct {
-	Log *slog.Logger
+	Log     *slog.Logger
+	Metrics prometheus.Registerer
 	// Changed is called when a Status has changed. It must not block.
 	Changed func()
 }
@@ -121,6 +127,7 @@ func New(o Options) *Announcer {
 	ctx, cancel := context.WithCancel(context.Background())
 	a.cancel = cancel
 	a.wg.Go(func() { a.run(ctx) })
+	o.Metrics.MustRegister(collector{a})
 	return a
 }
 
@@ -187,6 +194,10 @@ func (a *Announcer) apply() (next time.Duration) {
 	var watch []bfd.Session
 	for _, p := range wanted.peers {
 		s, err := sessions[p.Name], error(nil)
+		if s == nil && p.Unready != "" {
+			problems[p.Name] = errors.New(p.Unready)
+			continue
+		}
 		if s == nil {
 			if s, err = newSession(p, a.log, a.changed); err != nil {
 				problems[p.Name] = err
@@ -225,7 +236,7 @@ func (a *Announcer) apply() (next time.Duration) {
 func unwanted(sessions map[string]*session, peers []Peer) (names []string) {
 	for name, s := range sessions {
 		i := slices.IndexFunc(peers, func(p Peer) bool { return p.Name == name })
-		if i < 0 || s.peer != peers[i].sessionPart() {
+		if i < 0 || peers[i].Unready == "" && s.peer != peers[i].sessionPart() {
 			names = append(names, name)
 		}
 	}
@@ -234,7 +245,7 @@ func unwanted(sessions map[string]*session, peers []Peer) (names []string) {
 
 // sessionPart leaves out what can change while a session stays.
 func (p Peer) sessionPart() Peer {
-	p.NextHop4, p.NextHop6, p.BFD = netip.Addr{}, netip.Addr{}, bfd.Session{}
+	p.NextHop4, p.NextHop6, p.Unready, p.BFD = netip.Addr{}, netip.Addr{}, "", bfd.Session{}
 	return p
 }
 

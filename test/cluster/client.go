@@ -28,7 +28,11 @@ func (c *Cluster) Fetch(ctx context.Context, vip string) (string, error) {
 
 // FetchPort is Fetch from a port other than 80.
 func (c *Cluster) FetchPort(ctx context.Context, vip, port string) (string, error) {
-	client := &http.Client{Timeout: 500 * time.Millisecond, Transport: &http.Transport{DisableKeepAlives: true, DialContext: dialIn(clientName)}}
+	return c.fetchFrom(ctx, clientName, vip, port)
+}
+
+func (c *Cluster) fetchFrom(ctx context.Context, netns, vip, port string) (string, error) {
+	client := &http.Client{Timeout: 500 * time.Millisecond, Transport: &http.Transport{DisableKeepAlives: true, DialContext: dialIn(netns)}}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(vip, port)+"/", nil)
 	if err != nil {
 		return "", err
@@ -62,9 +66,11 @@ type Probe struct {
 }
 
 // StartProbe starts a client in the client's namespace.
-func (c *Cluster) StartProbe(vip string) (*Probe, error) {
+func (c *Cluster) StartProbe(vip string) (*Probe, error) { return startProbe(clientName, vip) }
+
+func startProbe(netns, vip string) (*Probe, error) {
 	p := &Probe{done: make(chan struct{})}
-	p.cmd = exec.Command("nsenter", "--net=/run/netns/"+clientName, self())
+	p.cmd = exec.Command("nsenter", "--net=/run/netns/"+netns, self())
 	p.cmd.Env = append(p.cmd.Environ(), roleEnv("probe", "http://"+net.JoinHostPort(vip, "80")+"/")...)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	out, err := p.cmd.StdoutPipe()

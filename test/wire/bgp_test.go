@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/bgp"
 )
 
@@ -36,7 +38,7 @@ func (a *advertiser) logged() string {
 
 func advertise(t testing.TB) *advertiser {
 	a := &advertiser{t: t}
-	a.Announcer = bgp.New(bgp.Options{Log: slog.New(slog.NewTextHandler(a, nil)), Changed: func() {}})
+	a.Announcer = bgp.New(bgp.Options{Log: slog.New(slog.NewTextHandler(a, nil)), Metrics: prometheus.NewRegistry(), Changed: func() {}})
 	t.Cleanup(func() {
 		a.Close(false)
 		if t.Failed() {
