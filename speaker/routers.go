@@ -69,9 +69,13 @@ func sessionEvents(before, now []bgp.Status) (events []sessionEvent) {
 	}
 	for _, st := range now {
 		old, peer := was[st.Peer], name(st)
-		if st.Ups < old.Ups {
-			old = bgp.Status{} // the peer has changed, and the session is a new one
+		if st.Begun != old.Begun {
+			if old.Up {
+				events = append(events, sessionEvent{v1.EventTypeWarning, "BGPSessionDown", "The BGP session with " + name(old) + " has ended: its configuration has changed"})
+			}
+			old = bgp.Status{}
 		}
+		delete(was, st.Peer)
 		if st.Downs > old.Downs {
 			why := ""
 			if st.Problem != "" {
@@ -83,6 +87,11 @@ func sessionEvents(before, now []bgp.Status) (events []sessionEvent) {
 		}
 		if st.Up && st.Ups > old.Ups {
 			events = append(events, sessionEvent{v1.EventTypeNormal, "BGPSessionUp", "The BGP session with " + peer + " is up"})
+		}
+	}
+	for _, old := range before { // in their order
+		if _, gone := was[old.Peer]; gone && old.Up {
+			events = append(events, sessionEvent{v1.EventTypeNormal, "BGPSessionDown", "The BGP session with " + name(old) + " has ended: the peer is not wanted any more"})
 		}
 	}
 	return events

@@ -73,6 +73,8 @@ type Status struct {
 	// State is of RFC 4271, section 8.2.2: IDLE, ACTIVE, OPENSENT, OPENCONFIRM,
 	// ESTABLISHED.
 	State string
+	// Begun is when the session was begun, which it is anew when its Peer changes.
+	Begun time.Time
 	Up    bool
 	// Since is when the session came up, or went down.
 	Since time.Time

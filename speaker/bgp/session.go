@@ -44,7 +44,8 @@ type session struct {
 // newSession begins to connect.
 func newSession(p Peer, log *slog.Logger, changed func()) (*session, error) {
 	s := &session{peer: p.sessionPart(), log: log.With("peer", p.Name, "address", p.Address), changed: changed}
-	s.now = Status{Peer: p.Name, Address: p.Address, State: idle, Since: time.Now()}
+	begun := time.Now()
+	s.now = Status{Peer: p.Name, Address: p.Address, State: idle, Begun: begun, Since: begun}
 	s.server = server.NewBgpServer(server.LoggerOption(slog.New(&listener{session: s}), nil))
 	go s.server.Serve() // until Stop, which waits for it
 	ctx, cancel := context.WithCancel(context.Background())

@@ -168,14 +168,14 @@ func TestAnExcludedNodeIsNotRoutedTo(t *testing.T) {
 // another node, which knows nothing of it: that is what rehashing costs.
 func TestARollingRestartOfTheSpeakersLosesNoConnection(t *testing.T) {
 	for _, test := range []struct {
-		name           string
-		router         cluster.RouterOptions
-		peer           string
-		lost, unrouted int // at most, a restart
+		name   string
+		router cluster.RouterOptions
+		peer   string
+		lost   int // at most, a restart
 	}{
-		{"withdrawn routes", cluster.RouterOptions{Daemon: "FRR"}, "", 2, 0},
-		{"graceful restart", cluster.RouterOptions{Daemon: "FRR", Graceful: true}, ", graceful-restart: 60s", 0, 0},
-		{"graceful restart and BFD", cluster.RouterOptions{Daemon: "BIRD", Graceful: true, BFD: 100 * time.Millisecond}, ", graceful-restart: 60s, bfd-profile: fast", 0, 0},
+		{"withdrawn routes", cluster.RouterOptions{Daemon: "FRR"}, "", 2},
+		{"graceful restart", cluster.RouterOptions{Daemon: "FRR", Graceful: true}, ", graceful-restart: 60s", 0},
+		{"graceful restart and BFD", cluster.RouterOptions{Daemon: "BIRD", Graceful: true, BFD: 100 * time.Millisecond}, ", graceful-restart: 60s, bfd-profile: fast", 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := router(t, test.router)
@@ -193,7 +193,9 @@ func TestARollingRestartOfTheSpeakersLosesNoConnection(t *testing.T) {
 			begun := time.Now()
 			for _, n := range the.Nodes() {
 				n.Speaker().Stop()
-				if !test.router.Graceful {
+				if test.router.Graceful {
+					routedOver(t, r, vip, "node1", "node2", "node3")
+				} else {
 					routedOver(t, r, vip, slices.DeleteFunc([]string{"node1", "node2", "node3"}, func(name string) bool { return name == n.Name })...)
 				}
 				must(t, n.StartSpeaker(context.Background()))
@@ -218,6 +220,34 @@ func TestARollingRestartOfTheSpeakersLosesNoConnection(t *testing.T) {
 				t.Errorf("%d connections failed", failed)
 			}
 		})
+	}
+}
+
+func TestADrainedNodeWithdrawsItsRoutesInSpiteOfGracefulRestart(t *testing.T) {
+	r := router(t, cluster.RouterOptions{Daemon: "FRR", Graceful: true})
+	pools(t, routedPools("bgp", ", graceful-restart: 60s"))
+	create(t, service("drained", labelled("routed")))
+	vip := assigned(t, "drained")
+	routedOver(t, r, vip, "node1", "node2", "node3")
+	probe, err := r.StartProbe(vip)
+	must(t, err)
+	defer probe.Stop()
+	begun := time.Now()
+	n := the.Node("node1")
+	kubectl(t, "drain", n.Name, "--ignore-daemonsets", "--force")
+	t.Cleanup(func() { kubectl(t, "uncordon", n.Name) })
+	routedOver(t, r, vip, "node1", "node2", "node3") // it goes on forwarding until it goes down
+	n.Speaker().Stop()
+	t.Cleanup(func() {
+		must(t, n.StartSpeaker(context.Background()))
+		must(t, n.WaitReady(context.Background()))
+		settled(t)
+	})
+	routedOver(t, r, vip, "node2", "node3")
+	attempts := len(probe.Attempts(begun))
+	eventually(t, "the client goes on", func() bool { return len(probe.Attempts(begun)) > attempts+100 })
+	if failed := slices.DeleteFunc(probe.Attempts(begun), func(a cluster.Attempt) bool { return a.OK }); len(failed) > 2 {
+		t.Errorf("%d connections failed", len(failed))
 	}
 }
 

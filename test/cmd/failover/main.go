@@ -1,7 +1,7 @@
 // Command failover measures, on a cluster in network namespaces, how long a
 // client is without an answer when something happens to the node in charge, and
-// whether anything moves while nothing happens. hack/bench-failover and
-// hack/check-idle run it.
+// whether anything moves while nothing happens. hack/bench-failover,
+// hack/bench-bgp and hack/check-idle run it.
 package main
 
 import (
@@ -25,6 +25,7 @@ func main() {
 	flag.BoolVar(&o.lossy, "lossy", false, "with -idle: a tenth of all frames is lost, and the cores are not kept busy")
 	flag.DurationVar(&o.away, "without-api", 0, "how long to stop the API server; half-way the node in charge dies")
 	flag.IntVar(&o.vips, "vips", 0, "how many addresses to announce, to print what the speakers need for them")
+	flag.StringVar(&o.router, "router", "", "with -kills: strike nodes behind a router with this daemon, FRR or BIRD, after the node in charge of the link")
 	flag.IntVar(&o.speakers, "nodes", 3, "number of nodes that announce")
 	flag.Parse()
 	var err error
@@ -49,6 +50,7 @@ type options struct {
 	lossy           bool
 	away            time.Duration
 	vips            int
+	router          string
 }
 
 func measure(ctx context.Context, env cluster.Env, o options) error {
@@ -68,6 +70,11 @@ func measure(ctx context.Context, env cluster.Env, o options) error {
 	if o.kills > 0 {
 		if err := strikeAll(ctx, c, vip, o); err != nil {
 			return err
+		}
+		if o.router != "" {
+			if err := strikeRouted(ctx, c, o); err != nil {
+				return err
+			}
 		}
 	}
 	if o.away > 0 {
