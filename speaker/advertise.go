@@ -179,16 +179,18 @@ func (here surroundings) addr(v4 bool) (netip.Addr, bool) {
 
 // linkOf returns the link that an address is on.
 func (here surroundings) linkOf(addr netip.Addr) (links.Link, bool) {
-	return here.link(func(p netip.Prefix) bool { return p.Masked().Contains(addr) })
+	return here.link(func(l links.Link) bool {
+		return l.Name == addr.Zone() || l.IPv4.Masked().Contains(addr) || l.IPv6.Masked().Contains(addr)
+	})
 }
 
 // linkWith returns the link that has an address.
 func (here surroundings) linkWith(addr netip.Addr) (links.Link, bool) {
-	return here.link(func(p netip.Prefix) bool { return addr.IsValid() && p.Addr() == addr })
+	return here.link(func(l links.Link) bool { return addr.IsValid() && (l.IPv4.Addr() == addr || l.IPv6.Addr() == addr) })
 }
 
-func (here surroundings) link(fits func(netip.Prefix) bool) (links.Link, bool) {
-	i := slices.IndexFunc(here.links, func(l links.Link) bool { return fits(l.IPv4) || fits(l.IPv6) })
+func (here surroundings) link(fits func(links.Link) bool) (links.Link, bool) {
+	i := slices.IndexFunc(here.links, fits)
 	if i < 0 {
 		return links.Link{}, false
 	}

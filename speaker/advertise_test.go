@@ -163,6 +163,7 @@ peers:
 - {name: hops, my-asn: 64512, peer-asn: 64513, peer-address: 10.9.9.8, ebgp-multihop: true, ebgp-multihop-ttl: 4}
 - {name: inside, my-asn: 64512, peer-asn: 64512, peer-address: 10.9.9.7, bfd-profile: fast}
 - {name: bound, my-asn: 64512, peer-asn: 64513, peer-address: "2001:db8:9::1", source-address: "2001:db8:2::11"}
+- {name: linklocal, my-asn: 64512, peer-asn: 64513, peer-address: "fe80::1%eth1", bfd-profile: fast}
 - {name: secret, my-asn: 64512, peer-asn: 64513, peer-address: 192.0.2.3, password-secret: known}
 - {name: unknown, my-asn: 64512, peer-asn: 64513, peer-address: 192.0.2.4, password-secret: unknown}
 - {name: others, my-asn: 64512, peer-asn: 64513, peer-address: 192.0.2.2, node-selectors: [{match-labels: {edge: ""}}]}
@@ -201,6 +202,7 @@ peers:
 		"hops id=172.16.0.11 ttl=4 hops=172.16.0.11,fd00::11",
 		"inside id=172.16.0.11 ttl=0 hops=172.16.0.11,fd00::11 bfd=100ms/50ms×5 multihop>=250",
 		"bound id=172.16.0.11 ttl=0 hops=198.51.100.11,2001:db8:2::11",
+		"linklocal id=172.16.0.11 ttl=0 hops=198.51.100.11,2001:db8:2::11 bfd=100ms/50ms×5",
 		`secret id=172.16.0.11 ttl=0 hops=192.0.2.11,fd00::11 password="sesame" unready="" restart=0s`,
 		`unknown id=172.16.0.11 ttl=0 hops=192.0.2.11,fd00::11 password="" unready="there is no Secret" restart=0s`,
 	}

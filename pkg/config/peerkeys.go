@@ -22,7 +22,11 @@ var peerSection = section[rawPeer]{name: "a peer", keys: []key[rawPeer]{
 	text("name", value{byDefault: "the `peer-address`", doc: "unique among the peers; advertisements, metrics and messages name the peer by it"}, func(to *rawPeer, s string) { to.Name = s }),
 	number("my-asn", value{required: true, min: 1, max: math.MaxUint32, doc: "our own AS number"}, func(to *rawPeer, i uint64) { to.MyASN = uint32(i) }),
 	number("peer-asn", value{required: true, min: 1, max: math.MaxUint32, doc: "the peer's AS number; the same makes the session internal"}, func(to *rawPeer, i uint64) { to.ASN = uint32(i) }),
-	addressKey("peer-address", value{required: true, doc: "the peer's IP address"}, func(to *rawPeer, a netip.Addr) { to.Address = a }),
+	{"peer-address", value{kind: aString, required: true, doc: "the peer's IP address; a link-local one with its interface on the node, `fe80::1%eth0`"}, func(p *parser, n *yaml.Node, to *rawPeer) {
+		if addr, ok := p.peerAddress(n); ok {
+			to.Address = addr
+		}
+	}},
 	number("peer-port", value{byDefault: "179", max: math.MaxUint16, doc: "the peer's TCP port"}, func(to *rawPeer, i uint64) { to.Port = uint16(i) }),
 	addressKey("source-address", value{byDefault: "the kernel's choice", doc: "the IP address to connect from"}, func(to *rawPeer, a netip.Addr) { to.SourceAddress = a }),
 	secondsKey("hold-time", value{byDefault: "90s", doc: "after how long a silent peer is given up, whole seconds from 3s on"}, func(to *rawPeer, d *time.Duration) { to.holdTime = d }),
@@ -46,6 +50,19 @@ func addressKey(name string, v value, set func(*rawPeer, netip.Addr)) key[rawPee
 			set(to, addr)
 		}
 	}}
+}
+
+// peerAddress reads an address that has a zone if it is link-local, and only then.
+func (p *parser) peerAddress(n *yaml.Node) (netip.Addr, bool) {
+	text, ok := p.str(n)
+	if addr, err := netip.ParseAddr(text); ok && err == nil && addr.Is6() && addr.IsLinkLocalUnicast() {
+		if addr.Zone() == "" {
+			p.errorf(deref(n).Line, "%s is on every link: name the nodes' interface to it, like %[1]s%%eth0", addr)
+			return netip.Addr{}, false
+		}
+		return addr, true
+	}
+	return p.address(n)
 }
 
 func secondsKey(name string, v value, set func(*rawPeer, *time.Duration)) key[rawPeer] {

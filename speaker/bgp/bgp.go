@@ -45,7 +45,8 @@ type Peer struct {
 	// breaks (RFC 4724), in whole seconds; 0 is not at all.
 	GracefulRestart time.Duration
 	// NextHop4 and NextHop6 are the next hops of routes that are not of the
-	// session's own family; without one, such routes are not advertised.
+	// session's own family; without one, such routes are not advertised. NextHop6 is
+	// that of a session between link-local addresses, too.
 	NextHop4, NextHop6 netip.Addr
 	// Unready says why the session cannot be begun yet; empty if it can. A session
 	// that is up stays as it is meanwhile.

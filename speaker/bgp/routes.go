@@ -56,12 +56,13 @@ func tell(p Peer, routes []Route) (told map[netip.Prefix]attributes, withheld in
 }
 
 // nextHop is the unspecified address for the session's own family, which stands
-// for the address of ours that the session uses.
+// for the address of ours that the session uses. Of a session between link-local
+// addresses it is a global one, if there is one: not all routers take the other.
 func (p Peer) nextHop(ipv4 bool) (hop netip.Addr, ok bool) {
 	switch {
 	case ipv4 && p.Address.Is4():
 		return netip.IPv4Unspecified(), true
-	case !ipv4 && p.Address.Is6():
+	case !ipv4 && p.Address.Is6() && !(p.Address.IsLinkLocalUnicast() && p.NextHop6.IsValid()):
 		return netip.IPv6Unspecified(), true
 	case ipv4:
 		return p.NextHop4, p.NextHop4.IsValid()

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/bfd"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/bgp"
 )
 
@@ -220,4 +223,70 @@ func TestRoutersHaveTheRoutesAsTheyWereAdvertised(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestASessionOverLinkLocalAddressesCarriesBothFamilies(t *testing.T) {
+	for n, daemon := range []string{"BIRD", "FRR"} {
+		t.Run(daemon, func(t *testing.T) {
+			r := wireRouter(t, n) // Go takes a link of the same name for the old one for a minute
+			uplink := fmt.Sprint("router-", n)
+			p := r.peer("router", false, false)
+			theirs := linkLocal(t, func() ([]byte, error) {
+				return r.in("ip", "-o", "-6", "addr", "show", "dev", "node", "scope", "link").Output()
+			})
+			ours := linkLocal(t, func() ([]byte, error) {
+				return exec.Command("ip", "-o", "-6", "addr", "show", "dev", uplink, "scope", "link").Output()
+			})
+			p.Address = theirs.WithZone(uplink)
+			r.withBFD(&p)
+			if daemon == "BIRD" {
+				r.bird(fmt.Sprintf(`protocol bfd { interface "node" { interval 100 ms; multiplier 3; }; }
+protocol bgp node {
+	local %s as 64513; neighbor %s%%node as 64512; bfd on;
+	ipv4 { import all; export none; };
+	ipv6 { import all; export none; };
+}
+`, theirs, ours))
+			} else {
+				r.frr(fmt.Sprintf(`router bgp 64513
+ bgp router-id %s
+ no bgp ebgp-requires-policy
+ no bgp default ipv4-unicast
+ neighbor %[2]s remote-as 64512
+ neighbor %[2]s interface node
+ neighbor %[2]s bfd 3 100 100
+ address-family ipv4 unicast
+  neighbor %[2]s activate
+ address-family ipv6 unicast
+  neighbor %[2]s activate
+`, r.addr4, ours))
+			}
+			a := advertise(t)
+			a.Set([]bgp.Peer{p}, fullRoutes)
+			a.waitUp(p)
+			eventually(t, "BFD is up", func() bool { return a.status(p.Name).BFD.State == bfd.Up })
+			r.hasRoute(prefix4, r.node4.String())
+			r.hasRoute(prefix6, r.node6.String())
+			if st := a.status(p.Name); st.Downs != 0 {
+				t.Errorf("the session was down: %s", a.logged())
+			}
+		})
+	}
+}
+
+// linkLocal waits until there is a link-local address that is in use.
+func linkLocal(t testing.TB, show func() ([]byte, error)) (addr netip.Addr) {
+	t.Helper()
+	eventually(t, "a link-local address", func() bool {
+		out, err := show()
+		fields := strings.Fields(string(out))
+		i := slices.Index(fields, "inet6")
+		if err != nil || i < 0 || strings.Contains(string(out), "tentative") {
+			return false
+		}
+		prefix, err := netip.ParsePrefix(fields[i+1])
+		addr = prefix.Addr()
+		return err == nil
+	})
+	return addr
 }
