@@ -30,11 +30,11 @@ const (
 
 // advertising decides over all addresses for this node.
 type advertising struct {
-	node    Node
-	there   bool // there is a Node object
-	hasPeer bool
-	routes  []bgp.Route
-	seen    map[seenRoute]bool // what is in routes, since many addresses have one
+	node   Node
+	there  bool     // there is a Node object
+	peers  []string // that are for this node
+	routes []bgp.Route
+	seen   map[seenRoute]bool // what is in routes, since many addresses have one
 }
 
 type seenRoute struct {
@@ -49,7 +49,11 @@ func newAdvertising(s State) *advertising {
 		a.node, a.there = s.Nodes[i], true
 	}
 	if s.Config != nil {
-		a.hasPeer = slices.ContainsFunc(s.Config.Peers, func(p config.Peer) bool { return p.Selects(a.node.Labels) })
+		for _, p := range s.Config.Peers {
+			if p.Selects(a.node.Labels) {
+				a.peers = append(a.peers, p.Name)
+			}
+		}
 	}
 	return a
 }
@@ -63,12 +67,15 @@ func (a *advertising) decide(vip netip.Addr, pool *config.Pool, local bool, serv
 		return Excluded
 	case !pool.Announces(a.node.Labels):
 		return NotSelected
-	case !a.hasPeer:
-		return NoPeer
 	case local && !slices.ContainsFunc(services, func(s Service) bool { return slices.Contains(s.EndpointNodes, a.node.Name) }):
 		return NoLocalEndpoint
 	}
+	reason := NoPeer
 	for i, ad := range pool.Advertisements {
+		if !a.tells(ad) {
+			continue
+		}
+		reason = Advertised
 		length := ad.AggregationLength
 		if vip.Is6() {
 			length = ad.AggregationLengthV6
@@ -88,7 +95,15 @@ func (a *advertising) decide(vip netip.Addr, pool *config.Pool, local bool, serv
 		}
 		a.routes = append(a.routes, r)
 	}
-	return Advertised
+	return reason
+}
+
+// tells reports whether an advertisement is for a peer of this node.
+func (a *advertising) tells(ad config.Advertisement) bool {
+	if len(ad.Peers) == 0 {
+		return len(a.peers) > 0
+	}
+	return slices.ContainsFunc(ad.Peers, func(name string) bool { return slices.Contains(a.peers, name) })
 }
 
 // surroundings are what the sessions of a node depend on, beside the configuration.
@@ -99,6 +114,9 @@ type surroundings struct {
 	// password returns the password in a Secret, or an error that says what is
 	// missing.
 	password func(secret string) (string, error)
+	// path returns the interface over which the kernel reaches an address, and
+	// whether that is without another router; 0 if it is not known.
+	path func(addr, source netip.Addr) (link int, direct bool)
 }
 
 // bgpPeers returns the peers of this node.
@@ -132,8 +150,11 @@ func bgpPeers(c *config.Config, here surroundings) (peers []bgp.Peer) {
 				Peer: p.Address, Local: p.SourceAddress, Receive: profile.ReceiveInterval, Transmit: profile.TransmitInterval,
 				Multiplier: profile.DetectMultiplier, MinimumTTL: profile.MinimumTTL, Passive: profile.PassiveMode,
 			}
-			_, onLink := here.linkOf(p.Address)
-			peer.BFD.Multihop = p.EBGPMultihop || p.MyASN == p.ASN && !onLink
+			link, direct := here.path(p.Address, p.SourceAddress)
+			peer.BFD.Multihop = p.EBGPMultihop || p.MyASN == p.ASN && !direct
+			if !peer.BFD.Multihop {
+				peer.BFD.Link = link
+			}
 		}
 		peers = append(peers, peer)
 	}

@@ -54,6 +54,8 @@ func TestEveryNodeAdvertises(t *testing.T) {
 			s.Services[0].VIPs = append(s.Services[0].VIPs, addr(a))
 		}
 	}
+	edge := func(s *State) { s.Nodes[0].Labels = map[string]string{"edge": ""} }
+	onlyEdge := parse(t, strings.Replace(routed, "- {name: both, protocol: both, addresses: [203.0.113.0/24]}", `- {name: both, protocol: bgp, addresses: [203.0.113.0/24], bgp-advertisements: [{peers: [edge]}]}`, 1))
 	for _, test := range []struct {
 		name   string
 		change func(*State)
@@ -62,13 +64,13 @@ func TestEveryNodeAdvertises(t *testing.T) {
 	}{
 		{
 			name:   "a route for each advertisement, and not on the link",
-			change: func(s *State) { vips(s, "198.51.100.7") },
+			change: func(s *State) { vips(s, "198.51.100.7"); edge(s) },
 			plan:   "198.51.100.7 services=default/web pool=routed bgp=Advertised\n",
 			routes: "198.51.100.7/32 0 [4227858439] [[64512 1 2]] []\n198.51.100.0/25 150 [] [] [edge]\n",
 		},
 		{
 			name:   "addresses of one aggregate have one route",
-			change: func(s *State) { vips(s, "2001:db8::7", "2001:db8::8") },
+			change: func(s *State) { vips(s, "2001:db8::7", "2001:db8::8"); edge(s) },
 			plan:   "2001:db8::7 services=default/web pool=routed bgp=Advertised\n2001:db8::8 services=default/web pool=routed bgp=Advertised\n",
 			routes: "2001:db8::7/128 0 [4227858439] [[64512 1 2]] []\n2001:db8::/64 150 [] [] [edge]\n2001:db8::8/128 0 [4227858439] [[64512 1 2]] []\n",
 		},
@@ -82,7 +84,7 @@ func TestEveryNodeAdvertises(t *testing.T) {
 			name:   "neither other speakers nor links matter",
 			change: func(s *State) { vips(s, "198.51.100.7"); s.Members, s.Silent = nil, "it is cut off" },
 			plan:   "silent: it is cut off\n198.51.100.7 services=default/web pool=routed bgp=Advertised\n",
-			routes: "198.51.100.7/32 0 [4227858439] [[64512 1 2]] []\n198.51.100.0/25 150 [] [] [edge]\n",
+			routes: "198.51.100.7/32 0 [4227858439] [[64512 1 2]] []\n",
 		},
 		{
 			name:   "an excluded node advertises nothing",
@@ -103,6 +105,11 @@ func TestEveryNodeAdvertises(t *testing.T) {
 			name:   "without a peer there is nobody to tell",
 			change: func(s *State) { vips(s, "198.51.100.7"); s.Config = lonely },
 			plan:   "198.51.100.7 services=default/web pool=p bgp=NoPeer\n",
+		},
+		{
+			name:   "nor if the advertisements are for peers of other nodes",
+			change: func(s *State) { vips(s, "203.0.113.7"); s.Config = onlyEdge },
+			plan:   "203.0.113.7 services=default/web pool=both bgp=NoPeer\n",
 		},
 		{
 			name: "Local is advertised from where an endpoint is",
@@ -175,6 +182,15 @@ peers:
 			{Name: "eth0", IPv4: netip.MustParsePrefix("192.0.2.11/24")},
 			{Name: "eth1", IPv4: netip.MustParsePrefix("198.51.100.11/24"), IPv6: netip.MustParsePrefix("2001:db8:2::11/64")},
 		},
+		path: func(addr, _ netip.Addr) (int, bool) {
+			switch {
+			case addr.Zone() == "eth1":
+				return 3, true
+			case netip.MustParsePrefix("192.0.2.0/24").Contains(addr):
+				return 2, true
+			}
+			return 2, false
+		},
 		password: func(name string) (string, error) {
 			if name == "known" {
 				return "sesame", nil
@@ -189,6 +205,8 @@ peers:
 			text += fmt.Sprintf(" bfd=%v/%v×%d", p.BFD.Receive, p.BFD.Transmit, p.BFD.Multiplier)
 			if p.BFD.Multihop {
 				text += fmt.Sprintf(" multihop>=%d", p.BFD.MinimumTTL)
+			} else {
+				text += fmt.Sprintf(" link=%d", p.BFD.Link)
 			}
 		}
 		if p.Password+p.Unready != "" || p.GracefulRestart > 0 {
@@ -197,12 +215,12 @@ peers:
 		got = append(got, text)
 	}
 	want := []string{
-		"near id=172.16.0.11 ttl=0 hops=192.0.2.11,fd00::11 bfd=100ms/50ms×5",
+		"near id=172.16.0.11 ttl=0 hops=192.0.2.11,fd00::11 bfd=100ms/50ms×5 link=2",
 		`far id=10.0.0.7 ttl=255 hops=172.16.0.11,fd00::11 bfd=100ms/50ms×5 multihop>=250 password="" unready="" restart=1m0s`,
 		"hops id=172.16.0.11 ttl=4 hops=172.16.0.11,fd00::11",
 		"inside id=172.16.0.11 ttl=0 hops=172.16.0.11,fd00::11 bfd=100ms/50ms×5 multihop>=250",
 		"bound id=172.16.0.11 ttl=0 hops=198.51.100.11,2001:db8:2::11",
-		"linklocal id=172.16.0.11 ttl=0 hops=198.51.100.11,2001:db8:2::11 bfd=100ms/50ms×5",
+		"linklocal id=172.16.0.11 ttl=0 hops=198.51.100.11,2001:db8:2::11 bfd=100ms/50ms×5 link=3",
 		`secret id=172.16.0.11 ttl=0 hops=192.0.2.11,fd00::11 password="sesame" unready="" restart=0s`,
 		`unknown id=172.16.0.11 ttl=0 hops=192.0.2.11,fd00::11 password="" unready="there is no Secret" restart=0s`,
 	}

@@ -8,6 +8,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/bfd"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/bgp"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/links"
 )
@@ -19,7 +20,7 @@ func (s *Speaker) advertise(plan Plan, ls []links.Link, nodes []Node) {
 	if c == nil {
 		return // there was none yet
 	}
-	here := surroundings{links: ls, addrs: s.ownAddrs(), password: s.passwords.of}
+	here := surroundings{links: ls, addrs: s.ownAddrs(), password: s.passwords.of, path: s.routerPaths.to}
 	for _, n := range nodes {
 		if n.Name == s.options.Node {
 			here.node = n
@@ -34,18 +35,40 @@ func (s *Speaker) advertise(plan Plan, ls []links.Link, nodes []Node) {
 	s.sessions = now
 }
 
-// ownAddrs are this node's addresses, if the API server has said them.
-func (s *Speaker) ownAddrs() (addrs []netip.Addr) {
+// ownAddrs are this node's addresses as the API server has said them last: a Node
+// that is without for a moment is no reason to end sessions.
+func (s *Speaker) ownAddrs() []netip.Addr {
 	node, err := s.watched.nodes.Get(s.options.Node)
 	if err != nil {
-		return nil // gone meanwhile
+		return s.addrs // gone meanwhile
 	}
+	var addrs []netip.Addr
 	for _, a := range node.Status.Addresses {
 		if addr, err := netip.ParseAddr(a.Address); err == nil && a.Type == v1.NodeInternalIP {
 			addrs = append(addrs, addr.Unmap())
 		}
 	}
-	return addrs
+	if len(addrs) > 0 {
+		s.addrs = addrs
+	}
+	return s.addrs
+}
+
+// routerPaths are the ways to routers, as the kernel has said them last: one that
+// knows none at the moment does not make a router on the link one far away.
+type routerPaths map[[2]netip.Addr]routerPath
+
+type routerPath struct {
+	link   int
+	direct bool
+}
+
+func (known routerPaths) to(addr, source netip.Addr) (link int, direct bool) {
+	key := [2]netip.Addr{addr, source}
+	if link, direct, err := links.PathTo(addr, source); err == nil {
+		known[key] = routerPath{link, direct}
+	}
+	return known[key].link, known[key].direct
 }
 
 // reportSessions writes Events on the Node, each once for each change.
@@ -109,12 +132,19 @@ func name(st bgp.Status) string {
 func describeSessions(sessions []bgp.Status, now time.Time) string {
 	var b strings.Builder
 	for _, st := range sessions {
-		fmt.Fprintf(&b, "%s address=%s state=%s for=%s prefixes=%d", st.Peer, st.Address, st.State, now.Sub(st.Since).Round(time.Second), st.Prefixes)
+		fmt.Fprintf(&b, "%s address=%s state=%s", st.Peer, st.Address, st.State)
+		if !st.Since.IsZero() {
+			fmt.Fprintf(&b, " for=%s", now.Sub(st.Since).Round(time.Second))
+		}
+		fmt.Fprintf(&b, " prefixes=%d", st.Prefixes)
 		if st.Withheld > 0 {
 			fmt.Fprintf(&b, " withheld=%d", st.Withheld)
 		}
 		if st.BFD != nil {
 			fmt.Fprintf(&b, " bfd=%s", st.BFD.State)
+			if st.Up && st.BFD.State != bfd.Up {
+				fmt.Fprintf(&b, " (%s)", st.BFD.Why)
+			}
 		}
 		if !st.Up && st.Problem != "" {
 			fmt.Fprintf(&b, " problem=%q", st.Problem)

@@ -73,17 +73,19 @@ type Speaker struct {
 	status    status
 	met       atomic.Bool // a speaker that was taken for dead has been heard
 	// For the loop alone.
-	planner   Planner
-	paths     []heartbeat.Peer    // as the heartbeats know them
-	known     map[netip.Addr]bool // addresses that somebody has announced
-	contested map[netip.Addr]string
-	returned  uint64 // how many lost members had come back by the last plan
-	thaws     int
-	fence     fence
-	wasHeld   bool
-	heldUntil time.Time
-	rejoined  <-chan struct{} // closed when Rejoin has ended
-	sessions  []bgp.Status    // as they were told of last
+	planner     Planner
+	paths       []heartbeat.Peer    // as the heartbeats know them
+	known       map[netip.Addr]bool // addresses that somebody has announced
+	contested   map[netip.Addr]string
+	returned    uint64 // how many lost members had come back by the last plan
+	thaws       int
+	fence       fence
+	wasHeld     bool
+	heldUntil   time.Time
+	rejoined    <-chan struct{} // closed when Rejoin has ended
+	sessions    []bgp.Status    // as they were told of last
+	addrs       []netip.Addr    // see ownAddrs
+	routerPaths routerPaths
 }
 
 // Run announces until ctx ends; then it hands over to other speakers and returns.
@@ -91,7 +93,7 @@ func Run(ctx context.Context, o Options) error {
 	if err := layer2.Preflight(); err != nil {
 		return err
 	}
-	s := &Speaker{options: o, log: o.Log, registry: prometheus.NewRegistry(), kick: make(chan struct{}, 1)}
+	s := &Speaker{options: o, log: o.Log, registry: prometheus.NewRegistry(), kick: make(chan struct{}, 1), routerPaths: routerPaths{}}
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s.status.register(s.registry)
 

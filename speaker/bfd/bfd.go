@@ -6,6 +6,7 @@ package bfd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -28,6 +29,9 @@ type Session struct {
 	Receive, Transmit time.Duration
 	// Multiplier is after how many of our intervals the peer gives us up.
 	Multiplier uint8
+	// Link is the index of the interface that a peer's packets must come in on, so that
+	// nothing on the node can speak in its name; 0 is any. Not for Multihop.
+	Link int
 	// Passive sessions send nothing until the peer does.
 	Passive bool
 }
@@ -100,18 +104,23 @@ func (e *Engine) Set(sessions []Session) error {
 	for _, r := range ended {
 		<-r.done
 	}
-	for _, s := range sessions {
+	if e.ctx.Err() != nil {
+		return nil // closed meanwhile
+	}
+	var errs []error
+	for _, s := range wanted {
 		if e.runners[s.Peer] != nil {
 			continue
 		}
 		if err := e.listen(listenerKey{s.Peer.Is4(), s.Multihop}); err != nil {
-			return fmt.Errorf("BFD with %s: %w", s.Peer, err)
+			errs = append(errs, fmt.Errorf("BFD with %s: %w", s.Peer, err))
+			continue
 		}
 		r := newRunner(newSession(s, e.discriminator()), &e.options)
 		e.runners[s.Peer] = r
 		e.wg.Go(func() { r.run(e.ctx) })
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // discriminator returns a number that no session has (RFC 5880, section 6.3).

@@ -123,13 +123,22 @@ func (r *runner) write(p packet) {
 	r.conn = nil
 }
 
-// sayGoodbye tells the peer that it is no failure that nothing more comes.
+// sayGoodbye tells the peer that it is no failure that nothing more comes, more
+// than once, since a packet can be lost.
 func (r *runner) sayGoodbye() {
 	if r.session.your != 0 {
 		r.session.state, r.session.diag = AdminDown, administrative
-		r.write(r.session.packet())
+		for range goodbyes {
+			r.write(r.session.packet())
+			time.Sleep(betweenGoodbyes)
+		}
 	}
 	if r.conn != nil {
 		_ = r.conn.Close() // nothing is lost by it
 	}
 }
+
+const (
+	goodbyes        = 3
+	betweenGoodbyes = 10 * time.Millisecond
+)

@@ -210,14 +210,18 @@ func TestATenthOfAllPacketsMayBeLost(t *testing.T) {
 }
 
 func TestOnlyPacketsFromTheLinkAreAdmitted(t *testing.T) {
-	near, far := Session{}, Session{Multihop: true, MinimumTTL: 250}
+	near, bound, far := Session{}, Session{Link: 7}, Session{Multihop: true, MinimumTTL: 250}
 	for _, c := range []struct {
-		session Session
-		ttl     int
-		want    bool
-	}{{near, 255, true}, {near, 254, false}, {near, 0, false}, {far, 255, true}, {far, 250, true}, {far, 249, false}} {
-		if got := c.session.admits(c.ttl); got != c.want {
-			t.Errorf("%+v admits TTL %d: %v", c.session, c.ttl, got)
+		session   Session
+		ttl, link int
+		want      bool
+	}{
+		{near, 255, 3, true}, {near, 254, 3, false}, {near, 0, 0, false},
+		{bound, 255, 7, true}, {bound, 255, 3, false}, {bound, 254, 7, false},
+		{far, 255, 3, true}, {far, 250, 3, true}, {far, 249, 3, false},
+	} {
+		if got := c.session.admits(arrival{c.ttl, c.link}); got != c.want {
+			t.Errorf("%+v admits TTL %d on link %d: %v", c.session, c.ttl, c.link, got)
 		}
 	}
 }

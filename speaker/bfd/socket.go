@@ -48,9 +48,12 @@ func (k listenerKey) port() int {
 // listener receives the packets of all sessions of one kind and family.
 type listener struct {
 	conn net.PacketConn
-	// read returns a packet with its TTL or hop limit.
-	read func([]byte) (n, ttl int, from net.Addr, err error)
+	// read returns a packet with its TTL or hop limit and the interface it came in on.
+	read func([]byte) (n int, in arrival, from net.Addr, err error)
 }
+
+// arrival is what the kernel says of a packet.
+type arrival struct{ ttl, link int }
 
 func (l *listener) close() { _ = l.conn.Close() } // nothing is lost by it
 
@@ -72,23 +75,23 @@ func (e *Engine) listen(key listenerKey) error {
 	l := &listener{conn: conn}
 	if key.ipv4 {
 		p := ipv4.NewPacketConn(conn)
-		err = p.SetControlMessage(ipv4.FlagTTL, true)
-		l.read = func(b []byte) (int, int, net.Addr, error) {
+		err = p.SetControlMessage(ipv4.FlagTTL|ipv4.FlagInterface, true)
+		l.read = func(b []byte) (int, arrival, net.Addr, error) {
 			n, cm, from, err := p.ReadFrom(b)
 			if cm == nil {
-				return n, 0, from, err
+				return n, arrival{}, from, err
 			}
-			return n, cm.TTL, from, err
+			return n, arrival{cm.TTL, cm.IfIndex}, from, err
 		}
 	} else {
 		p := ipv6.NewPacketConn(conn)
-		err = p.SetControlMessage(ipv6.FlagHopLimit, true)
-		l.read = func(b []byte) (int, int, net.Addr, error) {
+		err = p.SetControlMessage(ipv6.FlagHopLimit|ipv6.FlagInterface, true)
+		l.read = func(b []byte) (int, arrival, net.Addr, error) {
 			n, cm, from, err := p.ReadFrom(b)
 			if cm == nil {
-				return n, 0, from, err
+				return n, arrival{}, from, err
 			}
-			return n, cm.HopLimit, from, err
+			return n, arrival{cm.HopLimit, cm.IfIndex}, from, err
 		}
 	}
 	if err != nil {
@@ -104,7 +107,7 @@ func (e *Engine) listen(key listenerKey) error {
 func (e *Engine) receive(l *listener, key listenerKey) {
 	buffer := make([]byte, 512)
 	for {
-		n, ttl, from, err := l.read(buffer)
+		n, in, from, err := l.read(buffer)
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
@@ -112,14 +115,14 @@ func (e *Engine) receive(l *listener, key listenerKey) {
 			e.options.Log.Warn("BFD: receiving", "error", err)
 			continue
 		}
-		if !e.deliver(buffer[:n], ttl, from, key) {
+		if !e.deliver(buffer[:n], in, from, key) {
 			e.discarded.Add(1)
 		}
 	}
 }
 
 // deliver reports whether a session has taken the packet.
-func (e *Engine) deliver(b []byte, ttl int, from net.Addr, key listenerKey) bool {
+func (e *Engine) deliver(b []byte, in arrival, from net.Addr, key listenerKey) bool {
 	p, err := parse(b)
 	if err != nil {
 		return false
@@ -129,7 +132,7 @@ func (e *Engine) deliver(b []byte, ttl int, from net.Addr, key listenerKey) bool
 		return false
 	}
 	r := e.runner(udp.AddrPort().Addr().Unmap())
-	if r == nil || r.session.Multihop != key.multihop || !r.session.admits(ttl) {
+	if r == nil || r.session.Multihop != key.multihop || !r.session.admits(in) {
 		return false
 	}
 	select {
@@ -140,12 +143,12 @@ func (e *Engine) deliver(b []byte, ttl int, from net.Addr, key listenerKey) bool
 	}
 }
 
-// admits reports whether a packet with this TTL can be the peer's.
-func (s Session) admits(received int) bool {
+// admits reports whether a packet that came like this can be the peer's.
+func (s Session) admits(in arrival) bool {
 	if s.Multihop {
-		return received >= int(s.MinimumTTL)
+		return in.ttl >= int(s.MinimumTTL)
 	}
-	return received == ttl
+	return in.ttl == ttl && (s.Link == 0 || in.link == s.Link)
 }
 
 // dropOtherTTLs lets the kernel drop packets that have come over a router, which

@@ -78,7 +78,7 @@ func TestPacketsReachOnlyTheSessionTheyAreFor(t *testing.T) {
 	} {
 		e, r := deliverTo(c.session)
 		from := net.UDPAddrFromAddrPort(netip.MustParseAddrPort(c.from))
-		if got := e.deliver(c.bytes, c.ttl, from, c.key); got != c.want || len(r.in) == 1 != c.want {
+		if got := e.deliver(c.bytes, arrival{ttl: c.ttl}, from, c.key); got != c.want || len(r.in) == 1 != c.want {
 			t.Errorf("%s: taken %v, want %v", name, got, c.want)
 		}
 	}

@@ -22,7 +22,7 @@ var (
 	downsDesc    = desc("bgp_session_downs_total", "Number of times that the session has gone down.")
 	problemDesc  = desc("bgp_session_problem", "1 for a peer whose session is not up, with the reason in words.", "problem")
 	prefixesDesc = desc("bgp_prefixes", "Number of prefixes that the peer is told.")
-	withheldDesc = desc("bgp_prefixes_withheld", "Number of prefixes that the peer is not told, since the node has no address of their family for a next hop.")
+	withheldDesc = desc("bgp_prefixes_withheld", "Number of prefixes that the peer is not told, since the node has no address of their family for a next hop, or the peer does not take it.")
 	bfdUpDesc    = desc("bfd_session_up", "1 if the BFD session with the peer is up.")
 	bfdFailDesc  = desc("bfd_failures_total", "Number of times that BFD was up and the peer fell silent.")
 	foreignDesc  = prometheus.NewDesc("baremetal_bfd_packets_discarded_total", "Number of BFD packets that belong to no session. Those that the kernel drops for their TTL are not counted.", nil, nil)
@@ -46,7 +46,9 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		}
 		gauge(upDesc, one(s.Up))
 		gauge(stateDesc, 1, s.State)
-		gauge(sinceDesc, float64(s.Since.UnixMilli())/1000)
+		if !s.Since.IsZero() {
+			gauge(sinceDesc, float64(s.Since.UnixMilli())/1000)
+		}
 		count(upsDesc, s.Ups)
 		count(downsDesc, s.Downs)
 		gauge(prefixesDesc, float64(s.Prefixes))

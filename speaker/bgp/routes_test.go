@@ -101,7 +101,6 @@ func TestProblemsAreSaidInWords(t *testing.T) {
 		"connecting to 192.0.2.1 port 179: something else":                                                      p.unconnected("something else"),
 		"192.0.2.1 is not of AS 64513: correct peer-asn, or the router's AS":                                    p.refused(2, 2),
 		"192.0.2.1 has our own router ID, 192.0.2.11: one of the two must have another":                         p.refused(2, 3),
-		"192.0.2.1 was silent for the hold-time, 1m30s or what it asked for":                                    p.ended(api.PeerState_DISCONNECT_REASON_HOLD_TIMER_EXPIRED, ""),
 		"192.0.2.1 has ended the session: code 6(cease) subcode 2(administrative shutdown)":                     p.ended(api.PeerState_DISCONNECT_REASON_NOTIFICATION_RECEIVED, "notification-received code 6(cease) subcode 2(administrative shutdown)"),
 		"192.0.2.11 is no address of this node: change source-address, or select the nodes with node-selectors": p.unconnected("dial tcp: bind: cannot assign requested address"),
 	} {

@@ -24,6 +24,8 @@ const (
 	// deferral is how long a speaker that has restarted waits for the peer's routes
 	// before it tells its own (RFC 4724, section 4.1), in seconds.
 	deferral = 5
+	// settling is how long a session is left alone when it has come up.
+	settling = 100 * time.Millisecond
 )
 
 // session is the session with one peer.
@@ -34,11 +36,16 @@ type session struct {
 	server  *server.BgpServer
 	cancel  context.CancelFunc // of what watches the server
 
-	told map[netip.Prefix]attributes // for advertise alone
+	// For advertise alone: what the peer knows, and of which wish and peer.
+	told   map[netip.Prefix]attributes
+	toldOf *wanted
 
-	mu     sync.Mutex // for what follows
-	now    Status
-	closed bool
+	mu             sync.Mutex // for what follows
+	now            Status
+	takes4, takes6 bool // the families that the peer takes, while the session is up
+	told4, told6   int  // how many prefixes of each there are
+	hopless        int  // and how many that have no next hop
+	closed         bool
 }
 
 // newSession begins to connect.
@@ -64,11 +71,32 @@ func (s *session) begin(ctx context.Context) error {
 	if err := s.server.StartBgp(ctx, &api.StartBgpRequest{Global: global}); err != nil {
 		return err
 	}
+	policy, assignment := importOnlyOurOwn()
+	if err := s.server.AddPolicy(ctx, &api.AddPolicyRequest{Policy: policy}); err != nil {
+		return err
+	}
+	if err := s.server.SetPolicyAssignment(ctx, &api.SetPolicyAssignmentRequest{Assignment: assignment}); err != nil {
+		return err
+	}
 	callbacks := server.WatchEventMessageCallbacks{OnPeerUpdate: s.peerChanged}
 	if err := s.server.WatchEvent(ctx, callbacks, server.WatchPeer()); err != nil {
 		return err
 	}
 	return s.server.AddPeer(ctx, &api.AddPeerRequest{Peer: s.peer.neighbour()})
+}
+
+// importOnlyOurOwn is the policy that what a router tells us does not compete with
+// what we tell it.
+func importOnlyOurOwn() (*api.Policy, *api.PolicyAssignment) {
+	own := &api.Policy{Name: "own", Statements: []*api.Statement{{
+		Name:       "own",
+		Conditions: &api.Conditions{RouteType: api.Conditions_ROUTE_TYPE_LOCAL},
+		Actions:    &api.Actions{RouteAction: api.RouteAction_ROUTE_ACTION_ACCEPT},
+	}}}
+	return own, &api.PolicyAssignment{
+		Name: "global", Direction: api.PolicyDirection_POLICY_DIRECTION_IMPORT,
+		Policies: []*api.Policy{own}, DefaultAction: api.RouteAction_ROUTE_ACTION_REJECT,
+	}
 }
 
 // neighbour is the peer as GoBGP has it. Both families are offered, so that a
@@ -103,40 +131,68 @@ func (p Peer) neighbour() *api.Peer {
 	return n
 }
 
-// advertise makes the routes that the peer is told those of p.
-func (s *session) advertise(p Peer, routes []Route) error {
-	told, withheld := tell(p, routes)
+// advertise makes the routes that the peer is told those that are wanted. If this is
+// no time for it, it returns after how long to call it again, else 0.
+func (s *session) advertise(p Peer, w *wanted) (later time.Duration, err error) {
+	if s.toldOf == w {
+		return 0, nil
+	}
+	// GoBGP tells a peer its routes in the moment in which the session comes up, and
+	// forgets changes that are made between that and when it notes that it is up.
+	st := s.status()
+	if age := time.Since(st.Since); st.State == openConfirm || st.Up && age < settling {
+		return settling, nil
+	}
+	told, hopless := tell(p, w.routes)
 	announce, withdraw := change(s.told, told)
-	var paths, gone []*apiutil.Path
-	for _, prefix := range announce {
-		path, err := path(prefix, told[prefix])
-		if err != nil {
-			return err
-		}
-		paths = append(paths, path)
+	added, err := paths(announce, told)
+	if err != nil {
+		return 0, err
 	}
-	for _, prefix := range withdraw {
-		path, err := path(prefix, s.told[prefix])
-		if err != nil {
-			return err
-		}
-		gone = append(gone, path)
+	gone, err := paths(withdraw, s.told)
+	if err != nil {
+		return 0, err
 	}
-	if len(paths) > 0 {
-		if _, err := s.server.AddPath(apiutil.AddPathRequest{Paths: paths}); err != nil {
-			return fmt.Errorf("announcing %d prefixes to %s: %w", len(paths), p.Name, err)
+	if len(added) > 0 {
+		if _, err := s.server.AddPath(apiutil.AddPathRequest{Paths: added}); err != nil {
+			return 0, fmt.Errorf("announcing %d prefixes to %s: %w", len(added), p.Name, err)
 		}
 	}
 	if len(gone) > 0 {
 		if err := s.server.DeletePath(apiutil.DeletePathRequest{Paths: gone}); err != nil {
-			return fmt.Errorf("withdrawing %d prefixes from %s: %w", len(gone), p.Name, err)
+			return 0, fmt.Errorf("withdrawing %d prefixes from %s: %w", len(gone), p.Name, err)
 		}
 	}
-	s.told = told
+	s.told, s.toldOf = told, w
+	ipv4, ipv6 := count(told)
 	s.mu.Lock()
-	s.now.Prefixes, s.now.Withheld = len(told), withheld
+	s.told4, s.told6, s.hopless = ipv4, ipv6, hopless
 	s.mu.Unlock()
-	return nil
+	return 0, nil
+}
+
+// paths are the prefixes as GoBGP has them.
+func paths(prefixes []netip.Prefix, of map[netip.Prefix]attributes) (paths []*apiutil.Path, err error) {
+	for _, prefix := range prefixes {
+		p, err := path(prefix, of[prefix])
+		if err != nil {
+			return nil, err
+		}
+		paths = append(paths, p)
+	}
+	return paths, nil
+}
+
+// count returns how many prefixes are of which family.
+func count(told map[netip.Prefix]attributes) (ipv4, ipv6 int) {
+	for prefix := range told {
+		if prefix.Addr().Is4() {
+			ipv4++
+		} else {
+			ipv6++
+		}
+	}
+	return ipv4, ipv6
 }
 
 func path(prefix netip.Prefix, a attributes) (*apiutil.Path, error) {
@@ -192,10 +248,11 @@ func (s *session) peerChanged(e *apiutil.WatchEventMessage_PeerEvent, _ time.Tim
 	case up && !was:
 		s.now.Since, s.now.Problem = time.Now(), ""
 		s.now.Ups++
+		s.takes4, s.takes6 = taken(e.Peer.State.RemoteCap)
 	case was && !up:
 		s.now.Since = time.Now()
 		s.now.Downs++
-		if s.now.Problem == "" { // else BFD has said it
+		if s.now.Problem == "" { // else it has been said
 			s.now.Problem = s.peer.ended(e.Peer.State.DisconnectReason, e.Peer.State.DisconnectMessage)
 		}
 	}
@@ -226,15 +283,25 @@ func (s *session) failed(why string) {
 	}
 }
 
-// reset ends the session if it is up; it is set up again as soon as it can be.
-func (s *session) reset(why string) {
+// silent notes why the session, which is up, is about to end.
+func (s *session) silent(why string) {
 	s.mu.Lock()
-	up := s.now.Up && !s.closed
-	if up {
+	defer s.mu.Unlock()
+	if s.now.Up {
 		s.now.Problem = why
 	}
-	s.mu.Unlock()
-	if !up {
+}
+
+func (s *session) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
+}
+
+// reset ends the session if it is up; it is set up again as soon as it can be.
+func (s *session) reset(why string) {
+	s.silent(why)
+	if !s.status().Up || s.isClosed() {
 		return
 	}
 	request := &api.ResetPeerRequest{Address: s.peer.Address.String(), Communication: why, Direction: api.ResetPeerRequest_DIRECTION_BOTH}
@@ -247,10 +314,35 @@ func (s *session) status() Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.now
+	st.Withheld = s.hopless
 	if !st.Up {
-		st.Prefixes = 0
+		return st
+	}
+	for _, family := range []struct {
+		taken bool
+		n     int
+	}{{s.takes4, s.told4}, {s.takes6, s.told6}} {
+		if family.taken {
+			st.Prefixes += family.n
+		} else {
+			st.Withheld += family.n
+		}
 	}
 	return st
+}
+
+// taken returns the families that a peer takes: IPv4 if it does not say (RFC 4760,
+// section 8).
+func taken(capabilities []packet.ParameterCapabilityInterface) (ipv4, ipv6 bool) {
+	said := false
+	for _, c := range capabilities {
+		if mp, ok := c.(*packet.CapMultiProtocol); ok {
+			said = true
+			ipv4 = ipv4 || mp.CapValue == packet.RF_IPv4_UC
+			ipv6 = ipv6 || mp.CapValue == packet.RF_IPv6_UC
+		}
+	}
+	return ipv4 || !said, ipv6
 }
 
 // close ends the session for good. With keep it is not said to the peer, which

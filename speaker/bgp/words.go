@@ -16,8 +16,6 @@ func stateName(s packet.FSMState) string { return strings.TrimPrefix(s.String(),
 // ended says why a session that was up has ended.
 func (p Peer) ended(reason api.PeerState_DisconnectReason, message string) string {
 	switch reason {
-	case api.PeerState_DISCONNECT_REASON_HOLD_TIMER_EXPIRED:
-		return fmt.Sprintf("%s was silent for the hold-time, %s or what it asked for", p.Address, p.HoldTime)
 	case api.PeerState_DISCONNECT_REASON_NOTIFICATION_RECEIVED, api.PeerState_DISCONNECT_REASON_HARD_RESET:
 		return fmt.Sprintf("%s has ended the session: %s", p.Address, strings.TrimPrefix(message, "notification-received "))
 	case api.PeerState_DISCONNECT_REASON_NOTIFICATION_SENT:
@@ -95,8 +93,14 @@ func (l *listener) Handle(_ context.Context, r slog.Record) error {
 		s.failed(fmt.Sprintf("%s has closed the connection at once: does the router know this node as a neighbour?", s.peer.Address))
 	case "sent notification":
 		s.failed(s.peer.refused(attr(r, "Code").Int64(), attr(r, "Subcode").Int64()))
+	case "hold timer expired":
+		s.silent(fmt.Sprintf("%s was silent for the hold-time, %s or what it asked for", s.peer.Address, s.peer.HoldTime))
 	default:
-		s.log.Debug("GoBGP: "+r.Message, "level", r.Level)
+		level := slog.LevelDebug
+		if r.Level >= slog.LevelWarn && !s.isClosed() {
+			level = r.Level
+		}
+		s.log.Log(context.Background(), level, "GoBGP: "+r.Message, "error", attr(r, "Error"))
 	}
 	return nil
 }

@@ -298,3 +298,40 @@ func TestAnAnnouncerLeavesNothingRunning(t *testing.T) {
 	a.Close(false)
 	eventually(t, "all goroutines have ended", func() bool { return runtime.NumGoroutine() <= before })
 }
+
+// The routers of a cluster tell each other, and so the nodes, what the nodes have
+// told them, and may prefer it.
+func TestWhatARouterTellsDoesNotCompeteWithOurRoutes(t *testing.T) {
+	r := wireRouter(t, 0)
+	p := r.peer("router", true, true)
+	r.bird(fmt.Sprintf(`protocol static { ipv4; route %s unreachable { bgp_local_pref = 500; }; }
+protocol bgp node {
+	local %s as %d; neighbor %s as %d;
+	ipv4 { import all; export all; };
+}
+`, prefix4, p.Address, p.ASN, r.node4, p.MyASN))
+	a := advertise(t)
+	a.Set([]bgp.Peer{p}, fullRoutes)
+	a.waitUp(p)
+	r.says("show protocols all node", "1 exported")
+	a.Set([]bgp.Peer{p}, append([]bgp.Route{{Prefix: netip.MustParsePrefix("203.0.113.64/26")}}, fullRoutes...)) // and let it be considered
+	r.hasRoute(netip.MustParsePrefix("203.0.113.64/26"))
+	r.hasRoute(prefix4, "from "+r.node4.String(), "BGP.local_pref: 150")
+}
+
+func TestPrefixesOfAFamilyThatTheRouterDoesNotTakeAreWithheld(t *testing.T) {
+	r := wireRouter(t, 0)
+	p := r.peer("router", false, true)
+	r.bird(fmt.Sprintf(`protocol bgp node {
+	local %s as %d; neighbor %s as %d;
+	ipv4 { import all; export none; };
+}
+`, p.Address, p.ASN, r.node4, p.MyASN))
+	a := advertise(t)
+	a.Set([]bgp.Peer{p}, fullRoutes)
+	a.waitUp(p)
+	r.hasRoute(prefix4)
+	if st := a.status(p.Name); st.Prefixes != 2 || st.Withheld != 2 {
+		t.Errorf("%d prefixes, %d withheld; there are two of IPv4, and two of IPv6", st.Prefixes, st.Withheld)
+	}
+}
