@@ -20,8 +20,9 @@ unit: ## Run the tests that need neither root nor network, with the race detecto
 	CGO_ENABLED=1 go test -race ./...
 
 integration: ## Run the tests on a real Kubernetes in network namespaces (root)
-	./hack/need bird=bird2
-	cd test/wire && go test -count=1 -timeout 10m .
+	./hack/need bird=bird2 vtysh=frr
+	cd test/chart && go test -count=1 .
+	cd test/wire && go test -count=1 -timeout 15m .
 	cd test && go test -count=1 -timeout 40m ./...
 
 lint: ## Check format, vet and staticcheck, in all modules
@@ -29,6 +30,7 @@ lint: ## Check format, vet and staticcheck, in all modules
 	go vet ./... && go run $(STATICCHECK) ./...
 	cd test && go vet ./... && go run $(STATICCHECK) ./...
 	cd test/wire && go vet . && go run $(STATICCHECK) .
+	cd test/chart && go vet . && go run $(STATICCHECK) .
 
 fuzz: ## Fuzz everything that parses bytes, a minute each
 	go test -run '^$$' -fuzz FuzzParse -fuzztime 1m ./pkg/config

@@ -26,6 +26,8 @@ type status struct {
 	sessions           atomic.Pointer[bgp.Announcer] // nil until there is one
 	config, generation prometheus.Gauge
 	plans              prometheus.Counter
+	routed             *prometheus.GaugeVec // addresses of pools of BGP, by BGPReason
+	unowned            *prometheus.GaugeVec // addresses of pools of layer 2 without an owner, by Reason
 }
 
 type applied struct {
@@ -42,7 +44,13 @@ func (st *status) register(registry prometheus.Registerer) {
 	st.generation = prometheus.NewGauge(prometheus.GaugeOpts{
 		Namespace: "baremetal", Subsystem: "config", Name: "generation",
 		Help: "The resourceVersion of the ConfigMap that is in use, 0 for none."})
-	registry.MustRegister(st.plans, st.config, st.generation)
+	st.routed = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: "baremetal", Subsystem: "bgp", Name: "addresses",
+		Help: "Number of addresses of pools of BGP, by whether this node advertises them, or why not."}, []string{"reason"})
+	st.unowned = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: "baremetal", Subsystem: "layer2", Name: "unowned",
+		Help: "Number of addresses of pools of layer 2 that no node announces, as this one sees it, by why."}, []string{"reason"})
+	registry.MustRegister(st.plans, st.config, st.generation, st.routed, st.unowned)
 }
 
 func (st *status) configLoaded(state configmap.State) {
@@ -57,6 +65,22 @@ func (st *status) configLoaded(state configmap.State) {
 func (st *status) applied(p Plan) {
 	st.last.Store(&applied{plan: p, at: time.Now()})
 	st.plans.Inc()
+	routed := map[BGPReason]int{Advertised: 0, NoLocalEndpoint: 0, Excluded: 0, NotSelected: 0, NoPeer: 0}
+	unowned := map[Reason]int{NoEndpoint: 0, NoLink: 0, NoCandidate: 0}
+	for _, d := range p.Decisions {
+		if _, known := routed[d.BGP]; known {
+			routed[d.BGP]++
+		}
+		if _, known := unowned[d.Reason]; known {
+			unowned[d.Reason]++
+		}
+	}
+	for reason, n := range routed {
+		st.routed.WithLabelValues(string(reason)).Set(float64(n))
+	}
+	for reason, n := range unowned {
+		st.unowned.WithLabelValues(string(reason)).Set(float64(n))
+	}
 }
 
 func (st *status) plan() Plan {

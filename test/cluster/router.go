@@ -148,7 +148,7 @@ func (r *Router) bird() error {
 		restart = "aware"
 	}
 	text += fmt.Sprintf(`protocol bgp nodes {
-	local %s as %d; neighbor range 192.168.120.0/24 as %d; graceful restart %s; %s
+	local %s as %d; neighbor range 192.168.120.0/24 as %d; graceful restart %s; error wait time 1, 5; %s
 	ipv4 { import all; export none; };
 	ipv6 { import all; export none; };
 }

@@ -135,8 +135,12 @@ func TestOnlyNodesWithAnEndpointAreRoutedToWithPolicyLocal(t *testing.T) {
 	routedOver(t, r, vip, "node1")
 	runOn(t, "close3", "close", "node3")
 	routedOver(t, r, vip, "node1", "node3")
-	page, err := r.Fetch(t.Context(), vip)
-	must(t, err)
+	var page string
+	eventually(t, "kube-proxy of both knows it, too", func() bool {
+		var err error
+		page, err = r.Fetch(t.Context(), vip)
+		return err == nil
+	})
 	if !strings.Contains(page, "you are 192.168.130.100") {
 		t.Errorf("the pod does not see the client's address: %s", page)
 	}
