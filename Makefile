@@ -21,6 +21,7 @@ unit: ## Run the tests that need neither root nor network, with the race detecto
 
 integration: ## Run the tests on a real Kubernetes in network namespaces (root)
 	./hack/need bird=bird2 vtysh=frr
+	cd test/metallb && go build -o ../../bin/metallb/ tool
 	cd test/chart && go test -count=1 .
 	cd test/wire && go test -count=1 -timeout 15m .
 	cd test && go test -count=1 -timeout 40m ./...

@@ -23,7 +23,7 @@ const adminToken = "admin-of-a-test-cluster"
 
 // The controllers that the story needs. Those that watch over nodes are not
 // among them, since the nodes have no kubelet to report.
-const controllers = "deployment-controller,replicaset-controller,endpointslice-controller,namespace-controller,serviceaccount-controller,garbage-collector-controller"
+const controllers = "deployment-controller,replicaset-controller,endpointslice-controller,endpoints-controller,namespace-controller,serviceaccount-controller,garbage-collector-controller"
 
 // startControlPlane starts etcd, the API server and the controller manager, and
 // waits until the API server answers.

@@ -27,6 +27,12 @@ type Process struct {
 	wanted bool // to end
 }
 
+// Run starts a program of somebody else in a node's namespace, or in the segment's if
+// netns is empty.
+func (c *Cluster) Run(name, netns string, args ...string) (*Process, error) {
+	return c.start(name, netns, args...)
+}
+
 // start starts a program in the network namespace netns, or in the segment's if
 // netns is empty.
 func (c *Cluster) start(name, netns string, args ...string) (*Process, error) {

@@ -1,0 +1,127 @@
+package integration
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/baremetal-lb/cloud-provider-baremetal/test/cluster"
+)
+
+// metalLB is MetalLB v0.12.1: its controller, and a speaker on every node.
+type metalLB struct{ controller, speakers []*cluster.Process }
+
+func startMetalLB(t *testing.T) *metalLB {
+	t.Helper()
+	bin := filepath.Join(the.Root(), "bin", "metallb")
+	if _, err := os.Stat(filepath.Join(bin, "controller")); err != nil {
+		t.Fatalf("%v; make integration builds it", err)
+	}
+	run := func(name, netns string, args ...string) *cluster.Process {
+		p, err := the.Run(name, netns, append(args, "-kubeconfig="+the.Kubeconfig(), "-namespace=baremetal-system", "-config=config", "-disable-epslices")...)
+		must(t, err)
+		t.Cleanup(p.Stop)
+		return p
+	}
+	m := &metalLB{controller: []*cluster.Process{run("metallb-controller", "", filepath.Join(bin, "controller"), "-port=17472")}}
+	for _, n := range the.Nodes() {
+		m.speakers = append(m.speakers, run("metallb-speaker-"+n.Name, n.Name, filepath.Join(bin, "speaker"), "-node-name="+n.Name, "-host=127.0.0.1"))
+	}
+	return m
+}
+
+func stop(processes []*cluster.Process) {
+	for _, p := range processes {
+		p.Stop()
+	}
+}
+
+// The steps of docs/coming-from-metallb.md.
+func TestServicesOfMetalLBKeepTheirAddresses(t *testing.T) {
+	ctx := context.Background()
+	stop(the.CCMs())
+	for _, n := range the.Nodes() {
+		n.Speaker().Stop()
+	}
+	restore := func() {
+		restartCCMs(t)
+		for _, n := range the.Nodes() {
+			if !n.Speaker().Running() {
+				must(t, n.StartSpeaker(ctx))
+			}
+		}
+		for _, n := range the.Nodes() {
+			must(t, n.WaitReady(ctx))
+		}
+		settled(t)
+	}
+	t.Cleanup(restore)
+	pools(t, cluster.DefaultPools)
+	for n := 1; n <= 3; n++ {
+		runOn(t, fmt.Sprint("moved", n), "moved", fmt.Sprint("node", n))
+	}
+	theirs := startMetalLB(t)
+	moved := local("moved") // without its member list MetalLB's speakers announce nothing else
+
+	asked := []*v1.Service{
+		service("first", moved),
+		service("wanted", moved, func(s *v1.Service) { s.Spec.LoadBalancerIP = "192.168.120.222" }),
+		service("shared-tcp", moved, annotated("metallb.universe.tf/allow-shared-ip", "dns")),
+		service("shared-udp", moved, annotated("metallb.universe.tf/allow-shared-ip", "dns"), port(v1.ProtocolUDP, 53)),
+		service("six", moved, families(v1.IPFamilyPolicySingleStack, v1.IPv6Protocol)),
+	}
+	before := map[string]string{}
+	for _, s := range asked {
+		_, err := the.Client.CoreV1().Services(s.Namespace).Create(ctx, s, metav1.CreateOptions{})
+		must(t, err)
+		t.Cleanup(func() { remove(t, s.Name) })
+		before[s.Name] = assigned(t, s.Name)
+	}
+	t.Logf("from MetalLB: %v", before)
+	fetched(t, before["first"])
+	fetched(t, before["six"])
+	probe, err := the.StartProbe(before["first"])
+	must(t, err)
+	defer probe.Stop()
+	begun := time.Now()
+
+	stop(theirs.controller)
+	restartCCMs(t)
+	for name := range before {
+		eventually(t, name+" is ours", func() bool { return len(get(t, name).Finalizers) > 0 })
+	}
+	create(t, service("new"))
+	new := assigned(t, "new")
+	stop(theirs.speakers)
+	for _, n := range the.Nodes() {
+		must(t, n.StartSpeaker(ctx))
+	}
+	for _, n := range the.Nodes() {
+		must(t, n.WaitReady(ctx))
+	}
+	for name, vip := range before {
+		if now := addressesOf(get(t, name)); now != vip {
+			t.Errorf("%s had %s and has %s", name, vip, now)
+		}
+		if vip == new {
+			t.Errorf("a new Service has got %s, which %s has", new, name)
+		}
+	}
+	for _, vip := range []string{before["first"], before["wanted"], before["six"], new} {
+		announcer(t, vip)
+		fetched(t, vip)
+	}
+	failed := 0
+	for _, a := range probe.Attempts(begun) {
+		if !a.OK {
+			failed++
+		}
+	}
+	t.Logf("%d connections to %s meanwhile, %d failed", len(probe.Attempts(begun)), before["first"], failed)
+}
