@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
+	"k8s.io/client-go/kubernetes"
 	servicehelpers "k8s.io/cloud-provider/service/helpers"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/service"
@@ -69,6 +70,10 @@ func (c *Cloud) write(ctx context.Context, svc *v1.Service, addrs []netip.Addr, 
 // patch writes what differs in status and finalizers, for this version of the
 // Service only. A Service that is gone needs nothing.
 func (c *Cloud) patch(ctx context.Context, before, after *v1.Service) error {
+	return patch(ctx, c.client, before, after)
+}
+
+func patch(ctx context.Context, client kubernetes.Interface, before, after *v1.Service) error {
 	before = before.DeepCopy()
 	before.UID, before.ResourceVersion = "", "" // so that the patch has them, as preconditions
 	oldJSON, err := json.Marshal(before)
@@ -79,11 +84,11 @@ func (c *Cloud) patch(ctx context.Context, before, after *v1.Service) error {
 	if err != nil {
 		return fmt.Errorf("encoding a Service: %w", err)
 	}
-	patch, err := strategicpatch.CreateTwoWayMergePatch(oldJSON, newJSON, v1.Service{})
+	difference, err := strategicpatch.CreateTwoWayMergePatch(oldJSON, newJSON, v1.Service{})
 	if err != nil {
 		return fmt.Errorf("making a patch: %w", err)
 	}
-	_, err = c.client.CoreV1().Services(after.Namespace).Patch(ctx, after.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
+	_, err = client.CoreV1().Services(after.Namespace).Patch(ctx, after.Name, types.StrategicMergePatchType, difference, metav1.PatchOptions{}, "status")
 	if apierrors.IsNotFound(err) {
 		return nil
 	}

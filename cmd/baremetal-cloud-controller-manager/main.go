@@ -10,6 +10,7 @@ import (
 	"os"
 
 	"github.com/go-logr/logr"
+	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/util/wait"
 	upstream "k8s.io/cloud-provider"
 	"k8s.io/cloud-provider/app"
@@ -31,8 +32,9 @@ import (
 )
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == checkConfigName {
-		command := checkConfigCommand()
+	subcommands := map[string]func() *cobra.Command{checkConfigName: checkConfigCommand, releaseName: releaseCommand}
+	if len(os.Args) > 1 && subcommands[os.Args[1]] != nil {
+		command := subcommands[os.Args[1]]()
 		command.SetArgs(os.Args[2:])
 		if command.Execute() != nil { // which has said why
 			os.Exit(1)
@@ -65,7 +67,7 @@ func main() {
 	}
 	command := app.NewCloudControllerManagerCommand(opts, initializer(&provider), controllers, names.CCMControllerAliases(), flags, wait.NeverStop)
 	command.Use = "baremetal-cloud-controller-manager"
-	command.Long = "Gives Services of type LoadBalancer addresses from the pools of a ConfigMap.\nThe subcommand " + checkConfigName + " checks such a configuration before it is used."
+	command.Long = "Gives Services of type LoadBalancer addresses from the pools of a ConfigMap.\nThe subcommand " + checkConfigName + " checks such a configuration before it is used;\n" + releaseName + " takes back what was written into Services, after an uninstallation."
 	os.Exit(cli.Run(command))
 }
 
@@ -78,7 +80,7 @@ func setDefaults(opts *options.CloudControllerManagerOptions) {
 	opts.ServiceController.ConcurrentServiceSyncs = 20
 	opts.Generic.ClientConnection.QPS = 1000
 	opts.Generic.ClientConnection.Burst = 2000
-	opts.Generic.LeaderElection.ResourceName = "baremetal-cloud-controller-manager"
+	opts.Generic.LeaderElection.ResourceName = cloudprovider.LeaseName
 	opts.Generic.LeaderElection.ResourceNamespace = configmap.DefaultRef.Namespace
 }
 

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -124,4 +126,36 @@ func TestServicesOfMetalLBKeepTheirAddresses(t *testing.T) {
 		}
 	}
 	t.Logf("%d connections to %s meanwhile, %d failed", len(probe.Attempts(begun)), before["first"], failed)
+}
+
+// The steps of "Uninstall" in docs/operations.md, but for the objects of the programs.
+func TestAfterUninstallingServicesCanBeDeleted(t *testing.T) {
+	create(t, service("left"))
+	create(t, service("left-classed", func(s *v1.Service) { class := "lb.baremetal/default"; s.Spec.LoadBalancerClass = &class }))
+	vip := assigned(t, "left")
+	assigned(t, "left-classed")
+	eventually(t, "both have finalizers", func() bool { return len(get(t, "left").Finalizers)+len(get(t, "left-classed").Finalizers) == 2 })
+	t.Cleanup(func() { restartCCMs(t) })
+	release := func() (string, error) {
+		out, err := exec.Command(the.Binary("baremetal-cloud-controller-manager"), "release", "--kubeconfig="+the.Kubeconfig()).CombinedOutput()
+		return string(out), err
+	}
+	if out, err := release(); err == nil || !strings.Contains(out, "would put everything back: delete its Deployment") {
+		t.Errorf("beside a cloud controller manager: %v: %s", err, out)
+	}
+	stop(the.CCMs())
+	var out string
+	eventually(t, "the lease has run out", func() bool {
+		var err error
+		out, err = release()
+		return err == nil
+	})
+	if !strings.Contains(out, "default/left: finalizer removed, "+vip+" released\n") || !strings.Contains(out, "default/left-classed: finalizer removed, ") {
+		t.Errorf("it says %q", out)
+	}
+	if now := addressesOf(get(t, "left")); now != "" {
+		t.Errorf("the Service still has %s", now)
+	}
+	remove(t, "left")
+	remove(t, "left-classed")
 }

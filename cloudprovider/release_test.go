@@ -1,0 +1,79 @@
+package cloudprovider
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/fake"
+	servicehelpers "k8s.io/cloud-provider/service/helpers"
+
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/service"
+)
+
+func TestReleaseTakesBackWhatIsOursAndNoMore(t *testing.T) {
+	const other, upstream = "example.com/other", servicehelpers.LoadBalancerCleanupFinalizer
+	own, foreign := service.DefaultClass, "example.com/lb"
+	for _, test := range []struct {
+		name       string
+		class      *string
+		kind       v1.ServiceType
+		finalizers []string
+		addr       string
+		keep       bool
+		left       []string
+		done       string
+	}{
+		{"a Service without a class", nil, v1.ServiceTypeLoadBalancer, []string{other, upstream}, "192.0.2.7", false, []string{other}, "finalizer removed, 192.0.2.7 released"},
+		{"one with our class", &own, v1.ServiceTypeLoadBalancer, []string{service.Finalizer}, "192.0.2.7", false, []string{}, "finalizer removed, 192.0.2.7 released"},
+		{"its address can be kept", &own, v1.ServiceTypeLoadBalancer, []string{service.Finalizer}, "192.0.2.7", true, []string{}, "finalizer removed"},
+		{"one that is of another type now", nil, v1.ServiceTypeClusterIP, []string{upstream}, "", false, []string{}, "finalizer removed"},
+		{"one that has no finalizer yet", nil, v1.ServiceTypeLoadBalancer, nil, "192.0.2.7", false, nil, "192.0.2.7 released"},
+		{"one of another provider", &foreign, v1.ServiceTypeLoadBalancer, []string{upstream}, "192.0.2.7", false, []string{upstream}, ""},
+		{"one that nobody serves", nil, v1.ServiceTypeClusterIP, []string{other}, "", false, []string{other}, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			svc := &v1.Service{ObjectMeta: metav1.ObjectMeta{Finalizers: test.finalizers}, Spec: v1.ServiceSpec{Type: test.kind, LoadBalancerClass: test.class}}
+			if test.addr != "" {
+				svc.Status.LoadBalancer.Ingress = []v1.LoadBalancerIngress{{IP: test.addr}}
+			}
+			after, done := released(svc, service.DefaultScope(), test.keep)
+			kept := test.keep || test.done == "" && test.addr != ""
+			if done != test.done || !slices.Equal(after.Finalizers, test.left) || (len(after.Status.LoadBalancer.Ingress) > 0) != kept {
+				t.Errorf("%q; it has %v and %v", done, after.Finalizers, after.Status.LoadBalancer.Ingress)
+			}
+		})
+	}
+}
+
+func TestReleaseWaitsUntilNobodyLeads(t *testing.T) {
+	now := time.Now()
+	holder, seconds, none := "somebody", int32(15), ""
+	lease := func(holder *string, renewed time.Time) *coordinationv1.Lease {
+		at := metav1.NewMicroTime(renewed)
+		return &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "baremetal-system", Name: LeaseName},
+			Spec: coordinationv1.LeaseSpec{HolderIdentity: holder, LeaseDurationSeconds: &seconds, RenewTime: &at}}
+	}
+	for name, test := range map[string]struct {
+		lease *coordinationv1.Lease
+		want  string
+	}{
+		"no lease":        {nil, ""},
+		"it was given up": {lease(&none, now), ""},
+		"it is old":       {lease(&holder, now.Add(-time.Minute)), ""},
+		"it is held":      {lease(&holder, now.Add(-5*time.Second)), "try again in 10s"},
+	} {
+		client := fake.NewClientset()
+		if test.lease != nil {
+			client = fake.NewClientset(test.lease)
+		}
+		err := nobodyLeads(t.Context(), client, "baremetal-system", now)
+		if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
