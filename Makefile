@@ -10,8 +10,10 @@ export CGO_ENABLED ?= 0
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
+# grpcnotrace: GoBGP needs gRPC's types, whose tracing would keep the linker from
+# leaving out what is not called: 70 MB instead of 41, and 16 MB more in memory.
 build: ## Build both programs, static, into bin/
-	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+	go build -tags grpcnotrace -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
 test: unit integration ## Run all tests: seconds without root, then the cluster (root; minutes)
 
