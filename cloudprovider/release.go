@@ -7,7 +7,6 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	servicehelpers "k8s.io/cloud-provider/service/helpers"
@@ -20,11 +19,12 @@ const LeaseName = "baremetal-cloud-controller-manager"
 
 // Release takes back what this project has written into Services, so that they can
 // be deleted or served by others when it is gone: the finalizers, and unless keep is
-// set the addresses in their status. namespace is where the lease is: while a
-// cloud controller manager holds it, which would put everything back, Release does
-// nothing and says so. It calls say for every Service, with what has been done.
-func Release(ctx context.Context, client kubernetes.Interface, scope service.Scope, namespace string, keep bool, say func(service, done string)) error {
-	if err := nobodyLeads(ctx, client, namespace, time.Now()); err != nil {
+// set the addresses in their status. While a cloud controller manager holds its
+// lease, which would put everything back, Release does nothing and says so. It calls
+// say for every Service, with what has been done; with dry nothing is, and it calls
+// say with what would be.
+func Release(ctx context.Context, client kubernetes.Interface, scope service.Scope, keep, dry bool, say func(service, done string)) error {
+	if err := nobodyLeads(ctx, client, time.Now()); err != nil {
 		return err
 	}
 	list, err := client.CoreV1().Services(metav1.NamespaceAll).List(ctx, metav1.ListOptions{})
@@ -37,28 +37,30 @@ func Release(ctx context.Context, client kubernetes.Interface, scope service.Sco
 		if done == "" {
 			continue
 		}
-		if err := patch(ctx, client, svc, after); err != nil {
-			return fmt.Errorf("releasing %s: %w", service.Name(svc), err)
+		if !dry {
+			if err := patch(ctx, client, svc, after); err != nil {
+				return fmt.Errorf("releasing %s: %w", service.Name(svc), err)
+			}
 		}
 		say(service.Name(svc), done)
 	}
 	return nil
 }
 
-func nobodyLeads(ctx context.Context, client kubernetes.Interface, namespace string, now time.Time) error {
-	lease, err := client.CoordinationV1().Leases(namespace).Get(ctx, LeaseName, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
+// nobodyLeads looks in all namespaces, since it is for each installation to choose one.
+func nobodyLeads(ctx context.Context, client kubernetes.Interface, now time.Time) error {
+	leases, err := client.CoordinationV1().Leases(metav1.NamespaceAll).List(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + LeaseName})
 	if err != nil {
 		return fmt.Errorf("looking whether a cloud controller manager runs: %w", err)
 	}
-	spec := lease.Spec
-	if spec.HolderIdentity == nil || *spec.HolderIdentity == "" || spec.RenewTime == nil || spec.LeaseDurationSeconds == nil {
-		return nil
-	}
-	if left := spec.RenewTime.Add(time.Duration(*spec.LeaseDurationSeconds) * time.Second).Sub(now); left > 0 {
-		return fmt.Errorf("a cloud controller manager runs, or has run until a moment ago, and would put everything back: delete its Deployment, and try again in %v", left.Round(time.Second))
+	for _, lease := range leases.Items {
+		spec := lease.Spec
+		if spec.HolderIdentity == nil || *spec.HolderIdentity == "" || spec.RenewTime == nil || spec.LeaseDurationSeconds == nil {
+			continue
+		}
+		if left := spec.RenewTime.Add(time.Duration(*spec.LeaseDurationSeconds) * time.Second).Sub(now); left > 0 {
+			return fmt.Errorf("a cloud controller manager runs in namespace %s, or has run until a moment ago, and would put everything back: delete its Deployment, and try again in %v", lease.Namespace, left.Round(time.Second))
+		}
 	}
 	return nil
 }

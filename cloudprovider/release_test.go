@@ -17,6 +17,7 @@ import (
 
 func TestReleaseTakesBackWhatIsOursAndNoMore(t *testing.T) {
 	const other, upstream = "example.com/other", servicehelpers.LoadBalancerCleanupFinalizer
+	all := service.DefaultScope()
 	own, foreign := service.DefaultClass, "example.com/lb"
 	for _, test := range []struct {
 		name       string
@@ -25,23 +26,25 @@ func TestReleaseTakesBackWhatIsOursAndNoMore(t *testing.T) {
 		finalizers []string
 		addr       string
 		keep       bool
+		scope      service.Scope
 		left       []string
 		done       string
 	}{
-		{"a Service without a class", nil, v1.ServiceTypeLoadBalancer, []string{other, upstream}, "192.0.2.7", false, []string{other}, "finalizer removed, 192.0.2.7 released"},
-		{"one with our class", &own, v1.ServiceTypeLoadBalancer, []string{service.Finalizer}, "192.0.2.7", false, []string{}, "finalizer removed, 192.0.2.7 released"},
-		{"its address can be kept", &own, v1.ServiceTypeLoadBalancer, []string{service.Finalizer}, "192.0.2.7", true, []string{}, "finalizer removed"},
-		{"one that is of another type now", nil, v1.ServiceTypeClusterIP, []string{upstream}, "", false, []string{}, "finalizer removed"},
-		{"one that has no finalizer yet", nil, v1.ServiceTypeLoadBalancer, nil, "192.0.2.7", false, nil, "192.0.2.7 released"},
-		{"one of another provider", &foreign, v1.ServiceTypeLoadBalancer, []string{upstream}, "192.0.2.7", false, []string{upstream}, ""},
-		{"one that nobody serves", nil, v1.ServiceTypeClusterIP, []string{other}, "", false, []string{other}, ""},
+		{"a Service without a class", nil, v1.ServiceTypeLoadBalancer, []string{other, upstream}, "192.0.2.7", false, all, []string{other}, "finalizer removed, 192.0.2.7 released"},
+		{"one with our class", &own, v1.ServiceTypeLoadBalancer, []string{service.Finalizer}, "192.0.2.7", false, all, []string{}, "finalizer removed, 192.0.2.7 released"},
+		{"its address can be kept", &own, v1.ServiceTypeLoadBalancer, []string{service.Finalizer}, "192.0.2.7", true, all, []string{}, "finalizer removed"},
+		{"one that is of another type now", nil, v1.ServiceTypeClusterIP, []string{upstream}, "", false, all, []string{}, "finalizer removed"},
+		{"one that has no finalizer yet", nil, v1.ServiceTypeLoadBalancer, nil, "192.0.2.7", false, all, nil, "192.0.2.7 released"},
+		{"one of another provider", &foreign, v1.ServiceTypeLoadBalancer, []string{upstream}, "192.0.2.7", false, all, []string{upstream}, ""},
+		{"one that nobody serves", nil, v1.ServiceTypeClusterIP, []string{other}, "", false, all, []string{other}, ""},
+		{"one without a class, if those are not ours", nil, v1.ServiceTypeLoadBalancer, []string{upstream}, "192.0.2.7", false, service.Scope{Classes: []string{own}}, []string{upstream}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			svc := &v1.Service{ObjectMeta: metav1.ObjectMeta{Finalizers: test.finalizers}, Spec: v1.ServiceSpec{Type: test.kind, LoadBalancerClass: test.class}}
 			if test.addr != "" {
 				svc.Status.LoadBalancer.Ingress = []v1.LoadBalancerIngress{{IP: test.addr}}
 			}
-			after, done := released(svc, service.DefaultScope(), test.keep)
+			after, done := released(svc, test.scope, test.keep)
 			kept := test.keep || test.done == "" && test.addr != ""
 			if done != test.done || !slices.Equal(after.Finalizers, test.left) || (len(after.Status.LoadBalancer.Ingress) > 0) != kept {
 				t.Errorf("%q; it has %v and %v", done, after.Finalizers, after.Status.LoadBalancer.Ingress)
@@ -55,7 +58,7 @@ func TestReleaseWaitsUntilNobodyLeads(t *testing.T) {
 	holder, seconds, none := "somebody", int32(15), ""
 	lease := func(holder *string, renewed time.Time) *coordinationv1.Lease {
 		at := metav1.NewMicroTime(renewed)
-		return &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "baremetal-system", Name: LeaseName},
+		return &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "anywhere", Name: LeaseName},
 			Spec: coordinationv1.LeaseSpec{HolderIdentity: holder, LeaseDurationSeconds: &seconds, RenewTime: &at}}
 	}
 	for name, test := range map[string]struct {
@@ -71,7 +74,7 @@ func TestReleaseWaitsUntilNobodyLeads(t *testing.T) {
 		if test.lease != nil {
 			client = fake.NewClientset(test.lease)
 		}
-		err := nobodyLeads(t.Context(), client, "baremetal-system", now)
+		err := nobodyLeads(t.Context(), client, now)
 		if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
 			t.Errorf("%s: %v", name, err)
 		}

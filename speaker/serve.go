@@ -66,12 +66,12 @@ func (st *status) applied(p Plan) {
 	st.last.Store(&applied{plan: p, at: time.Now()})
 	st.plans.Inc()
 	routed := map[BGPReason]int{Advertised: 0, NoLocalEndpoint: 0, Excluded: 0, NotSelected: 0, NoPeer: 0}
-	unowned := map[Reason]int{NoEndpoint: 0, NoLink: 0, NoCandidate: 0}
+	unowned := map[Reason]int{NoEndpoint: 0, NoLink: 0, NoCandidate: 0, Silent: 0}
 	for _, d := range p.Decisions {
 		if _, known := routed[d.BGP]; known {
 			routed[d.BGP]++
 		}
-		if _, known := unowned[d.Reason]; known {
+		if _, known := unowned[d.Reason]; known && d.Owner == "" {
 			unowned[d.Reason]++
 		}
 	}

@@ -109,6 +109,9 @@ func (s *session) advertise(p Peer, w *wanted) (later time.Duration, err error) 
 			return 0, fmt.Errorf("withdrawing %d prefixes from %s: %w", len(gone), p.Name, err)
 		}
 	}
+	if now := s.status(); now.State != st.State || now.Ups != st.Ups {
+		return settling, nil // it may have come up meanwhile: once more
+	}
 	s.told, s.toldOf = told, w
 	ipv4, ipv6 := count(told)
 	s.mu.Lock()

@@ -48,10 +48,10 @@ type Router struct {
 
 // StartRouter starts a router and the host behind it.
 func (c *Cluster) StartRouter(ctx context.Context, o RouterOptions) (*Router, error) {
-	need := exec.Command(filepath.Join(c.env.Root, "hack", "need"), "bird=bird2", "vtysh=frr")
-	need.Stderr = os.Stderr
-	if err := need.Run(); err != nil {
-		return nil, fmt.Errorf("installing what is missing: %w", err)
+	for _, program := range []string{"bird", "vtysh"} {
+		if _, err := exec.LookPath(program); err != nil {
+			return nil, fmt.Errorf("a router needs Debian's bird2 and frr (hack/need bird=bird2 vtysh=frr): %w", err)
+		}
 	}
 	r := &Router{cluster: c, options: o, dir: "/run/router"}
 	err := r.plug()
@@ -115,6 +115,18 @@ func (r *Router) Restart(ctx context.Context) error {
 		_, err := r.Ask(map[string]string{"BIRD": "show status", "FRR": "show bgp summary"}[r.options.Daemon])
 		return err == nil
 	})
+}
+
+// Forget takes the routes that the daemon has left in the kernel.
+func (r *Router) Forget() error {
+	return ips("-n "+routerName+" -4 route flush proto "+r.protocol(), "-n "+routerName+" -6 route flush proto "+r.protocol())
+}
+
+func (r *Router) protocol() string {
+	if r.options.Daemon == "BIRD" {
+		return "bird"
+	}
+	return "bgp"
 }
 
 // Kill ends the daemon without a goodbye. The kernel goes on forwarding.

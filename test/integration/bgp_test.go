@@ -276,6 +276,10 @@ func TestThePasswordOfAPeerComesFromASecret(t *testing.T) {
 	}
 	kubectl(t, "-n", "baremetal-system", "delete", "secret", "router-password")
 	secret("sesame")
+	eventually(t, "the session is up", func() bool {
+		text, err := the.Node("node1").Get(context.Background(), "/metrics")
+		return err == nil && strings.Contains(text, `baremetal_bgp_session_up{peer="router"} 1`)
+	})
 	event(t, "Node", "node1", "BGPSessionUp", "The BGP session with router ("+cluster.RouterIPv4+") is up")
 }
 
@@ -286,6 +290,12 @@ func TestARouterThatIsRestartedIsToldEverythingAgain(t *testing.T) {
 	vip := assigned(t, "told")
 	routedOver(t, r, vip, "node1", "node2", "node3")
 	r.Kill()
+	must(t, r.Forget())
+	routedOver(t, r, vip)
+	eventually(t, "node2 says why", func() bool {
+		text, err := the.Node("node2").Get(context.Background(), "/debug/bgp")
+		return err == nil && !strings.Contains(text, "ESTABLISHED") && strings.Contains(text, "problem=")
+	})
 	event(t, "Node", "node2", "BGPSessionDown", "has closed the connection")
 	must(t, r.Restart(t.Context()))
 	routedOver(t, r, vip, "node1", "node2", "node3")

@@ -126,6 +126,9 @@ func TestServicesOfMetalLBKeepTheirAddresses(t *testing.T) {
 		}
 	}
 	t.Logf("%d connections to %s meanwhile, %d failed", len(probe.Attempts(begun)), before["first"], failed)
+	if failed > 10 { // a tenth of a second
+		t.Errorf("%d connections failed", failed)
+	}
 }
 
 // The steps of "Uninstall" in docs/operations.md, but for the objects of the programs.
@@ -136,8 +139,8 @@ func TestAfterUninstallingServicesCanBeDeleted(t *testing.T) {
 	assigned(t, "left-classed")
 	eventually(t, "both have finalizers", func() bool { return len(get(t, "left").Finalizers)+len(get(t, "left-classed").Finalizers) == 2 })
 	t.Cleanup(func() { restartCCMs(t) })
-	release := func() (string, error) {
-		out, err := exec.Command(the.Binary("baremetal-cloud-controller-manager"), "release", "--kubeconfig="+the.Kubeconfig()).CombinedOutput()
+	release := func(flags ...string) (string, error) {
+		out, err := exec.Command(the.Binary("baremetal-cloud-controller-manager"), append([]string{"release", "--kubeconfig=" + the.Kubeconfig()}, flags...)...).CombinedOutput()
 		return string(out), err
 	}
 	if out, err := release(); err == nil || !strings.Contains(out, "would put everything back: delete its Deployment") {
@@ -150,6 +153,11 @@ func TestAfterUninstallingServicesCanBeDeleted(t *testing.T) {
 		out, err = release()
 		return err == nil
 	})
+	if !strings.HasSuffix(out, "Nothing has been done. To do this to 2 Services, add --yes.\n") || addressesOf(get(t, "left")) != vip {
+		t.Errorf("without --yes: %q", out)
+	}
+	out, err := release("--yes")
+	must(t, err)
 	if !strings.Contains(out, "default/left: finalizer removed, "+vip+" released\n") || !strings.Contains(out, "default/left-classed: finalizer removed, ") {
 		t.Errorf("it says %q", out)
 	}
