@@ -49,9 +49,9 @@ func (p *passwords) of(secret string) (string, error) {
 	}
 	switch {
 	case !p.synced():
-		return "", fmt.Errorf("Secret %s/%s has not been read yet; may the speaker list and watch Secrets there?", p.namespace, secret)
+		return "", fmt.Errorf("the Secret %s/%s has not been read yet; may the speaker list and watch Secrets there?", p.namespace, secret)
 	case err != nil:
 		return "", fmt.Errorf("there is no Secret %s/%s of type %s: kubectl -n %[1]s create secret generic %[2]s --type=%[3]s --from-literal=password=…", p.namespace, secret, v1.SecretTypeBasicAuth)
 	}
-	return "", fmt.Errorf("Secret %s/%s has no %q", p.namespace, secret, v1.BasicAuthPasswordKey)
+	return "", fmt.Errorf("the Secret %s/%s has no %q", p.namespace, secret, v1.BasicAuthPasswordKey)
 }
