@@ -148,19 +148,26 @@ protocol bgp node {
 	}
 }
 
+// watched is a router with the routes of a speaker, of which each watches the other.
+func watched(t *testing.T, daemon string) (*router, *advertiser, bgp.Peer) {
+	t.Helper()
+	r := wireRouter(t, 0)
+	p := r.peer("router", false, true)
+	p.HoldTime, p.KeepaliveTime = 90*time.Second, 30*time.Second
+	r.withBFD(&p)
+	r.startWithBFD(daemon, p)
+	a := advertise(t)
+	a.Set([]bgp.Peer{p}, fullRoutes)
+	a.waitUp(p)
+	eventually(t, "BFD is up", func() bool { return a.status(p.Name).BFD.State == bfd.Up })
+	r.hasRoute(prefix4)
+	return r, a, p
+}
+
 func TestBFDEndsTheSessionLongBeforeTheHoldTime(t *testing.T) {
 	for _, daemon := range []string{"BIRD", "FRR"} {
 		t.Run(daemon, func(t *testing.T) {
-			r := wireRouter(t, 0)
-			p := r.peer("router", false, true)
-			p.HoldTime, p.KeepaliveTime = 90*time.Second, 30*time.Second
-			r.withBFD(&p)
-			r.startWithBFD(daemon, p)
-			a := advertise(t)
-			a.Set([]bgp.Peer{p}, fullRoutes)
-			a.waitUp(p)
-			eventually(t, "BFD is up", func() bool { return a.status(p.Name).BFD.State == bfd.Up })
-			r.hasRoute(prefix4)
+			r, a, p := watched(t, daemon)
 
 			r.run("ip", "link", "set", "node", "down")
 			eventually(t, "the session is down", func() bool { return !a.status(p.Name).Up })
@@ -175,16 +182,7 @@ func TestBFDEndsTheSessionLongBeforeTheHoldTime(t *testing.T) {
 func TestTheRouterNoticesADeadNodeByBFD(t *testing.T) {
 	for _, daemon := range []string{"BIRD", "FRR"} {
 		t.Run(daemon, func(t *testing.T) {
-			r := wireRouter(t, 0)
-			p := r.peer("router", false, true)
-			p.HoldTime, p.KeepaliveTime = 90*time.Second, 30*time.Second
-			r.withBFD(&p)
-			r.startWithBFD(daemon, p)
-			a := advertise(t)
-			a.Set([]bgp.Peer{p}, fullRoutes)
-			a.waitUp(p)
-			eventually(t, "BFD is up", func() bool { return a.status(p.Name).BFD.State == bfd.Up })
-			r.hasRoute(prefix4)
+			r, _, _ := watched(t, daemon)
 			ip(t, "addr del 198.51.100.2/24 dev router-0") // nothing of ours reaches the router
 			r.hasNoRoute(prefix4)
 		})
@@ -192,14 +190,7 @@ func TestTheRouterNoticesADeadNodeByBFD(t *testing.T) {
 }
 
 func TestAPeerThatSwitchesBFDOffHasNotFailed(t *testing.T) {
-	r := wireRouter(t, 0)
-	p := r.peer("router", false, true)
-	r.withBFD(&p)
-	r.startWithBFD("FRR", p)
-	a := advertise(t)
-	a.Set([]bgp.Peer{p}, fullRoutes)
-	a.waitUp(p)
-	eventually(t, "BFD is up", func() bool { return a.status(p.Name).BFD.State == bfd.Up })
+	r, a, p := watched(t, "FRR")
 	out, err := r.in("vtysh", "--vty_socket", r.dir, "-c", "configure", "-c", "bfd", "-c", "peer 198.51.100.2 interface node", "-c", "shutdown").CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
