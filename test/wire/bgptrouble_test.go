@@ -3,12 +3,13 @@ package wire
 import (
 	"fmt"
 	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/bfd"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/bgp"
 )
 
@@ -119,157 +120,6 @@ func TestOnlyTheChangedPeerIsTouched(t *testing.T) {
 	}
 }
 
-// withBFD makes both ends watch the path with packets every 100 ms.
-func (r *router) withBFD(p *bgp.Peer) {
-	p.BFD = bfd.Session{Peer: p.Address, Receive: 100 * time.Millisecond, Transmit: 100 * time.Millisecond, Multiplier: 3}
-}
-
-func (r *router) startWithBFD(daemon string, p bgp.Peer) {
-	r.t.Helper()
-	switch daemon {
-	case "BIRD":
-		r.bird(fmt.Sprintf(`protocol bfd { interface "node" { interval 100 ms; multiplier 3; }; }
-protocol bgp node {
-	local %s as %d; neighbor %s as %d; bfd graceful;
-	ipv4 { import all; export none; };
-	ipv6 { import all; export none; };
-}
-`, p.Address, p.ASN, r.node4, p.MyASN))
-	case "FRR":
-		r.frr(fmt.Sprintf(`router bgp %d
- bgp router-id %s
- no bgp ebgp-requires-policy
- neighbor %[3]s remote-as %d
- neighbor %[3]s bfd 3 100 100
- neighbor %[3]s bfd check-control-plane-failure
- address-family ipv6 unicast
-  neighbor %[3]s activate
-`, p.ASN, r.addr4, r.node4, p.MyASN))
-	}
-}
-
-// watched is a router with the routes of a speaker, of which each watches the other.
-func watched(t *testing.T, daemon string) (*router, *advertiser, bgp.Peer) {
-	t.Helper()
-	r := wireRouter(t, 0)
-	p := r.peer("router", false, true)
-	p.HoldTime, p.KeepaliveTime = 90*time.Second, 30*time.Second
-	r.withBFD(&p)
-	r.startWithBFD(daemon, p)
-	a := advertise(t)
-	a.Set([]bgp.Peer{p}, fullRoutes)
-	a.waitUp(p)
-	eventually(t, "BFD is up", func() bool { return a.status(p.Name).BFD.State == bfd.Up })
-	r.hasRoute(prefix4)
-	return r, a, p
-}
-
-func TestBFDEndsTheSessionLongBeforeTheHoldTime(t *testing.T) {
-	for _, daemon := range []string{"BIRD", "FRR"} {
-		t.Run(daemon, func(t *testing.T) {
-			r, a, p := watched(t, daemon)
-
-			r.run("ip", "link", "set", "node", "down")
-			eventually(t, "the session is down", func() bool { return !a.status(p.Name).Up })
-			a.problem(p.Name, "BFD: the peer was silent for 300ms")
-			r.run("ip", "link", "set", "node", "up")
-			a.waitUp(p)
-			r.hasRoute(prefix4)
-		})
-	}
-}
-
-func TestTheRouterNoticesADeadNodeByBFD(t *testing.T) {
-	for _, daemon := range []string{"BIRD", "FRR"} {
-		t.Run(daemon, func(t *testing.T) {
-			r, _, _ := watched(t, daemon)
-			ip(t, "addr del 198.51.100.2/24 dev router-0") // nothing of ours reaches the router
-			r.hasNoRoute(prefix4)
-		})
-	}
-}
-
-func TestAPeerThatSwitchesBFDOffHasNotFailed(t *testing.T) {
-	r, a, p := watched(t, "FRR")
-	out, err := r.in("vtysh", "--vty_socket", r.dir, "-c", "configure", "-c", "bfd", "-c", "peer 198.51.100.2 interface node", "-c", "shutdown").CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	eventually(t, "BFD is down", func() bool { return a.status(p.Name).BFD.State != bfd.Up })
-	if b := a.status(p.Name).BFD; b.Failures != 0 || b.Why != "the peer has switched BFD off" {
-		t.Errorf("BFD says %+v", b)
-	}
-	r.hasRoute(prefix4)
-	if st := a.status(p.Name); !st.Up || st.Downs != 0 {
-		t.Errorf("the session has ended: %+v", st)
-	}
-}
-
-func TestASpeakerThatLeavesWithdrawsItsRoutes(t *testing.T) {
-	for _, daemon := range []string{"BIRD", "FRR"} {
-		t.Run(daemon, func(t *testing.T) {
-			r := wireRouter(t, 0)
-			p := r.peer("router", false, true)
-			p.HoldTime, p.KeepaliveTime = 90*time.Second, 30*time.Second
-			r.start(daemon, p)
-			a := advertise(t)
-			a.Set([]bgp.Peer{p}, fullRoutes)
-			a.waitUp(p)
-			r.hasRoute(prefix4)
-			a.Close(true) // without graceful restart nothing is kept
-			r.hasNoRoute(prefix4)
-		})
-	}
-}
-
-func TestWithGracefulRestartTheRouterKeepsTheRoutes(t *testing.T) {
-	for _, daemon := range []string{"BIRD", "FRR"} {
-		t.Run(daemon, func(t *testing.T) {
-			r := wireRouter(t, 0)
-			p := r.peer("router", false, true)
-			p.GracefulRestart = 60 * time.Second
-			r.withBFD(&p)
-			r.startWithBFD(daemon, p)
-			first := advertise(t)
-			first.Set([]bgp.Peer{p}, fullRoutes)
-			first.waitUp(p)
-			eventually(t, "BFD is up", func() bool { return first.status(p.Name).BFD.State == bfd.Up })
-			r.hasRoute(prefix4)
-
-			gone := make(chan struct{})
-			watching := make(chan bool)
-			go func() { // the route must be there all the time
-				kept := true
-				for {
-					answer := r.ask(r.showRoute(prefix4))
-					kept = kept && strings.Contains(answer, r.node4.String())
-					select {
-					case <-gone:
-						watching <- kept
-						return
-					default:
-					}
-				}
-			}()
-			first.Close(true)
-			eventually(t, "the router knows that the session is down", func() bool {
-				answer := r.ask(map[string]string{"BIRD": "show protocols node", "FRR": "show bgp summary json"}[daemon])
-				return !strings.Contains(answer, map[string]string{"BIRD": "Established", "FRR": `"state":"Established"`}[daemon])
-			})
-			second := advertise(t)
-			second.Set([]bgp.Peer{p}, fullRoutes)
-			second.waitUp(p)
-			eventually(t, "BFD is up again", func() bool { return second.status(p.Name).BFD.State == bfd.Up })
-			close(gone)
-			if !<-watching {
-				t.Error("the route was gone for a while")
-			}
-			second.Set([]bgp.Peer{p}, fullRoutes[1:])
-			r.hasNoRoute(prefix4)
-		})
-	}
-}
-
 func TestAnAnnouncerLeavesNothingRunning(t *testing.T) {
 	r := wireRouter(t, 0)
 	p := r.peer("router", false, true)
@@ -324,5 +174,37 @@ func TestPrefixesOfAFamilyThatTheRouterDoesNotTakeAreWithheld(t *testing.T) {
 	r.hasRoute(prefix4)
 	if st := a.status(p.Name); st.Prefixes != 2 || st.Withheld != 2 {
 		t.Errorf("%d prefixes, %d withheld; there are two of IPv4, and two of IPv6", st.Prefixes, st.Withheld)
+	}
+}
+
+// The routers of docs/bgp.md are configured as it says.
+func TestTheExamplesForRoutersAreUnderstood(t *testing.T) {
+	page, err := os.ReadFile("../../docs/bgp.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp("", "baremetal-router-") // bgpd reads it as another user
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) }) // of no use any more
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	head := map[string]string{"BIRD": "router id 192.0.2.1;\n"} // for a machine without an address
+	for daemon, check := range map[string][]string{"FRR": {"/usr/lib/frr/bgpd", "-C", "-f"}, "BIRD": {"bird", "-p", "-c"}} {
+		_, rest, _ := strings.Cut(string(page), "\n"+daemon+":\n\n```\n")
+		example, _, ok := strings.Cut(rest, "```\n")
+		if !ok {
+			t.Fatalf("there is no example for %s", daemon)
+		}
+		file := filepath.Join(dir, daemon)
+		if err := os.WriteFile(file, []byte(head[daemon]+example), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		out, err := exec.Command(check[0], append(check[1:], file)...).CombinedOutput()
+		if err != nil || len(out) > 0 { // bgpd complains, and ends as if all were well
+			t.Errorf("%s: %v: %s\n%s", daemon, err, out, example)
+		}
 	}
 }
