@@ -2,8 +2,6 @@ package cluster
 
 import (
 	"bufio"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"os"
@@ -14,10 +12,6 @@ import (
 
 	"golang.org/x/sys/unix"
 )
-
-// kubernetesVersion is the version in go.mod; it only has to be told to the
-// binaries, which learn theirs when they are linked.
-const kubernetesVersion = "v1.37.2"
 
 // Binaries are the paths of programs, by name.
 type Binaries map[string]string
@@ -39,40 +33,22 @@ func parseBinaries(text string) Binaries {
 	return b
 }
 
-// thirdParty are the programs of the cluster and their packages, which are
-// tools of this module.
-var thirdParty = map[string]string{
-	"etcd":                    "go.etcd.io/etcd/server/v3",
-	"kube-apiserver":          "k8s.io/kubernetes/cmd/kube-apiserver",
-	"kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
-	"kube-proxy":              "k8s.io/kubernetes/cmd/kube-proxy",
-	"kubectl":                 "k8s.io/kubernetes/cmd/kubectl",
-}
-
-// build builds what is missing. Third-party programs are kept in the user's
-// cache directory; our own are built each time, which Go's cache makes quick.
-func build(root string) (Binaries, error) {
-	cache, err := cacheDir(root)
-	if err != nil {
-		return nil, err
-	}
-	unlock, err := lock(filepath.Join(cache, "lock"))
-	if err != nil {
-		return nil, err
-	}
-	defer unlock()
+// build builds what is missing. Programs of others are kept in the user's cache
+// directory; our own are built each time, which Go's cache makes quick.
+func build(root string, programs []Program) (Binaries, error) {
 	b := Binaries{}
-	missing := 0
-	for _, name := range []string{"etcd", "kubectl", "kube-apiserver", "kube-controller-manager", "kube-proxy"} {
-		b[name] = filepath.Join(cache, name)
-		if _, err := os.Stat(b[name]); err == nil {
-			continue
+	told := false
+	for _, p := range programs {
+		dir, err := p.cacheDir(root)
+		if err != nil {
+			return nil, err
 		}
-		if missing == 0 {
-			fmt.Fprintf(os.Stderr, "Building Kubernetes %s and etcd; they are kept in %s.\nThis takes about ten minutes on two cores, once.\n", kubernetesVersion, cache)
+		b[p.name] = filepath.Join(dir, p.name)
+		if _, err := os.Stat(b[p.name]); err != nil && !told {
+			told = true
+			fmt.Fprintf(os.Stderr, "Building what a cluster needs; it is kept in %s.\nThis takes ten minutes and more on two cores, once.\n", filepath.Dir(dir))
 		}
-		missing++
-		if err := compile(filepath.Join(root, "test"), thirdParty[name], b[name]); err != nil {
+		if err := p.buildInto(dir, root); err != nil {
 			return nil, err
 		}
 	}
@@ -89,27 +65,18 @@ func build(root string) (Binaries, error) {
 	return b, nil
 }
 
-// cacheDir returns a directory that is used by nobody with other versions.
-func cacheDir(root string) (string, error) {
-	mod, err := os.ReadFile(filepath.Join(root, "test", "go.mod"))
+// buildInto builds the program unless it is there.
+func (p Program) buildInto(dir, root string) error {
+	unlock, err := lock(filepath.Join(dir, "lock"))
 	if err != nil {
-		return "", fmt.Errorf("reading the versions of Kubernetes: %w", err)
+		return err
 	}
-	base, err := os.UserCacheDir()
-	if err != nil {
-		return "", fmt.Errorf("looking for a cache directory: %w", err)
+	defer unlock()
+	target := filepath.Join(dir, p.name)
+	if _, err := os.Stat(target); err == nil {
+		return nil
 	}
-	// Only the lines that decide what is built: a new test dependency must not
-	// build Kubernetes again.
-	var versions strings.Builder
-	for line := range strings.Lines(string(mod)) {
-		if strings.Contains(line, "k8s.io/") || strings.Contains(line, "etcd") {
-			versions.WriteString(strings.TrimSuffix(strings.TrimSpace(line), " // indirect"))
-		}
-	}
-	sum := sha256.Sum256([]byte(versions.String()))
-	dir := filepath.Join(base, "cloud-provider-baremetal", "kubernetes-"+kubernetesVersion+"-"+hex.EncodeToString(sum[:4]))
-	return dir, os.MkdirAll(dir, 0o755)
+	return p.compile(root, target)
 }
 
 // lock waits until no other process builds into the cache.
@@ -127,18 +94,23 @@ func lock(path string) (unlock func(), err error) {
 	return func() { _ = f.Close() }, nil // releases the lock
 }
 
-func compile(module, pkg, target string) error {
-	name := filepath.Base(target)
-	deps, err := output(module, "go", "list", "-deps", pkg)
+func (p Program) compile(root, target string) error {
+	module := filepath.Join(root, p.module)
+	deps, err := output(module, "go", "list", "-deps", fmt.Sprint("-test=", p.isTests), p.pkg)
 	if err != nil {
-		return fmt.Errorf("loading %s: %w", pkg, err)
+		return fmt.Errorf("loading %s: %w", p.pkg, err)
 	}
 	total := strings.Count(deps, "\n")
 	partial := target + ".partial"
-	minor := strings.Split(kubernetesVersion, ".")[1]
-	version := "-X k8s.io/component-base/version."
-	cmd := exec.Command("go", "build", "-v", "-trimpath", "-o", partial, "-ldflags",
-		"-s -w "+version+"gitVersion="+kubernetesVersion+" "+version+"gitMajor=1 "+version+"gitMinor="+minor, pkg)
+	args := []string{"build"}
+	if p.isTests {
+		args = []string{"test", "-c", "-vet=off"}
+	}
+	flags, err := p.linkerFlags(root)
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command("go", append(args, "-v", "-trimpath", "-o", partial, "-ldflags", flags, p.pkg)...)
 	cmd.Dir = module
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	lines, err := cmd.StderrPipe()
@@ -147,13 +119,13 @@ func compile(module, pkg, target string) error {
 	}
 	start := time.Now()
 	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("building %s: %w", name, err)
+		return fmt.Errorf("building %s: %w", p.name, err)
 	}
-	said := showProgress(lines, name, total)
+	said := showProgress(lines, p.name, total)
 	if err := cmd.Wait(); err != nil {
-		return fmt.Errorf("building %s: %w\n%s", name, err, said)
+		return fmt.Errorf("building %s: %w\n%s", p.name, err, said)
 	}
-	reportBuilt(name, start)
+	reportBuilt(p.name, start)
 	return os.Rename(partial, target)
 }
 

@@ -1,8 +1,10 @@
 // Package cluster runs a real Kubernetes in network namespaces of one machine:
 // etcd, kube-apiserver, kube-controller-manager, a kube-proxy on every node, and
-// our own two programs with no more rights than our manifests give them. What
-// is not real are the kubelets and the scheduler: kubelet.go stands in for them,
-// with pods that are web servers in the node's namespace.
+// our own two programs with no more rights than our manifests give them.
+//
+// On light nodes, kubelets and scheduler are not real: kubelet.go stands in for
+// them, with pods that are web servers in the node's namespace. Full nodes have a
+// kubelet and a containerd, and our programs run from their image (full.go).
 package cluster
 
 import (
@@ -35,6 +37,12 @@ type Options struct {
 	// NoTraffic leaves out what only packets need: kube-proxy and the stand-in for
 	// the kubelets.
 	NoTraffic bool
+	// Full nodes have a containerd and a kubelet, and all are as node1: there is no
+	// worker. Images are loaded, but nothing of ours is deployed. Needs.Full must
+	// be set.
+	Full bool
+	// IPv4Nodes tells Kubernetes only of the IPv4 addresses of full nodes.
+	IPv4Nodes bool
 	// SpeakerFlags are given to every speaker that is started.
 	SpeakerFlags []string
 	// Say, if not nil, is told what happens.
@@ -69,9 +77,14 @@ func Start(ctx context.Context, env Env, o Options) (*Cluster, error) {
 	}
 	c := &Cluster{env: env, options: o}
 	err := os.MkdirAll(c.path("logs"), 0o755)
-	steps := []func(context.Context) error{c.makeNodes, c.startControlPlane, c.install, c.registerNodes}
-	if !o.NoTraffic {
-		steps = append(steps, c.startKubelet, c.startProxies)
+	steps := []func(context.Context) error{c.makeNodes, c.startControlPlane}
+	switch {
+	case o.Full:
+		steps = append(steps, c.startFullNodes, c.startProxies, c.startDNS)
+	case o.NoTraffic:
+		steps = append(steps, c.install, c.registerNodes)
+	default:
+		steps = append(steps, c.install, c.registerNodes, c.startKubelet, c.startProxies)
 	}
 	for _, step := range steps {
 		if err == nil {
@@ -92,7 +105,11 @@ func (c *Cluster) makeNodes(context.Context) error {
 	if err := plug(clientName, "02:00:00:00:01:00", "192.168.120.100", "fd00:120::100"); err != nil {
 		return err
 	}
-	for n := 1; n <= c.options.Speakers+1; n++ {
+	last := c.options.Speakers + 1
+	if c.options.Full {
+		last--
+	}
+	for n := 1; n <= last; n++ {
 		node := &Node{cluster: c, n: n, Name: fmt.Sprint("node", n), MAC: fmt.Sprintf("02:00:00:00:00:%02x", n)}
 		if n > c.options.Speakers {
 			node.Name, node.worker = "worker", true
@@ -229,7 +246,12 @@ func (c *Cluster) SetPools(ctx context.Context, text string) error {
 
 // Wait waits until ok, for 60 s at most.
 func (c *Cluster) Wait(ctx context.Context, what string, ok func() bool) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	return c.WaitFor(ctx, what, time.Minute, ok)
+}
+
+// WaitFor waits until ok, for as long as atMost.
+func (c *Cluster) WaitFor(ctx context.Context, what string, atMost time.Duration, ok func() bool) error {
+	ctx, cancel := context.WithTimeout(ctx, atMost)
 	defer cancel()
 	poll := time.NewTicker(5 * time.Millisecond)
 	defer poll.Stop()
@@ -263,7 +285,7 @@ func tail(s string, n int) string { return s[max(0, len(s)-n):] }
 
 // Close ends everything. The namespaces go with the process.
 func (c *Cluster) Close() {
-	if c.cancel != nil {
+	if c.kubelet != nil {
 		c.cancel()
 		c.kubelet.wait()
 	}

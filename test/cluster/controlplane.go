@@ -40,9 +40,15 @@ func (c *Cluster) startControlPlane(ctx context.Context) error {
 	if err := c.connect(ctx); err != nil {
 		return err
 	}
-	_, err := c.start("kube-controller-manager", "", c.env.Binaries["kube-controller-manager"], "--kubeconfig="+c.Kubeconfig(),
-		"--leader-elect=false", "--controllers="+controllers, "--service-account-private-key-file="+c.path("sa.key"),
-		"--concurrent-deployment-syncs=2", "--kube-api-qps=200", "--kube-api-burst=400", "--endpointslice-updates-batch-period=0")
+	args := []string{c.env.Binaries["kube-controller-manager"], "--kubeconfig=" + c.Kubeconfig(),
+		"--leader-elect=false", "--service-account-private-key-file=" + c.path("sa.key"), "--root-ca-file=" + c.certificate(),
+		"--kube-api-qps=200", "--kube-api-burst=400", "--endpointslice-updates-batch-period=0"}
+	if !c.options.Full {
+		args = append(args, "--concurrent-deployment-syncs=2", "--controllers="+controllers)
+	} else if _, err := c.start("kube-scheduler", "", c.env.Binaries["kube-scheduler"], "--kubeconfig="+c.Kubeconfig(), "--leader-elect=false"); err != nil {
+		return err
+	}
+	_, err := c.start("kube-controller-manager", "", args...)
 	return err
 }
 
@@ -101,12 +107,19 @@ func (c *Cluster) withoutControlPlane(ctx context.Context, do func() error) erro
 
 // StartAPIServer starts the API server; it can be stopped as APIServer.
 func (c *Cluster) StartAPIServer() error {
-	p, err := c.start("kube-apiserver", "", c.env.Binaries["kube-apiserver"],
-		"--etcd-servers=http://127.0.0.1:2379", "--cert-dir="+c.path("certs"), "--token-auth-file="+c.path("tokens"),
-		"--authorization-mode=RBAC", "--service-cluster-ip-range=10.96.0.0/16,fd96::/112",
-		"--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file="+c.path("sa.key"), "--service-account-signing-key-file="+c.path("sa.key"),
-		"--advertise-address="+controlPlane4, "--bind-address=::", "--secure-port=6443", "--endpoint-reconciler-type=none",
-		"--enable-aggregator-routing=true", "--max-requests-inflight=2000", "--max-mutating-requests-inflight=1000")
+	args := []string{c.env.Binaries["kube-apiserver"],
+		"--etcd-servers=http://127.0.0.1:2379", "--cert-dir=" + c.path("certs"), "--token-auth-file=" + c.path("tokens"),
+		"--service-cluster-ip-range=10.96.0.0/16,fd96::/112",
+		"--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file=" + c.path("sa.key"), "--service-account-signing-key-file=" + c.path("sa.key"),
+		"--advertise-address=" + controlPlane4, "--bind-address=::", "--secure-port=6443",
+		"--enable-aggregator-routing=true", "--max-requests-inflight=2000", "--max-mutating-requests-inflight=1000"}
+	if c.options.Full {
+		// Pods reach it by its Service, and it reaches the kubelets.
+		args = append(args, "--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction", "--kubelet-preferred-address-types=InternalIP", "--allow-privileged=true")
+	} else {
+		args = append(args, "--authorization-mode=RBAC", "--endpoint-reconciler-type=none")
+	}
+	p, err := c.start("kube-apiserver", "", args...)
 	c.APIServer = p
 	return err
 }
@@ -120,14 +133,17 @@ func (c *Cluster) writeFiles() error {
 	if err := os.WriteFile(c.path("sa.key"), pem.EncodeToMemory(block), 0o600); err != nil {
 		return err
 	}
-	return os.WriteFile(c.path("tokens"), []byte(adminToken+",admin,admin,system:masters\n"), 0o600)
+	tokens := adminToken + ",admin,admin,system:masters\n"
+	for _, n := range c.nodes {
+		tokens += fmt.Sprintf("%s,system:node:%s,%[2]s,system:nodes\n", n.token(), n.Name)
+	}
+	return os.WriteFile(c.path("tokens"), []byte(tokens), 0o600)
 }
 
 // connect makes the client as soon as the API server has made its certificate,
 // and waits until it is ready.
 func (c *Cluster) connect(ctx context.Context) error {
-	certificate := filepath.Join(c.path("certs"), "apiserver.crt")
-	if err := c.Wait(ctx, "the API server's certificate", func() bool { _, err := os.Stat(certificate); return err == nil }); err != nil {
+	if err := c.Wait(ctx, "the API server's certificate", func() bool { _, err := os.Stat(c.certificate()); return err == nil }); err != nil {
 		return err
 	}
 	if err := c.writeKubeconfig(c.Kubeconfig(), "https://"+controlPlane4+":6443", adminToken); err != nil {
@@ -144,6 +160,9 @@ func (c *Cluster) connect(ctx context.Context) error {
 	return c.ready(ctx)
 }
 
+// certificate is the file with the certificate that the API server has made for itself.
+func (c *Cluster) certificate() string { return filepath.Join(c.path("certs"), "apiserver.crt") }
+
 // ready waits until the API server answers.
 func (c *Cluster) ready(ctx context.Context) error {
 	return c.Wait(ctx, "the API server", func() bool {
@@ -156,7 +175,7 @@ func (c *Cluster) ready(ctx context.Context) error {
 // names itself so, whatever address it is reached at.
 func (c *Cluster) writeKubeconfig(path, server, token string) error {
 	config := clientcmdapi.NewConfig()
-	certificate, err := os.ReadFile(filepath.Join(c.path("certs"), "apiserver.crt"))
+	certificate, err := os.ReadFile(c.certificate())
 	if err != nil {
 		return fmt.Errorf("reading the API server's certificate: %w", err)
 	}

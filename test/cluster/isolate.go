@@ -16,6 +16,20 @@ import (
 // roleVariable tells a copy of this program what it is to be; see Main.
 const roleVariable = "BAREMETAL_TEST_ROLE"
 
+// Needs are what has to be there before a program is isolated.
+type Needs struct {
+	// Forward lets the API server be reached from outside while the program runs.
+	Forward bool
+	// Full is for clusters with Options.Full.
+	Full bool
+	// Previous is the product as it was one commit ago; see Env.Previous.
+	Previous bool
+	// Programs are more that are built.
+	Programs []Program
+	// Debian are more commands and their packages, COMMAND=PACKAGE.
+	Debian []string
+}
+
 // Main runs inside, a program that starts clusters, in namespaces of its own
 // (network, mounts, processes), so that it can disturb nothing on the machine
 // and the kernel takes everything away when it ends, whatever way it ends. It
@@ -24,12 +38,10 @@ const roleVariable = "BAREMETAL_TEST_ROLE"
 //
 // The program is run again in the namespaces; call Main first thing in main or
 // TestMain, with nothing before it that must not happen twice.
-//
-// With forward, the API server can be reached from outside while the program runs.
-func Main(forward bool, inside func(Env) int) int {
+func Main(n Needs, inside func(Env) int) int {
 	switch role := os.Getenv(roleVariable); role {
 	case "":
-		return outside(forward)
+		return outside(n)
 	case "inside":
 		return enterAndRun(inside)
 	default:
@@ -59,19 +71,20 @@ func (e Env) PID() (string, error) {
 	return string(pid), err
 }
 
-func outside(forward bool) int {
-	env, err := prepare()
-	if err == nil && forward {
+func outside(n Needs) int {
+	env, err := prepare(n)
+	if err == nil && n.Forward {
 		var stop func()
 		env.Forward, stop, err = forwardTo(filepath.Join(env.Dir, forwardSocket))
 		defer stop()
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "preparing the cluster:", err)
-		_ = os.RemoveAll(env.Dir) // empty, if it is there
+		_ = os.RemoveAll(env.Dir) // nothing has run there, if it is there
 		return 1
 	}
 	code := isolate(env)
+	removeCgroups(filepath.Base(env.Dir))
 	if code == 0 || code == interrupted {
 		_ = os.RemoveAll(env.Dir) // under the temporary directory, no harm if it stays
 	} else {
@@ -80,7 +93,7 @@ func outside(forward bool) int {
 	return code
 }
 
-func prepare() (Env, error) {
+func prepare(n Needs) (Env, error) {
 	if os.Getuid() != 0 {
 		return Env{}, fmt.Errorf("this needs root, for network namespaces")
 	}
@@ -88,17 +101,29 @@ func prepare() (Env, error) {
 	if err != nil {
 		return Env{}, err
 	}
-	need := exec.Command(filepath.Join(root, "hack", "need"), "nft=nftables", "ip=iproute2")
+	debian := append([]string{"nft=nftables", "ip=iproute2"}, n.Debian...)
+	if n.Full {
+		debian = append(debian, fullDebian...)
+	}
+	need := exec.Command(filepath.Join(root, "hack", "need"), debian...)
 	need.Stdout, need.Stderr = os.Stderr, os.Stderr
 	if err := need.Run(); err != nil {
 		return Env{}, fmt.Errorf("installing what is missing: %w", err)
 	}
-	binaries, err := build(root)
+	all, err := programs(n.Full, n.Programs)
+	if err != nil {
+		return Env{}, err
+	}
+	binaries, err := build(root, all)
 	if err != nil {
 		return Env{}, err
 	}
 	dir, err := os.MkdirTemp("", "baremetal-cluster-")
-	return Env{Root: root, Dir: dir, Binaries: binaries}, err
+	env := Env{Root: root, Dir: dir, Binaries: binaries}
+	if err == nil && n.Previous {
+		err = buildPrevious(env)
+	}
+	return env, err
 }
 
 // isolate runs this program again, as the first process of new namespaces. It

@@ -24,6 +24,24 @@ const DefaultPools = `address-pools:
   - fd00:120::200-fd00:120::2ff
 `
 
+// RoutedPools is one with which all nodes tell the router of StartRouter about the
+// addresses.
+const RoutedPools = `peers:
+- peer-address: 192.168.120.254
+  peer-asn: 64513
+  my-asn: 64512
+  bfd-profile: quick
+bfd-profiles:
+- name: quick
+  receive-interval: 300
+  transmit-interval: 300
+address-pools:
+- name: default
+  protocol: bgp
+  addresses:
+  - 192.168.140.0/24
+`
+
 func nodeIPv4(n int) string { return fmt.Sprintf("192.168.120.%d", 10+n) }
 func nodeIPv6(n int) string { return fmt.Sprintf("fd00:120::%d", 10+n) }
 

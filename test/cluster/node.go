@@ -27,6 +27,10 @@ type Node struct {
 	worker  bool
 	speaker *Process
 	proxy   *Process
+
+	// Of full nodes only.
+	containerd *Process
+	kubelet    *Process
 }
 
 // registerNodes creates the Node objects, before any Service, as on a real

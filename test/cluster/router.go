@@ -15,12 +15,12 @@ import (
 
 // Behind the router is a network of its own, with one host on it.
 const (
-	routerName  = "router"
-	outsideName = "outside"
-	RouterIPv4  = "192.168.120.254"
-	RouterIPv6  = "fd00:120::254"
-	RouterASN   = 64513
-	NodesASN    = 64512
+	routerName = "router"
+	Outside    = "outside"
+	RouterIPv4 = "192.168.120.254"
+	RouterIPv6 = "fd00:120::254"
+	RouterASN  = 64513
+	NodesASN   = 64512
 )
 
 // RouterOptions are what can differ between routers.
@@ -72,18 +72,21 @@ func (r *Router) plug() error {
 	if err := plug(routerName, "02:00:00:00:02:00", RouterIPv4, RouterIPv6); err != nil {
 		return err
 	}
-	in, out := "-n "+routerName+" ", "-n "+outsideName+" "
+	in, out := "-n "+routerName+" ", "-n "+Outside+" "
 	err := ips(
-		"netns add "+outsideName,
-		"link add outside netns "+routerName+" type veth peer name eth0 netns "+outsideName,
+		"netns add "+Outside,
+		"link add outside netns "+routerName+" type veth peer name eth0 netns "+Outside,
 		in+"link set outside up", out+"link set lo up", out+"link set eth0 up",
-		in+"addr add 192.168.130.254/24 dev outside", in+"addr add fd00:130::254/64 dev outside nodad",
-		out+"addr add 192.168.130.100/24 dev eth0", out+"addr add fd00:130::100/64 dev eth0 nodad",
-		out+"route add default via 192.168.130.254", out+"route add default via fd00:130::254",
+		in+"addr add 198.51.100.254/24 dev outside", in+"addr add fd00:130::254/64 dev outside nodad",
+		out+"addr add 198.51.100.100/24 dev eth0", out+"addr add fd00:130::100/64 dev eth0 nodad",
+		out+"route add default via 198.51.100.254", out+"route add default via fd00:130::254",
 	)
+	if err == nil && r.cluster.options.Full { // who is outside may speak to the API server
+		err = ips("route add 198.51.100.0/24 via "+RouterIPv4, "route add fd00:130::/64 via "+RouterIPv6)
+	}
 	for _, n := range r.cluster.nodes {
 		if err == nil {
-			err = ips("-n "+n.Name+" route add 192.168.130.0/24 via "+RouterIPv4, "-n "+n.Name+" route add fd00:130::/64 via "+RouterIPv6)
+			err = ips("-n "+n.Name+" route add 198.51.100.0/24 via "+RouterIPv4, "-n "+n.Name+" route add fd00:130::/64 via "+RouterIPv6)
 		}
 	}
 	if err != nil {
@@ -274,22 +277,23 @@ func (r *Router) NextHops(vip string) (names []string, err error) {
 
 // Fetch gets a page as the host behind the router; see Cluster.Fetch.
 func (r *Router) Fetch(ctx context.Context, vip string) (string, error) {
-	return r.cluster.fetchFrom(ctx, outsideName, vip, "80")
+	return r.cluster.fetchFrom(ctx, Outside, vip, "80")
 }
 
 // StartProbe starts a client on the host behind the router.
 func (r *Router) StartProbe(vip string) (*Probe, error) {
-	return startProbe(outsideName, vip)
+	return startProbe(Outside, vip)
 }
 
 // Close ends the router and the host behind it.
 func (r *Router) Close() {
 	r.Kill()
-	for _, name := range []string{routerName, outsideName} {
+	for _, name := range []string{routerName, Outside} {
 		_ = ip("netns del " + name) // it may never have been made
 	}
 	_ = os.RemoveAll(r.dir)
+	_ = ips("route del 198.51.100.0/24", "route del fd00:130::/64") // only if nodes are full
 	for _, n := range r.cluster.nodes {
-		_ = ips("-n "+n.Name+" route del 192.168.130.0/24", "-n "+n.Name+" route del fd00:130::/64") // they may not be there
+		_ = ips("-n "+n.Name+" route del 198.51.100.0/24", "-n "+n.Name+" route del fd00:130::/64") // they may not be there
 	}
 }

@@ -23,7 +23,7 @@ import (
 var the *cluster.Cluster
 
 func TestMain(m *testing.M) {
-	os.Exit(cluster.Main(false, func(env cluster.Env) int {
+	os.Exit(cluster.Main(cluster.Needs{}, func(env cluster.Env) int {
 		ctx := context.Background()
 		c, err := cluster.Start(ctx, env, cluster.Options{Speakers: 3})
 		if err != nil {

@@ -27,7 +27,7 @@ func main() {
 	waiting := flag.Bool("waiting", false, "leave them without an address, and count what the cloud controller manager writes")
 	clients := flag.Int("clients", 20, "how many clients create them, each as fast as it can")
 	flag.Parse()
-	os.Exit(cluster.Main(false, func(env cluster.Env) int {
+	os.Exit(cluster.Main(cluster.Needs{}, func(env cluster.Env) int {
 		do := measure
 		if *waiting {
 			do = measureWaiting

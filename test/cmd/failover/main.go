@@ -33,7 +33,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	}
-	os.Exit(cluster.Main(false, func(env cluster.Env) int {
+	os.Exit(cluster.Main(cluster.Needs{}, func(env cluster.Env) int {
 		if err := measure(context.Background(), env, o); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1

@@ -1,0 +1,13 @@
+package images
+
+import "path/filepath"
+
+// Ours is the product's image, as the Dockerfile makes it, of the programs that
+// `make build` has built below root.
+func Ours(root string, names ...string) Image {
+	image := Image{Names: names, Files: map[string]string{}, User: "65532:65532"}
+	for _, name := range []string{"baremetal-cloud-controller-manager", "baremetal-speaker"} {
+		image.Files["/"+name] = filepath.Join(root, "bin", name)
+	}
+	return image
+}
