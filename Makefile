@@ -5,7 +5,7 @@ VERSION ?= v0.1.0
 LDFLAGS := -s -w -X k8s.io/component-base/version.gitVersion=$(VERSION)
 export CGO_ENABLED ?= 0
 
-.PHONY: help build test unit integration race fuzz lint demo demo-down bench image clean
+.PHONY: help build test unit integration e2e suite versions fuzz lint demo demo-down bench image clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -26,7 +26,19 @@ integration: ## Run the tests on a real Kubernetes in network namespaces (root)
 	cd test/metallb && go build -o ../../bin/metallb/ tool
 	cd test/chart && go test -count=1 .
 	cd test/wire && go test -count=1 -timeout 15m .
-	cd test && go test -count=1 -timeout 40m ./...
+	cd test && go test -count=1 -timeout 40m ./integration ./schema ./tutorial
+
+e2e: ## Test image, manifests, chart and tutorial on nodes with kubelets (root; minutes)
+	cd test && go test -count=1 -v -timeout 30m ./e2e
+
+suite: ## Run Kubernetes' own tests of load balancers, with PROTOCOL=layer2 or bgp (root; an hour)
+	./hack/need bird=bird2 vtysh=frr
+	cd test && go run ./cmd/suite -protocol=$(or $(PROTOCOL),layer2) -report=../docs/kubernetes-suite/$(or $(PROTOCOL),layer2).xml
+
+versions: ## Run the integration tests on the older minor versions of Kubernetes (root; an hour)
+	./hack/need bird=bird2 vtysh=frr
+	cd test/metallb && go build -o ../../bin/metallb/ tool
+	for version in v1.36 v1.35; do (cd test && KUBERNETES=$$version go test -count=1 -timeout 40m ./integration) || exit; done
 
 lint: ## Check format, vet and staticcheck, in all modules
 	@test -z "$$(gofmt -l .)" || { echo "not formatted:"; gofmt -l .; exit 1; }
@@ -34,6 +46,7 @@ lint: ## Check format, vet and staticcheck, in all modules
 	cd test && go vet ./... && go run $(STATICCHECK) ./...
 	cd test/wire && go vet . && go run $(STATICCHECK) .
 	cd test/chart && go vet . && go run $(STATICCHECK) .
+	cd test/coredns && go vet .
 
 fuzz: ## Fuzz everything that parses bytes, a minute each
 	go test -run '^$$' -fuzz FuzzParse -fuzztime 1m ./pkg/config
@@ -45,8 +58,8 @@ fuzz: ## Fuzz everything that parses bytes, a minute each
 	go test -run '^$$' -fuzz FuzzDecode -fuzztime 1m ./speaker/members
 	go test -run '^$$' -fuzz FuzzPacket -fuzztime 1m ./speaker/bfd
 
-demo: ## Show the whole story on a cluster in namespaces (root); KEEP=1 leaves it up
-	cd test && go run ./cmd/demo $(if $(KEEP),-keep)
+demo: ## Show the whole story on a cluster in namespaces (root); KEEP=1 leaves it up, FULL=1 has kubelets
+	cd test && go run ./cmd/demo $(if $(KEEP),-keep) $(if $(FULL),-full)
 
 demo-down: ## End a demo that was left up
 	cd test && go run ./cmd/demo -down

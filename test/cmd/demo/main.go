@@ -24,16 +24,23 @@ const keptVariable = "BAREMETAL_DEMO_KEPT"
 
 func main() {
 	keep := flag.Bool("keep", false, "leave the cluster up at the end")
+	full := flag.Bool("full", false, "tell the tutorial instead, on nodes with kubelets")
 	down := flag.Bool("down", false, "end the demo that was left up")
 	flag.Parse()
 	switch kept := os.Getenv(keptVariable) != ""; {
 	case *down:
 		exit(end())
 	case *keep && !kept:
-		exit(startKept())
+		exit(startKept(*full))
 	default:
-		os.Exit(cluster.Main(kept, func(env cluster.Env) int {
-			if err := tell(context.Background(), env, kept); err != nil {
+		needs := cluster.Needs{Forward: kept}
+		story := tell
+		if *full {
+			needs.Full, needs.Programs = true, []cluster.Program{cluster.Traefik}
+			story = tellTutorial
+		}
+		os.Exit(cluster.Main(needs, func(env cluster.Env) int {
+			if err := story(context.Background(), env, kept); err != nil {
 				fmt.Fprintln(os.Stderr, err)
 				return 1
 			}
@@ -58,7 +65,7 @@ func told() string { return filepath.Join(os.TempDir(), "baremetal-demo.told") }
 
 // startKept runs the demo in a process of its own session, which lives on after
 // this one, and waits until it has told the story.
-func startKept() error {
+func startKept(full bool) error {
 	if pid, err := running(); err == nil {
 		return fmt.Errorf("a demo is up already (process %d); end it with `make demo-down`", pid)
 	}
@@ -67,7 +74,7 @@ func startKept() error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command(self, "-keep")
+	cmd := exec.Command(self, "-keep", fmt.Sprint("-full=", full))
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(), keptVariable+"=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

@@ -182,7 +182,7 @@ func (s *story) leaveUp() error {
 	fmt.Printf(`
   export KUBECONFIG=%s
   alias kubectl=%s
-  kubectl get service nginx
+  kubectl get services -A
 
   # as the client on the segment (curl, ping, ip neigh, …):
   nsenter --net=/proc/%s/root/run/netns/client curl -s http://%s

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"encoding/xml"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// results is what is kept of a report in JUnit's format: the tests that ran, and
+// why they failed. Names, times in seconds and states are as Ginkgo writes them.
+type results struct {
+	XMLName xml.Name `xml:"testsuites"`
+	Suites  []struct {
+		Name  string     `xml:"name,attr"`
+		Time  string     `xml:"time,attr"`
+		Cases []testCase `xml:"testcase"`
+	} `xml:"testsuite"`
+}
+
+type testCase struct {
+	Name    string   `xml:"name,attr"`
+	Status  string   `xml:"status,attr"`
+	Time    string   `xml:"time,attr"`
+	Failure *failure `xml:"failure"`
+	Skipped *failure `xml:"skipped"`
+}
+
+type failure struct {
+	Message string `xml:"message,attr"`
+}
+
+func read(file string) (*results, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("reading the results: %w", err)
+	}
+	r := &results{}
+	if err := xml.Unmarshal(text, r); err != nil {
+		return nil, fmt.Errorf("reading the results in %s: %w", file, err)
+	}
+	for i := range r.Suites {
+		r.Suites[i].Cases = slices.DeleteFunc(r.Suites[i].Cases, func(c testCase) bool {
+			// Without a reason it is one of the thousands that were not asked for.
+			return !strings.HasPrefix(c.Name, "[It]") || c.Skipped != nil && c.Skipped.Message == "skipped"
+		})
+	}
+	return r, nil
+}
+
+func (r *results) write(file string) error {
+	text, err := xml.MarshalIndent(r, "", "  ")
+	if err == nil {
+		err = os.WriteFile(file, append(text, '\n'), 0o644)
+	}
+	if err != nil {
+		return fmt.Errorf("writing the results: %w", err)
+	}
+	return nil
+}
+
+var labelled = regexp.MustCompile(`^\[It\] \[sig-network\] | \[[^]]*\]`)
+
+// print writes a table in Markdown.
+func (r *results) print(w io.Writer, protocol string) {
+	passed, all := 0, 0
+	fmt.Fprintf(w, "\n| with `protocol: %s` | | seconds |\n|---|---|---|\n", protocol)
+	for _, suite := range r.Suites {
+		for _, c := range suite.Cases {
+			all++
+			if c.Status == "passed" {
+				passed++
+			}
+			fmt.Fprintf(w, "| %s | %s | %.6s |\n", labelled.ReplaceAllString(c.Name, ""), c.Status, c.Time)
+		}
+	}
+	fmt.Fprintf(w, "\n%d of %d passed.\n", passed, all)
+}
