@@ -126,8 +126,14 @@ runtime_type = "io.containerd.runc.v2"
 			return err
 		}
 	}
-	var err error
-	if n.containerd, err = n.cluster.start("containerd-"+n.Name, n.Name, "containerd", "--config="+n.path("containerd.toml")); err != nil {
+	// Every kubelet has sockets in this directory, whatever its own is. So a node has
+	// mounts of its own, which its kubelet shares.
+	err := os.MkdirAll("/var/lib/kubelet", 0o755)
+	if err != nil {
+		return err
+	}
+	if n.containerd, err = n.cluster.start("containerd-"+n.Name, n.Name, "unshare", "--mount", "--propagation=private",
+		"sh", "-c", `mount -t tmpfs kubelet /var/lib/kubelet && exec containerd --config="$0"`, n.path("containerd.toml")); err != nil {
 		return err
 	}
 	return n.cluster.Wait(ctx, "containerd", func() bool { return n.ctr("version") == nil })
@@ -187,7 +193,7 @@ evictionHard: {memory.available: 0%%, nodefs.available: 0%%, nodefs.inodesFree: 
 		addresses += "," + nodeIPv6(n.n)
 	}
 	var err error
-	n.kubelet, err = n.cluster.start("kubelet-"+n.Name, n.Name, n.cluster.env.Binaries["kubelet"], "--config="+n.path("kubelet.yaml"),
+	n.kubelet, err = n.cluster.start("kubelet-"+n.Name, n.Name, "nsenter", fmt.Sprintf("--mount=/proc/%d/ns/mnt", n.containerd.cmd.Process.Pid), n.cluster.env.Binaries["kubelet"], "--config="+n.path("kubelet.yaml"),
 		"--kubeconfig="+kubeconfig, "--hostname-override="+n.Name, "--node-ip="+addresses, "--root-dir="+n.path("kubelet"), "--cert-dir="+n.path("certs"), "-v=2")
 	return err
 }

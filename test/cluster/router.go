@@ -77,16 +77,16 @@ func (r *Router) plug() error {
 		"netns add "+Outside,
 		"link add outside netns "+routerName+" type veth peer name eth0 netns "+Outside,
 		in+"link set outside up", out+"link set lo up", out+"link set eth0 up",
-		in+"addr add 198.51.100.254/24 dev outside", in+"addr add fd00:130::254/64 dev outside nodad",
-		out+"addr add 198.51.100.100/24 dev eth0", out+"addr add fd00:130::100/64 dev eth0 nodad",
-		out+"route add default via 198.51.100.254", out+"route add default via fd00:130::254",
+		in+"addr add 172.31.0.254/24 dev outside", in+"addr add fd00:130::254/64 dev outside nodad",
+		out+"addr add 172.31.0.100/24 dev eth0", out+"addr add fd00:130::100/64 dev eth0 nodad",
+		out+"route add default via 172.31.0.254", out+"route add default via fd00:130::254",
 	)
 	if err == nil && r.cluster.options.Full { // who is outside may speak to the API server
-		err = ips("route add 198.51.100.0/24 via "+RouterIPv4, "route add fd00:130::/64 via "+RouterIPv6)
+		err = ips("route add 172.31.0.0/24 via "+RouterIPv4, "route add fd00:130::/64 via "+RouterIPv6)
 	}
 	for _, n := range r.cluster.nodes {
 		if err == nil {
-			err = ips("-n "+n.Name+" route add 198.51.100.0/24 via "+RouterIPv4, "-n "+n.Name+" route add fd00:130::/64 via "+RouterIPv6)
+			err = ips("-n "+n.Name+" route add 172.31.0.0/24 via "+RouterIPv4, "-n "+n.Name+" route add fd00:130::/64 via "+RouterIPv6)
 		}
 	}
 	if err != nil {
@@ -292,8 +292,8 @@ func (r *Router) Close() {
 		_ = ip("netns del " + name) // it may never have been made
 	}
 	_ = os.RemoveAll(r.dir)
-	_ = ips("route del 198.51.100.0/24", "route del fd00:130::/64") // only if nodes are full
+	_ = ips("route del 172.31.0.0/24", "route del fd00:130::/64") // only if nodes are full
 	for _, n := range r.cluster.nodes {
-		_ = ips("-n "+n.Name+" route del 198.51.100.0/24", "-n "+n.Name+" route del fd00:130::/64") // they may not be there
+		_ = ips("-n "+n.Name+" route del 172.31.0.0/24", "-n "+n.Name+" route del fd00:130::/64") // they may not be there
 	}
 }

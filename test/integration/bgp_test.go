@@ -141,7 +141,7 @@ func TestOnlyNodesWithAnEndpointAreRoutedToWithPolicyLocal(t *testing.T) {
 		page, err = r.Fetch(t.Context(), vip)
 		return err == nil
 	})
-	if !strings.Contains(page, "you are 198.51.100.100") {
+	if !strings.Contains(page, "you are 172.31.0.100") {
 		t.Errorf("the pod does not see the client's address: %s", page)
 	}
 	kubectl(t, "delete", "pod", "close1", "close3")
