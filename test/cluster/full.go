@@ -21,7 +21,7 @@ import (
 // the programs that are packed into the images.
 var fullDebian = []string{
 	"containerd=containerd", "runc=runc", "/usr/lib/cni/ptp=containernetworking-plugins",
-	"busybox=busybox-static", "curl=curl", "nc=netcat-openbsd", "nginx=nginx", "apache2=apache2-bin",
+	"busybox=busybox-static", "curl=curl", "wget=wget", "nc=netcat-openbsd", "nginx=nginx", "apache2=apache2-bin",
 }
 
 // startFullNodes starts containerd and kubelet on all nodes, and waits until

@@ -12,8 +12,9 @@ import (
 const pauseImage = "registry.k8s.io/pause:3.10.2"
 
 // shell is what a small Linux needs to run one-line scripts, beside a shell. (The
-// shell of busybox would take its own nc before that of OpenBSD.)
-var shell = []string{"cat", "date", "echo", "env", "grep", "hostname", "ip", "ls", "ping", "seq", "sleep", "true", "wget"}
+// shell of busybox would take its own nc before that of OpenBSD, and its wget, being
+// static, cannot look up names.)
+var shell = []string{"cat", "date", "echo", "env", "grep", "hostname", "ip", "ls", "ping", "seq", "sleep", "true"}
 
 // Configurations of the web servers that serve one page.
 const (
@@ -97,7 +98,7 @@ func nodeImages(b Binaries) (map[string]images.Image, error) {
 		image    *images.Image
 		programs []string
 	}{
-		{&agnhost, []string{"/bin/sh", "/bin/busybox", "/usr/bin/curl", "/bin/nc"}},
+		{&agnhost, []string{"/bin/sh", "/bin/busybox", "/usr/bin/curl", "/usr/bin/wget", "/bin/nc"}},
 		{&nginx, []string{"/usr/sbin/nginx"}},
 		{&httpd, []string{"/usr/sbin/apache2"}},
 	} {
