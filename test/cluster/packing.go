@@ -70,6 +70,7 @@ func nodeImages(b Binaries) (map[string]images.Image, error) {
 		Names:      []string{"registry.k8s.io/e2e-test-images/agnhost:2.66.1", pauseImage},
 		Files:      map[string]string{"/agnhost": b["agnhost"]},
 		Links:      map[string]string{},
+		Texts:      map[string]string{"/etc/wgetrc": "tries = 1\n"}, // as busybox does
 		Dirs:       []string{"/tmp"},
 		Entrypoint: []string{"/agnhost"}, Command: []string{"pause"},
 	}
