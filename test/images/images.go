@@ -38,7 +38,6 @@ type Image struct {
 
 	Entrypoint, Command []string
 	User                string
-	Labels              map[string]string
 }
 
 // AddDebian adds programs of this machine at their own paths, with the shared
@@ -97,7 +96,7 @@ func (i Image) pack(layer, archive string) error {
 	}
 	file = file.DeepCopy()
 	file.Architecture, file.OS = runtime.GOARCH, "linux"
-	file.Config = v1.Config{Entrypoint: i.Entrypoint, Cmd: i.Command, User: i.User, Labels: i.Labels,
+	file.Config = v1.Config{Entrypoint: i.Entrypoint, Cmd: i.Command, User: i.User,
 		Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}}
 	if image, err = mutate.ConfigFile(image, file); err != nil {
 		return err

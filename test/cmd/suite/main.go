@@ -29,6 +29,10 @@ func main() {
 	focus := flag.String("focus", tests, "a regular expression; the tests whose names it matches are run")
 	report := flag.String("report", "", "the file for the results, in JUnit's format")
 	flag.Parse()
+	if *protocol != "layer2" && *protocol != "bgp" {
+		fmt.Fprintf(os.Stderr, "-protocol is %q; it must be layer2 or bgp\n", *protocol)
+		os.Exit(2)
+	}
 	path, err := filepath.Abs(*report)
 	if err != nil || *report == "" {
 		fmt.Fprintln(os.Stderr, "-report must name a file")

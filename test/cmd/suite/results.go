@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -53,6 +54,9 @@ func read(file string) (*results, error) {
 
 func (r *results) write(file string) error {
 	text, err := xml.MarshalIndent(r, "", "  ")
+	if err == nil {
+		err = os.MkdirAll(filepath.Dir(file), 0o755)
+	}
 	if err == nil {
 		err = os.WriteFile(file, append(text, '\n'), 0o644)
 	}
