@@ -25,6 +25,7 @@ integration: ## Run the tests on a real Kubernetes in network namespaces (root)
 	./hack/need bird=bird2 vtysh=frr
 	cd test/metallb && go build -o ../../bin/metallb/ tool
 	cd test/chart && go test -count=1 .
+	cd test/monitoring && go test -count=1 .
 	cd test/wire && go test -count=1 -timeout 15m .
 	cd test && go test -count=1 -timeout 40m ./integration ./schema ./tutorial
 
@@ -46,6 +47,7 @@ lint: ## Check format, vet and staticcheck, in all modules
 	cd test && go vet ./... && go run $(STATICCHECK) ./...
 	cd test/wire && go vet . && go run $(STATICCHECK) .
 	cd test/chart && go vet . && go run $(STATICCHECK) .
+	cd test/monitoring && go vet . && go run $(STATICCHECK) .
 	cd test/coredns && go vet .
 
 fuzz: ## Fuzz everything that parses bytes, a minute each
