@@ -27,7 +27,7 @@ integration: ## Run the tests on a real Kubernetes in network namespaces (root)
 	cd test/chart && go test -count=1 .
 	cd test/monitoring && go test -count=1 .
 	cd test/wire && go test -count=1 -timeout 15m .
-	cd test && go test -count=1 -timeout 40m ./integration ./schema ./tutorial
+	cd test && go test -count=1 -timeout 40m ./integration ./schema ./tutorial ./cmd/suite
 
 e2e: ## Test image, manifests, chart and tutorial on nodes with kubelets (root; minutes)
 	cd test && go test -count=1 -v -timeout 30m ./e2e

@@ -45,6 +45,8 @@ var fullPrograms = []Program{
 var (
 	// Suite is Kubernetes' own end-to-end tests.
 	Suite = Program{name: "e2e.test", module: "test", pkg: "k8s.io/kubernetes/test/e2e", isTests: true}
+	// Ginkgo runs them, several at a time.
+	Ginkgo = Program{name: "ginkgo", module: "test", pkg: "github.com/onsi/ginkgo/v2/ginkgo"}
 	// Helm installs charts.
 	Helm = Program{name: "helm", module: "test/chart", pkg: "helm.sh/helm/v3/cmd/helm"}
 	// Traefik is an ingress controller.

@@ -38,7 +38,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "-report must name a file")
 		os.Exit(2)
 	}
-	needs := cluster.Needs{Full: true, Programs: []cluster.Program{cluster.Suite}, Debian: []string{"bird=bird2", "vtysh=frr"}}
+	needs := cluster.Needs{Full: true, Programs: []cluster.Program{cluster.Suite, cluster.Ginkgo}, Debian: []string{"bird=bird2", "vtysh=frr"}}
 	os.Exit(cluster.Main(needs, func(env cluster.Env) int {
 		if err := run(context.Background(), env, *protocol, *focus, path); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -73,9 +73,12 @@ func run(ctx context.Context, env cluster.Env, protocol, focus, report string) e
 	if err != nil {
 		return err
 	}
-	suite := cluster.Namespaced(ctx, cluster.Outside, env.Binaries["e2e.test"],
+	// Two of the tests take a quarter of an hour each, in which they mostly wait: they
+	// and all others go side by side.
+	suite := cluster.Namespaced(ctx, cluster.Outside, env.Binaries["ginkgo"],
+		"--procs=3", "--focus="+focus, "-v", "--no-color", "--timeout=3h", env.Binaries["e2e.test"], "--",
 		"--kubeconfig="+c.Kubeconfig(), "--provider=skeleton", "--kubectl-path="+env.Binaries["kubectl"], "--dns-domain=cluster.local",
-		"--report-dir="+dir, "--ginkgo.focus="+focus, "--ginkgo.v", "--ginkgo.timeout=3h")
+		"--num-nodes=3", "--report-dir="+dir)
 	suite.Stdout, suite.Stderr = os.Stdout, os.Stderr
 	failed := suite.Run()
 	if exit := (*exec.ExitError)(nil); failed != nil && !errors.As(failed, &exit) {

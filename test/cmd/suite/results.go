@@ -31,7 +31,8 @@ type testCase struct {
 }
 
 type failure struct {
-	Message string `xml:"message,attr"`
+	Message string `xml:"message,attr,omitempty"`
+	Text    string `xml:",chardata"`
 }
 
 func read(file string) (*results, error) {
