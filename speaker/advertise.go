@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/election"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/bfd"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/bgp"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/links"
@@ -15,6 +16,12 @@ import (
 
 // With BGP there is no election: every node that may advertises, and the routers
 // choose. So it depends on no other speaker, nor on the links of this one.
+//
+// kube-proxy remembers on each node for itself which pod a client has, so that a
+// Service with session affinity must have all connections of a client come over one
+// node, which routers do not care for. Each node then says with MULTI_EXIT_DISC (RFC
+// 4271, section 9.1.2.2) how much it is to be preferred: its rank for the address,
+// which needs no other node either. Routers take the best that lives.
 
 // BGPReason is why this node advertises an address over BGP, or not, in one word.
 type BGPReason string
@@ -58,19 +65,20 @@ func newAdvertising(s State) *advertising {
 	return a
 }
 
-// decide decides over one address, and keeps its routes.
-func (a *advertising) decide(vip netip.Addr, pool *config.Pool, local bool, services []Service) BGPReason {
+// decide decides over one address, and keeps its routes. With reason Advertised it
+// returns their MED, or 0 if all nodes are as good.
+func (a *advertising) decide(vip netip.Addr, pool *config.Pool, local bool, services []Service) (reason BGPReason, med uint32) {
 	switch {
 	case pool == nil || !pool.Protocol.BGP():
-		return ""
+		return "", 0
 	case !a.there || a.node.Excluded != "":
-		return Excluded
+		return Excluded, 0
 	case !pool.Announces(a.node.Labels):
-		return NotSelected
+		return NotSelected, 0
 	case local && !slices.ContainsFunc(services, func(s Service) bool { return slices.Contains(s.EndpointNodes, a.node.Name) }):
-		return NoLocalEndpoint
+		return NoLocalEndpoint, 0
 	}
-	reason := NoPeer
+	reason = NoPeer
 	for i, ad := range pool.Advertisements {
 		if !a.tells(ad) {
 			continue
@@ -87,6 +95,10 @@ func (a *advertising) decide(vip netip.Addr, pool *config.Pool, local bool, serv
 		}
 		a.seen[key] = true
 		r := bgp.Route{Prefix: prefix, LocalPref: ad.LocalPref, Peers: ad.Peers}
+		if prefix.IsSingleIP() && slices.ContainsFunc(services, func(s Service) bool { return s.Sticky }) {
+			r.MED = election.Cost(vip, a.node.Name)
+			med = r.MED
+		}
 		for _, c := range ad.Communities {
 			r.Communities = append(r.Communities, uint32(c))
 		}
@@ -95,7 +107,7 @@ func (a *advertising) decide(vip netip.Addr, pool *config.Pool, local bool, serv
 		}
 		a.routes = append(a.routes, r)
 	}
-	return reason
+	return reason, med
 }
 
 // tells reports whether an advertisement is for a peer of this node.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/election"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/bgp"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/links"
 )
@@ -40,7 +41,11 @@ address-pools:
 
 func describeRoutes(routes []bgp.Route) (lines string) {
 	for _, r := range routes {
-		lines += fmt.Sprintln(r.Prefix, r.LocalPref, r.Communities, r.LargeCommunities, r.Peers)
+		lines += fmt.Sprint(r.Prefix, " ", r.LocalPref, " ", r.Communities, " ", r.LargeCommunities, " ", r.Peers)
+		if r.MED > 0 {
+			lines += fmt.Sprint(" med ", r.MED)
+		}
+		lines += "\n"
 	}
 	return lines
 }
@@ -54,6 +59,7 @@ func TestEveryNodeAdvertises(t *testing.T) {
 			s.Services[0].VIPs = append(s.Services[0].VIPs, addr(a))
 		}
 	}
+	med := fmt.Sprint(election.Cost(addr("198.51.100.7"), "node1"))
 	edge := func(s *State) { s.Nodes[0].Labels = map[string]string{"edge": ""} }
 	onlyEdge := parse(t, strings.Replace(routed, "- {name: both, protocol: both, addresses: [203.0.113.0/24]}", `- {name: both, protocol: bgp, addresses: [203.0.113.0/24], bgp-advertisements: [{peers: [edge]}]}`, 1))
 	for _, test := range []struct {
@@ -79,6 +85,25 @@ func TestEveryNodeAdvertises(t *testing.T) {
 			change: func(s *State) { vips(s, "203.0.113.7"); s.Members = alive("node2") },
 			plan:   "203.0.113.7 services=default/web pool=both owner=node2 candidates=node2 reason=OtherOwner bgp=Advertised\n",
 			routes: "203.0.113.7/32 0 [] [] []\n",
+		},
+		{
+			name: "if a client's connections belong together, routers are told which node is best, but not in an aggregate",
+			change: func(s *State) {
+				vips(s, "198.51.100.7")
+				edge(s)
+				s.Services[0].Sticky = true
+			},
+			plan:   "198.51.100.7 services=default/web pool=routed bgp=Advertised med=" + med + "\n",
+			routes: "198.51.100.7/32 0 [4227858439] [[64512 1 2]] [] med " + med + "\n198.51.100.0/25 150 [] [] [edge]\n",
+		},
+		{
+			name: "so it is if only one of the Services at an address asks for it",
+			change: func(s *State) {
+				vips(s, "198.51.100.7")
+				s.Services = append(s.Services, Service{Name: "default/other", VIPs: s.Services[0].VIPs, Sticky: true})
+			},
+			plan:   "198.51.100.7 services=default/other,default/web pool=routed bgp=Advertised med=" + med + "\n",
+			routes: "198.51.100.7/32 0 [4227858439] [[64512 1 2]] [] med " + med + "\n",
 		},
 		{
 			name:   "neither other speakers nor links matter",

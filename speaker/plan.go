@@ -57,6 +57,8 @@ type Service struct {
 	// Local restricts the announcement to the nodes in EndpointNodes.
 	Local         bool
 	EndpointNodes []string
+	// Sticky is set when all connections of a client shall come to the same pod.
+	Sticky bool
 }
 
 // Node is a node of the cluster.
@@ -101,6 +103,8 @@ type Decision struct {
 	Foreign string
 	// BGP is what this node does over BGP, whatever is done on the link.
 	BGP BGPReason
+	// MED is what it says there of itself, if routers shall choose a single node.
+	MED uint32
 }
 
 // Plan is what this node shall do, in the order of addresses.
@@ -157,7 +161,7 @@ func (p *Planner) Plan(s State) Plan {
 		if pool == nil {
 			route = p.routed[vip]
 		}
-		if d.BGP = a.decide(vip, route, local, services); d.BGP != "" {
+		if d.BGP, d.MED = a.decide(vip, route, local, services); d.BGP != "" {
 			routed[vip] = route
 		}
 		if route == nil || route.Protocol.Layer2() {
@@ -237,6 +241,9 @@ func (p Plan) Describe() string {
 		}
 		if d.BGP != "" {
 			fmt.Fprintf(&b, " bgp=%s", d.BGP)
+		}
+		if d.MED > 0 {
+			fmt.Fprintf(&b, " med=%d", d.MED)
 		}
 		if len(d.Links) > 0 {
 			fmt.Fprintf(&b, " links=%s", strings.Join(d.Links, ","))

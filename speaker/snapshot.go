@@ -94,7 +94,7 @@ func (w *watched) snapshot() ([]Service, []Node, error) {
 		if !w.scope.Ours(svc) || len(vips) == 0 {
 			continue
 		}
-		s := Service{Name: service.Name(svc), VIPs: vips, Local: service.Local(svc)}
+		s := Service{Name: service.Name(svc), VIPs: vips, Local: service.Local(svc), Sticky: service.Sticky(svc)}
 		if s.Local {
 			if s.EndpointNodes, err = w.endpointNodes(s.Name); err != nil {
 				return nil, nil, err

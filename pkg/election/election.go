@@ -23,6 +23,12 @@ func Owner(vip netip.Addr, candidates []string) string {
 // candidates.
 func Outranks(vip netip.Addr, a, b string) bool { return Owner(vip, []string{a, b}) == a }
 
+// Cost is lower for the owner of vip than for all other candidates, but for one
+// chance in four billion for each of them. It is never 0.
+func Cost(vip netip.Addr, candidate string) uint32 {
+	return max(1, ^uint32(weight(vip, candidate)>>32))
+}
+
 // weight is FNV-1a over the address and the name, with the finalizer of
 // MurmurHash3 because FNV alone mixes the last bytes too little. It must never
 // change: speakers of two versions would disagree during an upgrade.

@@ -1,6 +1,7 @@
 package election_test
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -91,4 +92,15 @@ func vips(n int) []netip.Addr {
 		addr = addr.Next()
 	}
 	return list
+}
+
+func TestTheOwnerCostsLeast(t *testing.T) {
+	vip := netip.MustParseAddr("192.168.120.0")
+	for range 1000 {
+		vip = vip.Next()
+		cheapest := slices.MinFunc(nodes, func(a, b string) int { return cmp.Compare(election.Cost(vip, a), election.Cost(vip, b)) })
+		if owner := election.Owner(vip, nodes); cheapest != owner {
+			t.Errorf("%s: %s costs least, and %s is the owner", vip, cheapest, owner)
+		}
+	}
 }

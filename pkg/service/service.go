@@ -73,6 +73,9 @@ func Local(svc *v1.Service) bool {
 	return svc.Spec.ExternalTrafficPolicy == v1.ServiceExternalTrafficPolicyLocal
 }
 
+// Sticky reports whether all connections of a client to svc shall come to one pod.
+func Sticky(svc *v1.Service) bool { return svc.Spec.SessionAffinity == v1.ServiceAffinityClientIP }
+
 // EndpointNodes returns the nodes that have a ready endpoint in any of the
 // slices, which belong to one Service, in alphabetical order. When no endpoint
 // is ready at all, it returns those with one that still serves while it

@@ -60,7 +60,10 @@ func (p Peer) sessionPart() Peer {
 type Route struct {
 	Prefix netip.Prefix
 	// LocalPref is LOCAL_PREF for internal peers; 0 is the usual 100.
-	LocalPref        uint32
+	LocalPref uint32
+	// MED is MULTI_EXIT_DISC: of two routes a router takes the one with the lower. 0
+	// is none.
+	MED              uint32
 	Communities      []uint32
 	LargeCommunities [][3]uint32
 	// Peers are the names of the peers to which it goes; all if there is none.

@@ -101,6 +101,9 @@ func path(prefix netip.Prefix, a attributes) (*apiutil.Path, error) {
 		}
 		p.Attrs = append(p.Attrs, reach)
 	}
+	if a.med > 0 {
+		p.Attrs = append(p.Attrs, packet.NewPathAttributeMultiExitDisc(a.med))
+	}
 	if a.localPref > 0 {
 		p.Attrs = append(p.Attrs, packet.NewPathAttributeLocalPref(a.localPref))
 	}

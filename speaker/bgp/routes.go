@@ -6,7 +6,7 @@ import (
 )
 
 func (r Route) equal(o Route) bool {
-	return r.Prefix == o.Prefix && r.LocalPref == o.LocalPref && slices.Equal(r.Communities, o.Communities) &&
+	return r.Prefix == o.Prefix && r.LocalPref == o.LocalPref && r.MED == o.MED && slices.Equal(r.Communities, o.Communities) &&
 		slices.Equal(r.LargeCommunities, o.LargeCommunities) && slices.Equal(r.Peers, o.Peers)
 }
 
@@ -14,18 +14,19 @@ func (r Route) equal(o Route) bool {
 type attributes struct {
 	nextHop          netip.Addr
 	localPref        uint32
+	med              uint32
 	communities      []uint32
 	largeCommunities [][3]uint32
 }
 
 func (a attributes) equal(b attributes) bool {
-	return a.nextHop == b.nextHop && a.localPref == b.localPref &&
+	return a.nextHop == b.nextHop && a.localPref == b.localPref && a.med == b.med &&
 		slices.Equal(a.communities, b.communities) && slices.Equal(a.largeCommunities, b.largeCommunities)
 }
 
 // tell returns what a peer is to be told, and how many prefixes it is not told
 // since there is no next hop. Several routes of one prefix become one, with all of
-// their communities and the highest local preference.
+// their communities, the highest local preference and the highest MED.
 func tell(p Peer, routes []Route) (told map[netip.Prefix]attributes, withheld int) {
 	told = map[netip.Prefix]attributes{}
 	none := map[netip.Prefix]bool{}
@@ -41,6 +42,7 @@ func tell(p Peer, routes []Route) (told map[netip.Prefix]attributes, withheld in
 		a := told[r.Prefix]
 		a.nextHop = hop
 		a.localPref = max(a.localPref, r.LocalPref)
+		a.med = max(a.med, r.MED)
 		a.communities = append(a.communities, r.Communities...)
 		a.largeCommunities = append(a.largeCommunities, r.LargeCommunities...)
 		told[r.Prefix] = a

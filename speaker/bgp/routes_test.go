@@ -14,7 +14,7 @@ import (
 
 var (
 	v4, wide4 = netip.MustParsePrefix("203.0.113.7/32"), netip.MustParsePrefix("203.0.113.0/24")
-	v6        = netip.MustParsePrefix("2001:db8::7/128")
+	v6, wide6 = netip.MustParsePrefix("2001:db8::7/128"), netip.MustParsePrefix("2001:db8::/64")
 	here4     = netip.MustParseAddr("192.0.2.11")
 	here6     = netip.MustParseAddr("2001:db8:2::11")
 )
@@ -23,7 +23,11 @@ func describe(told map[netip.Prefix]attributes) string {
 	var lines []string
 	for _, prefix := range slices.SortedFunc(maps.Keys(told), netip.Prefix.Compare) {
 		a := told[prefix]
-		lines = append(lines, fmt.Sprint(prefix, " via ", a.nextHop, " pref ", a.localPref, " ", a.communities, a.largeCommunities))
+		med := ""
+		if a.med > 0 {
+			med = fmt.Sprint(" med ", a.med)
+		}
+		lines = append(lines, fmt.Sprint(prefix, " via ", a.nextHop, " pref ", a.localPref, " ", a.communities, a.largeCommunities, med))
 	}
 	return strings.Join(lines, "\n")
 }
@@ -50,8 +54,8 @@ func TestAPeerIsToldItsOwnRoutes(t *testing.T) {
 		{name: "routes for others are not told", peer: Peer{Name: "a", Address: over4},
 			routes: []Route{{Prefix: v4, Peers: []string{"b"}}, {Prefix: wide4, Peers: []string{"b", "a"}}}, want: "203.0.113.0/24 via 0.0.0.0 pref 0 [] []"},
 		{name: "routes to one prefix become one", peer: Peer{Address: over4},
-			routes: []Route{{Prefix: wide4, LocalPref: 5, Communities: []uint32{9, 1}}, {Prefix: wide4, LocalPref: 200, Communities: []uint32{1, 2}, LargeCommunities: [][3]uint32{{1, 2, 3}}}, {Prefix: wide4, LargeCommunities: [][3]uint32{{1, 2, 3}}}},
-			want:   "203.0.113.0/24 via 0.0.0.0 pref 200 [1 2 9] [[1 2 3]]"},
+			routes: []Route{{Prefix: wide4, LocalPref: 5, Communities: []uint32{9, 1}}, {Prefix: wide4, LocalPref: 200, MED: 7, Communities: []uint32{1, 2}, LargeCommunities: [][3]uint32{{1, 2, 3}}}, {Prefix: wide4, LargeCommunities: [][3]uint32{{1, 2, 3}}}},
+			want:   "203.0.113.0/24 via 0.0.0.0 pref 200 [1 2 9] [[1 2 3]] med 7"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			told, withheld := tell(test.peer, test.routes)
@@ -64,10 +68,10 @@ func TestAPeerIsToldItsOwnRoutes(t *testing.T) {
 
 func TestOnlyWhatHasChangedIsTold(t *testing.T) {
 	other4 := netip.MustParsePrefix("203.0.113.8/32")
-	before := map[netip.Prefix]attributes{v4: {localPref: 1}, wide4: {communities: []uint32{1}}, v6: {nextHop: here6}}
-	after := map[netip.Prefix]attributes{v4: {localPref: 1}, wide4: {communities: []uint32{2}}, other4: {}}
+	before := map[netip.Prefix]attributes{v4: {localPref: 1}, wide4: {communities: []uint32{1}}, v6: {nextHop: here6}, wide6: {med: 1}}
+	after := map[netip.Prefix]attributes{v4: {localPref: 1}, wide4: {communities: []uint32{2}}, other4: {}, wide6: {med: 2}}
 	announce, withdraw := change(before, after)
-	if !slices.Equal(announce, []netip.Prefix{wide4, other4}) || !slices.Equal(withdraw, []netip.Prefix{v6}) {
+	if !slices.Equal(announce, []netip.Prefix{wide4, other4, wide6}) || !slices.Equal(withdraw, []netip.Prefix{v6}) {
 		t.Errorf("announced %v, withdrawn %v", announce, withdraw)
 	}
 	if announce, withdraw = change(after, after); announce != nil || withdraw != nil {

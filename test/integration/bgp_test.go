@@ -126,6 +126,62 @@ func TestARouterSendsNothingToADeadNode(t *testing.T) {
 	}
 }
 
+// Each kube-proxy remembers for itself which pod a client has.
+func TestWithSessionAffinityAClientStaysWithItsPod(t *testing.T) {
+	for _, daemon := range daemons {
+		t.Run(daemon, func(t *testing.T) {
+			r := router(t, cluster.RouterOptions{Daemon: daemon, BFD: 100 * time.Millisecond})
+			pools(t, routedPools("bgp", ", bfd-profile: fast"))
+			create(t, service("sticky", labelled("routed"), func(s *v1.Service) { s.Spec.SessionAffinity = v1.ServiceAffinityClientIP }))
+			vip := assigned(t, "sticky")
+			bfdUp(t)
+			best := routedOverOne(t, r, vip, "")
+			stays(t, r, vip)
+			dead := the.Node(best)
+			must(t, dead.Kill())
+			t.Cleanup(func() { must(t, dead.Revive()); settled(t) })
+			routedOverOne(t, r, vip, best)
+			stays(t, r, vip)
+			must(t, dead.Revive())
+			routedOver(t, r, vip, best)
+			kubectl(t, "patch", "service", "sticky", "-p", `{"spec":{"sessionAffinity":"None"}}`)
+			routedOver(t, r, vip, "node1", "node2", "node3")
+		})
+	}
+}
+
+// routedOverOne waits until the router sends packets for the address to a single
+// node that is not the other one, and returns it.
+func routedOverOne(t *testing.T, r *cluster.Router, vip, other string) string {
+	t.Helper()
+	var got []string
+	eventually(t, vip+" is routed over one node", func() bool {
+		var err error
+		got, err = r.NextHops(vip)
+		must(t, err)
+		return len(got) == 1 && got[0] != other
+	})
+	return got[0]
+}
+
+// stays checks that all connections of the host behind the router come to one pod.
+func stays(t *testing.T, r *cluster.Router, vip string) {
+	t.Helper()
+	var first string
+	eventually(t, "a page from "+vip, func() (ok bool) {
+		var err error
+		first, err = r.Fetch(t.Context(), vip)
+		return err == nil
+	})
+	for range 50 {
+		page, err := r.Fetch(t.Context(), vip)
+		must(t, err)
+		if page != first {
+			t.Fatalf("one connection has the answer %q, another %q", first, page)
+		}
+	}
+}
+
 func TestOnlyNodesWithAnEndpointAreRoutedToWithPolicyLocal(t *testing.T) {
 	r := router(t, cluster.RouterOptions{Daemon: "BIRD"})
 	pools(t, routedPools("bgp", ""))
