@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -27,21 +28,34 @@ func TestMonitoring(t *testing.T) {
 	kubectl(t, "apply", "-k", filepath.Join(env.Root, "manifests", "monitoring"))
 	token := prometheus(t)
 
+	scrape := func(args ...string) string {
+		t.Helper()
+		return kubectl(t, append([]string{"exec", "prometheus", "--", "curl", "-sSk", "-m", "5"}, args...)...)
+	}
 	for _, speaker := range targets(t, "baremetal-speaker-metrics", len(the.Nodes())) {
-		scrape := "http://" + net.JoinHostPort(speaker, "7472") + "/metrics"
-		if metrics := kubectl(t, "exec", "prometheus", "--", "curl", "-sS", "-m", "5", scrape); !strings.Contains(metrics, "\nbaremetal_members_alive 4\n") {
-			t.Errorf("%s does not see four speakers:\n%s", scrape, metrics)
-		}
+		url := "http://" + net.JoinHostPort(speaker, "7472") + "/metrics"
+		eventually(t, url+" tells of all speakers", func() bool {
+			return strings.Contains(scrape(url), fmt.Sprintf("\nbaremetal_members_alive %d\n", len(the.Nodes())))
+		})
 	}
-	for _, manager := range targets(t, "baremetal-cloud-controller-manager-metrics", 2) {
-		scrape := "https://" + net.JoinHostPort(manager, "10258") + "/metrics"
-		if metrics := kubectl(t, "exec", "prometheus", "--", "curl", "-sSk", "-m", "5", "-H", "Authorization: Bearer "+token, scrape); !strings.Contains(metrics, "\nbaremetal_config_last_load_successful 1\n") {
-			t.Errorf("%s has no good configuration:\n%s", scrape, metrics)
+	managers := targets(t, "baremetal-cloud-controller-manager-metrics", 2)
+	eventually(t, "the manager that leads tells of its configuration, and the other of none", func() bool {
+		leading := 0
+		for _, manager := range managers {
+			url := "https://" + net.JoinHostPort(manager, "10258") + "/metrics"
+			metrics := scrape("-H", "Authorization: Bearer "+token, url)
+			if !strings.Contains(metrics, "\nbaremetal_ipam_allocation_duration_seconds_count ") {
+				return false
+			}
+			if strings.Contains(metrics, "\nbaremetal_config_last_load_successful 1\n") {
+				leading++
+			}
+			if code := scrape("-o", "/dev/null", "-w", "%{http_code}", url); code != "403" {
+				t.Fatalf("%s answers somebody without a token with %s", url, code)
+			}
 		}
-		if refused := kubectl(t, "exec", "prometheus", "--", "curl", "-sSk", "-m", "5", "-o", "/dev/null", "-w", "%{http_code}", scrape); refused != "403" {
-			t.Errorf("%s answers somebody without a token with %s", scrape, refused)
-		}
-	}
+		return leading == 1
+	})
 }
 
 // operatorFiles returns where the operator's module is.
