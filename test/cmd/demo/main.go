@@ -24,23 +24,22 @@ const keptVariable = "BAREMETAL_DEMO_KEPT"
 
 func main() {
 	keep := flag.Bool("keep", false, "leave the cluster up at the end")
-	full := flag.Bool("full", false, "tell the tutorial instead, on nodes with kubelets")
+	kubelets := flag.Bool("full", false, "tell the tutorial instead, on nodes with kubelets")
 	down := flag.Bool("down", false, "end the demo that was left up")
 	flag.Parse()
 	switch kept := os.Getenv(keptVariable) != ""; {
 	case *down:
 		exit(end())
 	case *keep && !kept:
-		exit(startKept(*full))
+		exit(startKept(*kubelets))
 	default:
-		needs := cluster.Needs{Forward: kept}
-		story := tell
-		if *full {
+		needs, story := cluster.Needs{Forward: kept}, shortTale()
+		if *kubelets {
 			needs.Full, needs.Programs = true, []cluster.Program{cluster.Traefik}
-			story = tellTutorial
+			story = tutorialTale()
 		}
 		os.Exit(cluster.Main(needs, func(env cluster.Env) int {
-			if err := story(context.Background(), env, kept); err != nil {
+			if err := story.on(context.Background(), env, kept); err != nil {
 				fmt.Fprintln(os.Stderr, err)
 				return 1
 			}
@@ -65,7 +64,7 @@ func told() string { return filepath.Join(os.TempDir(), "baremetal-demo.told") }
 
 // startKept runs the demo in a process of its own session, which lives on after
 // this one, and waits until it has told the story.
-func startKept(full bool) error {
+func startKept(kubelets bool) error {
 	if pid, err := running(); err == nil {
 		return fmt.Errorf("a demo is up already (process %d); end it with `make demo-down`", pid)
 	}
@@ -74,7 +73,7 @@ func startKept(full bool) error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command(self, "-keep", fmt.Sprint("-full=", full))
+	cmd := exec.Command(self, "-keep", fmt.Sprint("-full=", kubelets))
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(), keptVariable+"=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

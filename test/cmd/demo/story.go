@@ -20,28 +20,53 @@ type story struct {
 	vip  string
 }
 
-func tell(ctx context.Context, env cluster.Env, keep bool) error {
-	s := &story{ctx: ctx, env: env, step: 1}
-	s.title("A bare-metal cluster, in network namespaces of this machine")
-	s.say("etcd, kube-apiserver, kube-controller-manager, and a kube-proxy on each of four nodes; all real.")
+// tale is what is told, and the cluster that it happens on.
+type tale struct {
+	title   string
+	about   string // said when the cluster is up
+	cluster cluster.Options
+	tell    func(s *story, keep bool) error
+	command string // that tells it
+}
+
+func shortTale() tale {
+	return tale{
+		title:   "A bare-metal cluster, in network namespaces of this machine",
+		about:   "etcd, kube-apiserver, kube-controller-manager, and a kube-proxy on each of four nodes; all real.",
+		cluster: cluster.Options{Speakers: 3, Pools: "-"},
+		command: "make demo",
+		tell: func(s *story, _ bool) error {
+			for _, chapter := range []func() error{s.pending, s.install, s.page, s.death} {
+				if err := chapter(); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+}
+
+// on tells the tale on a cluster of its own, which is left up at the end for as long
+// as this process runs if keep is set.
+func (t tale) on(ctx context.Context, env cluster.Env, keep bool) error {
+	s := &story{ctx: ctx, env: env, step: 1, vip: "192.168.120.200"}
+	s.title(t.title)
 	start := time.Now()
-	c, err := cluster.Start(ctx, env, cluster.Options{Speakers: 3, Pools: "-"})
+	c, err := cluster.Start(ctx, env, t.cluster)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
 	s.Cluster = c
-	s.say("Up after %.0f s.", time.Since(start).Seconds())
-	for _, chapter := range []func() error{s.pending, s.install, s.page, s.death} {
-		if err := chapter(); err != nil {
-			return err
-		}
+	s.say("%s Up after %.0f s.", t.about, time.Since(start).Seconds())
+	if err := t.tell(s, keep); err != nil {
+		return err
 	}
 	if keep {
 		return s.leaveUp()
 	}
 	s.title("The end")
-	s.say("The cluster and its namespaces go now. `make demo KEEP=1` leaves them up to play with.")
+	s.say("The cluster and its namespaces go now. `%s KEEP=1` leaves them up to play with.", t.command)
 	return nil
 }
 
