@@ -80,6 +80,7 @@ func run(ctx context.Context, env cluster.Env, protocol, focus, report string) e
 		"--kubeconfig="+c.Kubeconfig(), "--provider=skeleton", "--kubectl-path="+env.Binaries["kubectl"], "--dns-domain=cluster.local",
 		"--num-nodes=3", "--report-dir="+dir)
 	suite.Stdout, suite.Stderr = os.Stdout, os.Stderr
+	suite.Env = append(os.Environ(), "TMPDIR="+dir) // the tests leave files there
 	failed := suite.Run()
 	if exit := (*exec.ExitError)(nil); failed != nil && !errors.As(failed, &exit) {
 		return fmt.Errorf("running the tests: %w", failed)
