@@ -23,13 +23,14 @@ type world struct {
 }
 
 type node struct {
-	name   string
-	addr   netip.Addr
-	engine *engine
-	next   time.Time
-	off    bool // has no power
-	frozen bool
-	inbox  []message // what has come while it was frozen
+	name     string
+	addr     netip.Addr
+	engine   *engine
+	next     time.Time
+	off      bool // has no power
+	frozen   bool
+	linkless bool      // its own link is down, and it knows
+	inbox    []message // what has come while it was frozen
 	// members are those that are told to the engine as members; nil for all.
 	members []string
 	// deaths are what it has taken for dead, in the course of time.
@@ -67,9 +68,15 @@ func newWorld(t *testing.T, n int, timing Timing) *world {
 func (w *world) tell(n *node) {
 	var peers []Peer
 	for _, other := range w.nodes {
-		if other != n {
-			peers = append(peers, Peer{Name: other.name, Member: n.members == nil || slices.Contains(n.members, other.name), Paths: []Path{{Link: "eth0", Local: n.addr, Remote: other.addr}}})
+		if other == n {
+			continue
 		}
+		peer := Peer{Name: other.name, Member: n.members == nil || slices.Contains(n.members, other.name)}
+		peer.Paths = []Path{{Link: "eth0", Local: n.addr, Remote: other.addr}}
+		if n.linkless {
+			peer.Paths[0].Link = ""
+		}
+		peers = append(peers, peer)
 	}
 	n.engine.set(w.now, peers)
 	n.next = w.now
@@ -479,6 +486,48 @@ func TestWhoWasCutOffDoesNotCountTheOthersAsDying(t *testing.T) {
 	}
 }
 
+// When its link is back, a node may have one member left, which it hears before it is
+// heard, and a witness that hears it.
+func TestWhoComesBackWhileTheOthersHaveGivenItUpDoesNotCountThemAsDying(t *testing.T) {
+	w := newWorld(t, 3, Default)
+	cut, others := w.nodes[0], w.nodes[1:]
+	heard, hears := true, true
+	w.lost = func(from, to *node) bool { return from == cut && !heard || to == cut && !hears }
+	tell := func(members ...string) {
+		cut.members = members
+		w.tell(cut)
+		for i, other := range others {
+			other.members = []string{others[1-i].name}
+			if members == nil {
+				other.members = nil
+			}
+			w.tell(other)
+		}
+	}
+	needsWitness := func() bool { return cut.engine.view.NeedWitness }
+	for range 3 {
+		heard, hears, cut.linkless = false, false, true
+		w.tell(cut)
+		w.run(time.Second)
+		hears, cut.linkless = true, false
+		tell(others[1].name)
+		w.run(2*time.Second, needsWitness)
+		cut.engine.witness(w.now, w.now.Add(time.Second))
+		w.run(500 * time.Millisecond)
+		if len(cut.deaths) == 0 {
+			t.Fatalf("it takes nobody for dead, so that nothing is tested: %+v", cut.engine.view)
+		}
+		heard = true
+		tell()
+		w.run(2 * time.Second)
+	}
+	for _, other := range others {
+		if cut.engine.view.Held[other.name] || other.engine.view.Held[other.name] {
+			t.Errorf("%s is held", other.name)
+		}
+	}
+}
+
 func TestTheLastOfManyNeedsTheMemberListAndAWitness(t *testing.T) {
 	w := newWorld(t, 3, Default)
 	w.nodes[1].off, w.nodes[2].off = true, true
@@ -541,6 +590,23 @@ func TestASpeakerThatDiesAgainAndAgainIsHeld(t *testing.T) {
 	for _, n := range w.nodes {
 		if n.engine.view.Held[bad.name] {
 			t.Errorf("%s holds it after %v", n.name, memory)
+		}
+	}
+}
+
+func TestTheSurvivorOfTwoCountsTheDeathsOfTheOther(t *testing.T) {
+	w := newWorld(t, 2, Default)
+	bad, good := w.nodes[0], w.nodes[1]
+	for round := 1; round <= maxLosses; round++ {
+		bad.frozen = true
+		w.run(time.Second, func() bool { return good.engine.view.NeedWitness })
+		good.engine.witness(w.now, w.now.Add(time.Second))
+		w.run(2*time.Second, w.allHoldDead(bad))
+		w.run(2 * time.Second)
+		w.thaw(bad)
+		w.run(2 * time.Second)
+		if held := good.engine.view.Held[bad.name]; held != (round == maxLosses) {
+			t.Errorf("after %d deaths the other holds it: %v", round, held)
 		}
 	}
 }

@@ -23,6 +23,11 @@ func (e *engine) look(now time.Time) View {
 	if now.Before(e.heldUntil) {
 		v.Held[e.name] = true
 	}
+	for _, p := range e.order {
+		for _, path := range p.paths {
+			path.prove(now, v.Silent != "")
+		}
+	}
 	suspects := e.suspects(now)
 	for _, p := range e.order {
 		if p.member && (suspects[p.id] || p.missed(now)) {
@@ -30,7 +35,9 @@ func (e *engine) look(now time.Time) View {
 				v.Dead[p.name] = dead
 			}
 		}
-		e.count(now, p, len(v.Dead[p.name]) > 0)
+		dead := len(v.Dead[p.name]) > 0
+		e.count(now, p, dead && (!e.alone || p.proven()))
+		p.dead = dead
 		if len(p.losses) >= maxLosses {
 			v.Held[p.name] = true
 		}
@@ -210,12 +217,13 @@ func (e *engine) dead(now time.Time, p *peer, v View) []netip.Addr {
 	return dead
 }
 
-// count remembers a death, and forgets old ones.
+// count remembers a death, and forgets old ones. What a speaker that is alone takes
+// for a death counts only if it was not cut off itself before: one whose link has
+// just come back has a witness before the others have found it again.
 func (e *engine) count(now time.Time, p *peer, dead bool) {
 	if dead && !p.dead && (len(p.losses) == 0 || now.Sub(p.losses[len(p.losses)-1]) > oneLoss) {
 		p.losses = append(p.losses, now)
 	}
-	p.dead = dead
 	for len(p.losses) > 0 && now.Sub(p.losses[0]) > memory {
 		p.losses = p.losses[1:]
 	}

@@ -2,6 +2,7 @@ package heartbeat
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -35,6 +36,10 @@ type path struct {
 	// since is when that was, and met is set once the two have heard each other.
 	since time.Time
 	met   bool
+	// together is since when they hear each other, and proven is set once that has
+	// lasted, until this speaker is cut off.
+	together time.Time
+	proven   bool
 	// deadline is when the path is silent, unless something comes before.
 	deadline time.Time
 	// probeAt is when to ask next, because a heartbeat is late.
@@ -74,6 +79,20 @@ func (p *path) mutual(now time.Time) bool {
 	return p.established && !p.silent(now) && p.their&hearing != 0
 }
 
+// prove takes note of whether the two hear each other.
+func (p *path) prove(now time.Time, cutOff bool) {
+	switch {
+	case cutOff:
+		p.together, p.proven = time.Time{}, false
+	case !p.mutual(now):
+		p.together = time.Time{}
+	case p.together.IsZero():
+		p.together = now
+	case now.Sub(p.together) >= oneLoss:
+		p.proven = true
+	}
+}
+
 // find returns the path between two addresses, or nil.
 func (p *peer) find(local, remote netip.Addr) *path {
 	for _, path := range p.paths {
@@ -93,6 +112,12 @@ func (p *peer) votes(now time.Time) bool {
 		}
 	}
 	return false
+}
+
+// proven reports whether the peer and this speaker have heard each other for a while,
+// and this one was not cut off since.
+func (p *peer) proven() bool {
+	return slices.ContainsFunc(p.paths, func(p *path) bool { return p.proven })
 }
 
 // missed reports whether something is wrong with the peer as far as is seen from here.
