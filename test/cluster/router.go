@@ -288,6 +288,9 @@ func (r *Router) StartProbe(vip string) (*Probe, error) {
 // Close ends the router and the host behind it.
 func (r *Router) Close() {
 	r.Kill()
+	// The kernel takes its time to empty a namespace, and the next router needs the
+	// name on the bridge.
+	_ = ip("link del " + routerName)
 	for _, name := range []string{routerName, Outside} {
 		_ = ip("netns del " + name) // it may never have been made
 	}
