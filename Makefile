@@ -32,11 +32,11 @@ integration: ## Run the tests on a real Kubernetes in network namespaces (root)
 e2e: ## Test image, manifests, chart and tutorial on nodes with kubelets (root; minutes)
 	cd test && go test -count=1 -v -timeout 30m ./e2e
 
-suite: ## Run Kubernetes' own tests of load balancers, with PROTOCOL=layer2 or bgp (root; an hour)
+suite: ## Run Kubernetes' own tests of load balancers, with PROTOCOL=layer2 or bgp (root; 20 minutes)
 	./hack/need bird=bird2 vtysh=frr
 	cd test && go run ./cmd/suite -protocol=$(or $(PROTOCOL),layer2) -report=../docs/kubernetes-suite/$(or $(PROTOCOL),layer2).xml
 
-versions: ## Run the integration tests on the older minor versions of Kubernetes (root; an hour)
+versions: ## Run the integration tests on the older minor versions of Kubernetes (root; half an hour)
 	./hack/need bird=bird2 vtysh=frr
 	cd test/metallb && go build -o ../../bin/metallb/ tool
 	for version in v1.36 v1.35; do (cd test && KUBERNETES=$$version go test -count=1 -timeout 40m ./integration) || exit; done

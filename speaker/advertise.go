@@ -20,8 +20,8 @@ import (
 // kube-proxy remembers on each node for itself which pod a client has, so that a
 // Service with session affinity must have all connections of a client come over one
 // node, which routers do not care for. Each node then says with MULTI_EXIT_DISC (RFC
-// 4271, section 9.1.2.2) how much it is to be preferred: its rank for the address,
-// which needs no other node either. Routers take the best that lives.
+// 4271, section 9.1.2.2) how much it is to be preferred: its weight in an election,
+// for which it needs no other node either. Routers take the best that lives.
 
 // BGPReason is why this node advertises an address over BGP, or not, in one word.
 type BGPReason string

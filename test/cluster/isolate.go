@@ -26,6 +26,8 @@ type Needs struct {
 	Previous bool
 	// Programs are more that are built.
 	Programs []Program
+	// Modules are Go modules, PATH@VERSION, whose files are wanted; see Env.Module.
+	Modules []string
 	// Debian are more commands and their packages, COMMAND=PACKAGE.
 	Debian []string
 }
@@ -122,6 +124,9 @@ func prepare(n Needs) (Env, error) {
 	env := Env{Root: root, Dir: dir, Binaries: binaries}
 	if err == nil && n.Previous {
 		err = buildPrevious(env)
+	}
+	if err == nil {
+		err = downloadModules(env, n.Modules)
 	}
 	return env, err
 }

@@ -20,7 +20,7 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	needs := cluster.Needs{Full: true, Previous: true, Programs: []cluster.Program{cluster.Helm, cluster.Traefik}}
+	needs := cluster.Needs{Full: true, Previous: true, Programs: []cluster.Program{cluster.Helm, cluster.Traefik}, Modules: []string{operator + "@v0.85.0"}}
 	os.Exit(cluster.Main(needs, func(e cluster.Env) int {
 		c, err := cluster.Start(context.Background(), e, cluster.Options{Speakers: 4, Full: true})
 		if err != nil {

@@ -1,25 +1,29 @@
 package e2e
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // operator is the module that holds the definitions of the Prometheus operator's
 // resources.
-const operator = "github.com/prometheus-operator/prometheus-operator@v0.85.0"
+const operator = "github.com/prometheus-operator/prometheus-operator"
 
 // manifests/monitoring can be applied where the Prometheus operator is, and what its
 // ServiceMonitors find are all pods of both programs, which hand out their metrics.
 func TestMonitoring(t *testing.T) {
 	for _, kind := range []string{"servicemonitors", "prometheusrules"} {
-		definition := filepath.Join(operatorFiles(t), "example", "prometheus-operator-crd", "monitoring.coreos.com_"+kind+".yaml")
+		definition := filepath.Join(env.Module(operator), "example", "prometheus-operator-crd", "monitoring.coreos.com_"+kind+".yaml")
 		kubectl(t, "apply", "--server-side", "-f", definition)
 		t.Cleanup(func() { kubectl(t, "delete", "-f", definition, "--timeout=1m") })
 		kubectl(t, "wait", "-f", definition, "--for=condition=Established", "--timeout=30s")
@@ -27,45 +31,39 @@ func TestMonitoring(t *testing.T) {
 	installed(t)
 	kubectl(t, "apply", "-k", filepath.Join(env.Root, "manifests", "monitoring"))
 	token := prometheus(t)
+	scrape := func(url string, more ...string) string {
+		out, err := the.Kubectl(t.Context(), append([]string{"exec", "prometheus", "--", "curl", "-sSk", "-m", "5", url}, more...)...)
+		if err != nil {
+			t.Logf("not yet: %v", err)
+		}
+		return out
+	}
+	authorization := "Authorization: Bearer " + token
 
-	scrape := func(args ...string) string {
-		t.Helper()
-		return kubectl(t, append([]string{"exec", "prometheus", "--", "curl", "-sSk", "-m", "5"}, args...)...)
-	}
-	for _, speaker := range targets(t, "baremetal-speaker-metrics", len(the.Nodes())) {
-		url := "http://" + net.JoinHostPort(speaker, "7472") + "/metrics"
-		eventually(t, url+" tells of all speakers", func() bool {
-			return strings.Contains(scrape(url), fmt.Sprintf("\nbaremetal_members_alive %d\n", len(the.Nodes())))
+	speakers := targets(t, "baremetal-speaker", len(the.Nodes()))
+	eventually(t, "each speaker tells of all", func() bool {
+		return !slices.ContainsFunc(speakers, func(url string) bool {
+			return !strings.Contains(scrape(url), fmt.Sprintf("\nbaremetal_members_alive %d\n", len(the.Nodes())))
 		})
-	}
-	managers := targets(t, "baremetal-cloud-controller-manager-metrics", 2)
+	})
+	managers := targets(t, "baremetal-cloud-controller-manager", 2)
 	eventually(t, "the manager that leads tells of its configuration, and the other of none", func() bool {
-		leading := 0
-		for _, manager := range managers {
-			url := "https://" + net.JoinHostPort(manager, "10258") + "/metrics"
-			metrics := scrape("-H", "Authorization: Bearer "+token, url)
-			if !strings.Contains(metrics, "\nbaremetal_ipam_allocation_duration_seconds_count ") {
-				return false
-			}
-			if strings.Contains(metrics, "\nbaremetal_config_last_load_successful 1\n") {
+		leading, waiting := 0, 0
+		for _, url := range managers {
+			switch metrics := scrape(url, "-H", authorization); {
+			case strings.Contains(metrics, "\nbaremetal_config_last_load_successful 1\n"):
 				leading++
-			}
-			if code := scrape("-o", "/dev/null", "-w", "%{http_code}", url); code != "403" {
-				t.Fatalf("%s answers somebody without a token with %s", url, code)
+			case strings.Contains(metrics, "\nbaremetal_ipam_") && !strings.Contains(metrics, "\nbaremetal_config_last_load_successful "):
+				waiting++
 			}
 		}
-		return leading == 1
+		return leading == 1 && waiting == 1
 	})
-}
-
-// operatorFiles returns where the operator's module is.
-func operatorFiles(t *testing.T) string {
-	t.Helper()
-	out, err := exec.Command("go", "mod", "download", "-json", operator).Output()
-	must(t, err)
-	var module struct{ Dir string }
-	must(t, json.Unmarshal(out, &module))
-	return module.Dir
+	for _, url := range managers {
+		eventually(t, url+" refuses somebody without a token", func() bool {
+			return scrape(url, "-o", "/dev/null", "-w", "%{http_code}") == "403"
+		})
+	}
 }
 
 // prometheus starts a pod that stands where Prometheus would, and returns the token
@@ -102,14 +100,48 @@ spec:
 	return kubectl(t, "create", "token", "prometheus")
 }
 
-// targets waits until the Service has so many endpoints, and returns their addresses.
-func targets(t *testing.T, service string, n int) []string {
+// targets waits until there is so much to be scraped as a ServiceMonitor asks for, and
+// returns its URLs. It looks for them as the operator does.
+func targets(t *testing.T, monitor string, n int) []string {
 	t.Helper()
-	var found []string
-	eventually(t, "the endpoints of "+service, func() bool {
-		found = strings.Fields(kubectl(t, "-n", "baremetal-system", "get", "endpointslices", "-l", "kubernetes.io/service-name="+service,
-			"-o", "jsonpath={.items[*].endpoints[?(@.conditions.ready==true)].addresses[0]}"))
-		return len(found) == n
+	var m struct {
+		Spec struct {
+			Selector  metav1.LabelSelector
+			Endpoints []struct{ Port, Scheme, Path string }
+		}
+	}
+	must(t, json.Unmarshal([]byte(kubectl(t, "-n", "baremetal-system", "get", "servicemonitor", monitor, "-o", "json")), &m))
+	selector := metav1.FormatLabelSelector(&m.Spec.Selector)
+	var urls []string
+	eventually(t, "what "+monitor+" finds", func() bool {
+		urls = nil
+		services, err := the.Client.CoreV1().Services("baremetal-system").List(t.Context(), metav1.ListOptions{LabelSelector: selector})
+		must(t, err)
+		for _, service := range services.Items {
+			found, err := the.Client.DiscoveryV1().EndpointSlices("baremetal-system").List(t.Context(), metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=" + service.Name})
+			must(t, err)
+			for _, slice := range found.Items {
+				for _, want := range m.Spec.Endpoints {
+					urls = append(urls, scraped(slice, want.Port, cmp.Or(want.Scheme, "http"), cmp.Or(want.Path, "/metrics"))...)
+				}
+			}
+		}
+		return len(urls) == n
 	})
-	return found
+	return urls
+}
+
+// scraped are the URLs of the endpoints that are ready, at the port of that name.
+func scraped(slice discoveryv1.EndpointSlice, port, scheme, path string) (urls []string) {
+	for _, p := range slice.Ports {
+		if p.Name == nil || *p.Name != port {
+			continue
+		}
+		for _, e := range slice.Endpoints {
+			if e.Conditions.Ready != nil && *e.Conditions.Ready {
+				urls = append(urls, scheme+"://"+net.JoinHostPort(e.Addresses[0], fmt.Sprint(*p.Port))+path)
+			}
+		}
+	}
+	return urls
 }

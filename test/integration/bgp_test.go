@@ -132,20 +132,34 @@ func TestWithSessionAffinityAClientStaysWithItsPod(t *testing.T) {
 		t.Run(daemon, func(t *testing.T) {
 			r := router(t, cluster.RouterOptions{Daemon: daemon, BFD: 100 * time.Millisecond})
 			pools(t, routedPools("bgp", ", bfd-profile: fast"))
-			create(t, service("sticky", labelled("routed"), func(s *v1.Service) { s.Spec.SessionAffinity = v1.ServiceAffinityClientIP }))
-			vip := assigned(t, "sticky")
+			affinity := func(s *v1.Service) { s.Spec.SessionAffinity = v1.ServiceAffinityClientIP }
+			create(t, service("sticky", labelled("routed"), families(v1.IPFamilyPolicyRequireDualStack, v1.IPv4Protocol, v1.IPv6Protocol), affinity))
+			vips := strings.Split(assigned(t, "sticky"), ",")
 			bfdUp(t)
-			best := routedOverOne(t, r, vip, "")
-			stays(t, r, vip)
-			dead := the.Node(best)
+			best := map[string]string{}
+			for _, vip := range vips {
+				best[vip] = routedOverOne(t, r, vip, "")
+				stays(t, r, vip)
+			}
+			dead := the.Node(best[vips[0]])
 			must(t, dead.Kill())
 			t.Cleanup(func() { must(t, dead.Revive()); settled(t) })
-			routedOverOne(t, r, vip, best)
-			stays(t, r, vip)
+			for _, vip := range vips {
+				routedOverOne(t, r, vip, dead.Name)
+				stays(t, r, vip)
+			}
 			must(t, dead.Revive())
-			routedOver(t, r, vip, best)
+			for _, vip := range vips {
+				routedOver(t, r, vip, best[vip])
+			}
 			kubectl(t, "patch", "service", "sticky", "-p", `{"spec":{"sessionAffinity":"None"}}`)
-			routedOver(t, r, vip, "node1", "node2", "node3")
+			for _, vip := range vips {
+				routedOver(t, r, vip, "node1", "node2", "node3")
+			}
+			kubectl(t, "patch", "service", "sticky", "-p", `{"spec":{"sessionAffinity":"ClientIP"}}`)
+			for _, vip := range vips {
+				routedOver(t, r, vip, best[vip])
+			}
 		})
 	}
 }

@@ -27,6 +27,7 @@ type testCase struct {
 	Status  string   `xml:"status,attr"`
 	Time    string   `xml:"time,attr"`
 	Failure *failure `xml:"failure"`
+	Error   *failure `xml:"error"` // it panicked, or was interrupted
 	Skipped *failure `xml:"skipped"`
 }
 

@@ -1,0 +1,37 @@
+package cluster
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// Module is the directory with the files of a module that Main was asked for.
+func (e Env) Module(path string) string { return filepath.Join(e.Dir, "modules", path) }
+
+// downloadModules downloads modules, PATH@VERSION, of which only files are wanted.
+func downloadModules(e Env, modules []string) error {
+	for _, m := range modules {
+		cmd := exec.Command("go", "mod", "download", "-json", m)
+		cmd.Dir = e.Root
+		out, err := cmd.Output()
+		var module struct{ Dir, Error string }
+		if jsonErr := json.Unmarshal(out, &module); err == nil {
+			err = jsonErr
+		}
+		if err != nil {
+			return fmt.Errorf("downloading %s: %w: %s", m, err, module.Error)
+		}
+		path, _, _ := strings.Cut(m, "@")
+		if err := os.MkdirAll(filepath.Dir(e.Module(path)), 0o755); err != nil {
+			return err
+		}
+		if err := os.Symlink(module.Dir, e.Module(path)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
