@@ -143,7 +143,9 @@ func (c *Cluster) writeFiles() error {
 // connect makes the client as soon as the API server has made its certificate,
 // and waits until it is ready.
 func (c *Cluster) connect(ctx context.Context) error {
-	if err := c.Wait(ctx, "the API server's certificate", func() bool { _, err := os.Stat(c.certificate()); return err == nil }); err != nil {
+	// It writes the key after the certificate, which is whole then.
+	key := filepath.Join(c.path("certs"), "apiserver.key")
+	if err := c.Wait(ctx, "the API server's certificate", func() bool { _, err := os.Stat(key); return err == nil }); err != nil {
 		return err
 	}
 	if err := c.writeKubeconfig(c.Kubeconfig(), "https://"+controlPlane4+":6443", adminToken); err != nil {
