@@ -18,13 +18,13 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/service"
 )
 
-// adoptAll fills the allocator with every address in use, before the first new
-// one is given. Upstream asks for Services in no useful order, so that without
-// it a new Service could be given an address which an old one has in its status.
+// adoptAll records every address in use in the allocator, before the first new address is
+// given. Upstream calls Ensure for Services in no particular order. Without the adoption a
+// new Service could get an address that an old Service has in its status.
 //
-// The LIST is consistent (no resourceVersion), and made after the informer has
-// synced: what is deleted before it is not in it, and what is deleted after it
-// comes as an event.
+// The LIST is consistent (no resourceVersion), and it is made after the informer has
+// synced. A Service that is deleted before the LIST is not in it. If a Service is deleted
+// after the LIST, the informer reports it.
 func (c *Cloud) adoptAll(ctx context.Context) {
 	select {
 	case <-c.informed:
@@ -38,7 +38,7 @@ func (c *Cloud) adoptAll(ctx context.Context) {
 	err := wait.PollUntilContextCancel(ctx, time.Second, true, func(ctx context.Context) (bool, error) {
 		var err error
 		if services, err = listServices(ctx, c.client, c.options.Scope); err != nil {
-			c.log.Error("addresses in use are not known yet, nothing can be assigned", "error", err)
+			c.log.Error("reading the addresses in use failed; no address can be assigned, retrying", "error", err)
 		}
 		return err == nil, nil
 	})
@@ -48,7 +48,7 @@ func (c *Cloud) adoptAll(ctx context.Context) {
 	adopted := c.adopt(services)
 	c.log.Info("addresses in use adopted", "services", len(services), "withAddress", adopted)
 	close(c.adopted)
-	c.kickAll()
+	c.retryAll()
 }
 
 func listServices(ctx context.Context, client kubernetes.Interface, scope service.Scope) ([]*v1.Service, error) {
@@ -68,35 +68,37 @@ func listServices(ctx context.Context, client kubernetes.Interface, scope servic
 	return services, nil
 }
 
-// adopt takes the Services by age, so that of two with one address the older
-// keeps it, and those that are being deleted last: they may have given theirs
-// back already. It returns how many have one.
+// adopt adopts the addresses of the oldest Service first: if two Services have the same
+// address, the older one keeps it. Services that are being deleted come last, because their
+// addresses may be released already. It returns the number of Services with an address.
 func (c *Cloud) adopt(services []*v1.Service) int {
 	slices.SortFunc(services, adoptionOrder)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	adopted := 0
 	for _, svc := range services {
-		r, _ := request(svc, nil) // an annotation that cannot be read is reported when the Service is served
-		if len(r.Claimed) == 0 || c.deleted[r.UID] {
+		r, _ := request(svc, nil) // allocate reports an annotation that cannot be read
+		if len(r.Claimed) == 0 || c.deletedEarly[r.UID] {
 			continue
 		}
 		adopted++
 		if err := c.allocator.Adopt(r); err != nil {
-			c.log.Warn("address not adopted, the Service gets another", "service", service.Name(svc), "reason", err)
+			c.log.Warn("address not adopted; the Service gets another address", "service", service.Name(svc), "reason", err)
 			c.events.Eventf(svc, v1.EventTypeWarning, "AddressInUse", "%v, which had it first: this Service gets another address", err)
-			c.standings.changed(svc)
+			c.tracker.setUnwritten(svc)
 		}
 	}
-	c.deleted = nil
+	c.deletedEarly = nil
 	return adopted
 }
 
+// adoptionOrder orders Services as adopt adopts them.
 func adoptionOrder(a, b *v1.Service) int {
-	return cmp.Or(cmp.Compare(leaving(a), leaving(b)), olderFirst(a, b))
+	return cmp.Or(cmp.Compare(deleting(a), deleting(b)), olderFirst(a, b))
 }
 
-func leaving(svc *v1.Service) int {
+// deleting returns 1 for a Service that is being deleted, and 0 for all others.
+func deleting(svc *v1.Service) int {
 	if svc.DeletionTimestamp != nil {
 		return 1
 	}

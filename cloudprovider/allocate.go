@@ -14,26 +14,26 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/service"
 )
 
-// errGone is the answer to an allocation for a Service that is not there.
-var errGone = errors.New("the Service is not there any more, or does not ask for a load balancer of this project")
+// errNotServed is the result of an allocation for a Service that is deleted or not ours.
+var errNotServed = errors.New("the Service was deleted, or does not ask for a load balancer of this project any more")
 
-// allocate gives svc its addresses in the allocator, and says what comes of it,
-// once: in the log, an Event and the metrics. A Service that is refused waits
-// until the pool controller can serve it.
+// allocate gives svc its addresses in the allocator. It reports the result once, in the
+// log, in an Event and in the metrics. A Service that is refused waits until the pool
+// controller can serve it.
 //
-// Since the Service may have been deleted at the same time, by a caller that
-// found nothing to release yet, it looks again afterwards.
+// It looks at the Service again after the allocation. The Service may have been deleted at
+// the same time, before there was anything to release.
 func (c *Cloud) allocate(svc *v1.Service) ([]netip.Addr, error) {
-	began, chances := time.Now(), c.chances.Load()
+	began, wakeups := time.Now(), c.wakeups.Load()
 	held := c.allocator.Addrs(string(svc.UID))
 	r, err := request(svc, c.namespaceLabels(svc.Namespace))
 	addrs := held
 	if err == nil {
 		addrs, err = c.allocator.Allocate(r)
 	}
-	if now, missing := c.services.Services(svc.Namespace).Get(svc.Name); missing != nil || now.UID != svc.UID || !c.options.Scope.Ours(now) || now.DeletionTimestamp != nil {
+	if now, err := c.services.Services(svc.Namespace).Get(svc.Name); err != nil || now.UID != svc.UID || !c.options.Scope.Ours(now) || now.DeletionTimestamp != nil {
 		c.release(svc)
-		return nil, errGone
+		return nil, errNotServed
 	}
 	if err != nil {
 		addrs = c.allocator.Addrs(r.UID)
@@ -41,61 +41,62 @@ func (c *Cloud) allocate(svc *v1.Service) ([]netip.Addr, error) {
 	} else {
 		c.served(svc, held, addrs, began)
 	}
-	if len(without(held, addrs)) > 0 { // somebody may wait for it
-		c.kickWaiting()
-	} else if c.standings.waits(svc) && c.chances.Load() != chances {
-		kick(c.kickedWaiting) // there was a chance between the refusal and the note of it
+	if len(without(held, addrs)) > 0 { // another Service may wait for the released address
+		c.retryWaiting()
+	} else if c.tracker.isWaiting(svc) && c.wakeups.Load() != wakeups {
+		c.lookAtWaiting.Set() // the wake-up came before the tracker knew that svc waits
 	}
-	for _, o := range c.standings.orphaned(svc, c.allocator.Orphans(r)) {
-		c.log.Warn("address kept that no pool would give", "service", service.Name(svc), "address", o.Addr, "why", o.Why)
-		c.events.Eventf(svc, v1.EventTypeWarning, "AddressOutsidePools", "%s (ConfigMap %s); it is kept and announced until this Service is created anew or asks for another, or the configuration says reassign: true", o.Why, &c.options.ConfigMap)
+	for _, o := range c.tracker.setOrphans(svc, c.allocator.Orphans(r)) {
+		c.log.Warn("address kept outside the pools", "service", service.Name(svc), "address", o.Addr, "reason", o.Why)
+		c.events.Eventf(svc, v1.EventTypeWarning, "AddressOutsidePools", "%s (ConfigMap %s). This Service keeps the address, and it is announced, until you create the Service anew, ask for another address, or set reassign: true", o.Why, &c.options.ConfigMap)
 	}
 	return addrs, err
 }
 
+// without returns addrs except those in others.
 func without(addrs, others []netip.Addr) []netip.Addr {
 	return slices.DeleteFunc(slices.Clone(addrs), func(addr netip.Addr) bool { return slices.Contains(others, addr) })
 }
 
-// refused notes and says why svc does not get what it asks for.
+// refused records and reports why svc does not get what it asks for.
 func (c *Cloud) refused(svc *v1.Service, err error) {
 	result := ipam.Reason("NotReady")
 	if refusal := (*ipam.Error)(nil); errors.As(err, &refusal) {
 		result = refusal.Reason
 	}
-	if !c.standings.refused(svc, err.Error()) {
+	if !c.tracker.setWaiting(svc, err.Error()) {
 		return
 	}
 	c.metrics.count(result)
-	has := ""
+	kept := ""
 	if addrs := c.allocator.Addrs(string(svc.UID)); len(addrs) > 0 {
-		has = fmt.Sprintf("; it keeps %s", list(addrs))
+		kept = fmt.Sprintf("; it keeps %s", list(addrs))
 	}
-	c.log.Warn("no address assigned", "service", service.Name(svc), "reason", err, "has", c.allocator.Addrs(string(svc.UID)))
-	c.events.Eventf(svc, v1.EventTypeWarning, "AllocationFailed", "%s%s", c.explain(err), has)
+	c.log.Warn("allocation failed", "service", service.Name(svc), "reason", err, "addresses", c.allocator.Addrs(string(svc.UID)))
+	c.events.Eventf(svc, v1.EventTypeWarning, "AllocationFailed", "%s%s", c.explain(err), kept)
 }
 
-// served notes and says what svc has got.
+// served records and reports the addresses of svc, if they changed.
 func (c *Cloud) served(svc *v1.Service, held, addrs []netip.Addr, began time.Time) {
 	changed := !slices.Equal(held, addrs)
-	waited := c.standings.served(svc, changed)
+	waited := c.tracker.setServed(svc, changed)
 	if len(addrs) < len(svc.Spec.IPFamilies) {
-		c.standings.refused(svc, "") // it waits for the second family, and can do without
+		c.tracker.setWaiting(svc, "") // it waits for its second family, which it does not require
 	}
 	if !changed {
 		return
 	}
 	c.metrics.count(allocated)
 	c.metrics.observe(max(waited, time.Since(began)))
-	before := ""
-	if gone := without(held, addrs); len(gone) > 0 {
-		before = " instead of " + list(gone)
+	replaced := ""
+	if lost := without(held, addrs); len(lost) > 0 {
+		replaced = " instead of " + list(lost)
 	}
 	c.log.Info("addresses assigned", "service", service.Name(svc), "addresses", addrs, "before", held)
-	c.events.Eventf(svc, v1.EventTypeNormal, "AddressAssigned", "Assigned %s%s", c.withPools(addrs), before)
+	c.events.Eventf(svc, v1.EventTypeNormal, "AddressAssigned", "Assigned %s%s", c.withPools(addrs), replaced)
 }
 
-// withPools returns the addresses with the pools that they are of.
+// withPools returns the addresses with the names of their pools.
 func (c *Cloud) withPools(addrs []netip.Addr) string {
 	current := c.config.State().Config
 	texts := make([]string, len(addrs))
@@ -108,6 +109,7 @@ func (c *Cloud) withPools(addrs []netip.Addr) string {
 	return strings.Join(texts, " and ")
 }
 
+// list returns the addresses for a message.
 func list(addrs []netip.Addr) string {
 	if len(addrs) == 0 {
 		return "no address"
@@ -115,18 +117,18 @@ func list(addrs []netip.Addr) string {
 	return strings.Trim(fmt.Sprint(addrs), "[]")
 }
 
-// release gives back what svc holds, and forgets it.
+// release releases the addresses of svc, and removes its record.
 func (c *Cloud) release(svc *v1.Service) {
-	c.standings.forget(string(svc.UID))
+	c.tracker.forget(string(svc.UID))
 	released := c.allocator.Release(string(svc.UID))
 	if len(released) == 0 {
 		return
 	}
 	c.log.Info("addresses released", "service", service.Name(svc), "addresses", released)
-	c.kickWaiting()
+	c.retryWaiting()
 }
 
-// explain adds to a refusal what may be behind it.
+// explain adds the problem of the ConfigMap to a refusal, because it may be the cause.
 func (c *Cloud) explain(err error) string {
 	text := err.Error()
 	if problem := c.config.State().Problem; problem != nil {
@@ -136,7 +138,7 @@ func (c *Cloud) explain(err error) string {
 	return text
 }
 
-// namespaceLabels returns the labels of a namespace, none if it is not known.
+// namespaceLabels returns the labels of a namespace, nil if it is not in the cache.
 func (c *Cloud) namespaceLabels(name string) map[string]string {
 	namespace, err := c.namespaces.Get(name)
 	if err != nil {

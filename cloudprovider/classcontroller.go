@@ -14,24 +14,24 @@ func hasOwnFinalizer(svc *v1.Service) bool {
 	return slices.Contains(svc.Finalizers, service.Finalizer)
 }
 
-// syncClassed does for a Service with a class of ours what upstream's service
-// controller does for those without: it looks at no Service with a class. It also
-// cleans up after one that has had such a class, or is being deleted.
+// syncClassed serves a Service with one of our classes. Upstream's service controller
+// ignores every Service with a class. syncClassed also cleans up when a Service loses such
+// a class or is being deleted.
 func (c *Cloud) syncClassed(ctx context.Context, svc *v1.Service) error {
 	scope := c.options.Scope
 	if scope.Classed(svc) && svc.DeletionTimestamp == nil {
 		addrs, err := c.allocate(svc)
-		if errors.Is(err, errGone) {
+		if errors.Is(err, errNotServed) {
 			return nil
 		}
-		return c.write(ctx, svc, addrs, service.Finalizer)
+		return c.writeStatus(ctx, svc, addrs, service.Finalizer)
 	}
 	if !hasOwnFinalizer(svc) {
 		return nil
 	}
 	after := svc.DeepCopy()
 	after.Finalizers = slices.DeleteFunc(after.Finalizers, func(f string) bool { return f == service.Finalizer })
-	if !scope.Classless(svc) || svc.DeletionTimestamp != nil { // else it goes on without a class
+	if !scope.Classless(svc) || svc.DeletionTimestamp != nil { // otherwise it keeps its addresses as a Service without a class
 		c.release(svc)
 		after.Status.LoadBalancer = v1.LoadBalancerStatus{}
 	}

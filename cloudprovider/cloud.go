@@ -1,6 +1,6 @@
-// Package cloudprovider is the cloud provider "baremetal" for the upstream
-// cloud controller manager: its cloud is a ConfigMap with pools of addresses,
-// and all that it provides is load balancers.
+// Package cloudprovider is the cloud provider "baremetal" for the upstream cloud
+// controller manager. It provides load balancers only: it gives Services addresses from
+// the pools in a ConfigMap.
 package cloudprovider
 
 import (
@@ -29,22 +29,24 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/configmap"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/ipam"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/service"
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/signal"
 )
 
 // Name is the provider's name for --cloud-provider, and the source of its Events.
 const Name = "baremetal"
 
-// Options are what the operator can choose.
+// Options are the settings of the operator.
 type Options struct {
-	// ConfigMap holds the pools. The Secret of the member list is made beside it.
+	// ConfigMap holds the pools. The Secret with the speakers' key is created in its
+	// namespace.
 	ConfigMap configmap.Ref
-	// Scope is which Services are served.
+	// Scope selects the Services that are served.
 	Scope service.Scope
 	Log   *slog.Logger
 }
 
-// Cloud is the provider. The upstream app makes one a process, and initializes
-// it when the process has become the leader.
+// Cloud is the provider. The upstream app creates one Cloud in each process, and
+// initializes it when the process becomes the leader.
 type Cloud struct {
 	options   Options
 	log       *slog.Logger
@@ -60,16 +62,17 @@ type Cloud struct {
 	synced     []cache.InformerSynced
 	informed   chan struct{} // closed by SetInformers
 
-	// adopted is closed when every address in use is known.
+	// adopted is closed when the allocator knows every address in use.
 	adopted chan struct{}
-	// What the pool controller works on.
-	standings                standings
+	// The state and the input of the pool controller. The signals make it look at the
+	// Services that wait, or at all Services; the queue holds the Services to write.
+	tracker                  tracker
 	queue                    workqueue.TypedRateLimitingInterface[cache.ObjectName]
-	kickedWaiting, kickedAll chan struct{}
-	chances                  atomic.Uint64 // how often somebody who waits may have had a new one
+	lookAtWaiting, lookAtAll signal.Signal
+	wakeups                  atomic.Uint64 // calls of retryWaiting and retryAll
 
-	mu      sync.Mutex
-	deleted map[string]bool // UIDs of Services that went before adopted; nil after
+	mu           sync.Mutex
+	deletedEarly map[string]bool // UIDs of Services that were deleted before the adoption; nil after it
 }
 
 var (
@@ -77,45 +80,45 @@ var (
 	_ upstream.InformerUser = &Cloud{}
 )
 
-// Factory returns the function for upstream's RegisterCloudProvider. The
-// options are read when it is called, after the flags have been parsed.
+// Factory returns the function for upstream's RegisterCloudProvider. This function reads
+// the options when upstream calls it, after the flags have been parsed.
 func Factory(options *Options) upstream.Factory {
 	return func(cloudConfig io.Reader) (upstream.Interface, error) {
 		if cloudConfig != nil {
-			return nil, fmt.Errorf("--cloud-config is not used by the provider %s; its configuration is the ConfigMap %s (see --config-map)", Name, &options.ConfigMap)
+			return nil, fmt.Errorf("the provider %s does not use --cloud-config: remove this flag; the configuration is the ConfigMap %s (see --config-map)", Name, &options.ConfigMap)
 		}
-		c := New(*options)
-		c.metrics.register(legacyregistry.MustRegister, legacyregistry.CustomMustRegister) // the one that upstream serves
+		c := newCloud(*options)
+		c.metrics.register(legacyregistry.MustRegister, legacyregistry.CustomMustRegister) // upstream serves this registry
 		return c, nil
 	}
 }
 
-// New returns a Cloud that has not been initialized.
-func New(options Options) *Cloud {
+// newCloud returns a Cloud that has not been initialized.
+func newCloud(options Options) *Cloud {
 	c := &Cloud{
 		options:   options,
 		log:       options.Log,
 		allocator: ipam.New(),
 		informed:  make(chan struct{}),
 		adopted:   make(chan struct{}),
-		standings: standings{book: map[string]*standing{}},
+		tracker:   tracker{byUID: map[string]*serviceRecord{}},
 		queue: workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[cache.ObjectName](
 			10*time.Millisecond, time.Minute)),
-		kickedWaiting: make(chan struct{}, 1),
-		kickedAll:     make(chan struct{}, 1),
-		deleted:       map[string]bool{},
+		lookAtWaiting: signal.New(),
+		lookAtAll:     signal.New(),
+		deletedEarly:  map[string]bool{},
 	}
-	c.metrics = newMetrics(c.allocator, c.standings.counts)
+	c.metrics = newMetrics(c.allocator, c.tracker.counts)
 	return c
 }
 
-// Initialize starts what runs beside the upstream controllers. It returns at
-// once: the shared informers are started only after it.
+// Initialize starts the provider's own goroutines. It returns at once, because upstream
+// starts the shared informers after it.
 func (c *Cloud) Initialize(builder upstream.ControllerClientBuilder, stop <-chan struct{}) {
 	c.client = builder.ClientOrDie("baremetal-cloud-provider")
 	ctx := wait.ContextForChannel(stop)
 	broadcaster := record.NewBroadcaster(record.WithContext(ctx))
-	// Events have a client of their own, so that no status waits for its turn behind them.
+	// Events have their own client, so that they do not delay the writing of a status.
 	broadcaster.StartRecordingToSink(&typedv1.EventSinkImpl{Interface: builder.ClientOrDie("baremetal-cloud-provider-events").CoreV1().Events("")})
 	c.events = newEventWriter(broadcaster.NewRecorder(scheme.Scheme, v1.EventSource{Component: Name}))
 	c.config = configmap.NewWatcher(c.client, c.options.ConfigMap, c.log, c.configChanged)
@@ -125,13 +128,13 @@ func (c *Cloud) Initialize(builder upstream.ControllerClientBuilder, stop <-chan
 	}()
 }
 
-// run owns the goroutines of the provider and returns when all have ended.
+// run starts the goroutines of the provider, and returns when all have ended.
 func (c *Cloud) run(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() {
 		if err := c.config.Run(ctx); err != nil {
-			c.log.Error("the ConfigMap is not watched", "error", err)
+			c.log.Error("watching the ConfigMap failed", "error", err)
 		}
 	})
 	wg.Go(func() { c.events.run(ctx) })
@@ -139,9 +142,9 @@ func (c *Cloud) run(ctx context.Context) {
 	wg.Go(func() { c.adoptAll(ctx) })
 }
 
-// SetInformers registers the provider's own view of Services. The upstream
-// service controller has no handler for Delete, so a Service whose finalizer was
-// stripped would keep its address for ever without this one.
+// SetInformers registers the provider's handlers for Services and namespaces. The upstream
+// service controller has no handler for Delete. Without a handler here, the address of a
+// Service whose finalizer was removed by hand would never be released.
 func (c *Cloud) SetInformers(factory informers.SharedInformerFactory) {
 	services, namespaces := factory.Core().V1().Services(), factory.Core().V1().Namespaces()
 	c.services, c.namespaces = services.Lister(), namespaces.Lister()
@@ -165,7 +168,7 @@ func (c *Cloud) SetInformers(factory informers.SharedInformerFactory) {
 	} {
 		registration, err := informer.AddEventHandler(handler)
 		if err != nil {
-			c.log.Error("the API server is not watched", "error", err)
+			c.log.Error("registering an informer handler failed", "error", err)
 			return
 		}
 		c.synced = append(c.synced, registration.HasSynced)
@@ -173,22 +176,22 @@ func (c *Cloud) SetInformers(factory informers.SharedInformerFactory) {
 	close(c.informed)
 }
 
-// LoadBalancer returns the one thing that this cloud provides, unless Services
-// without a class belong to somebody else: upstream asks for no others.
+// LoadBalancer returns the load balancer. It returns false if another provider serves the
+// Services without a class, because upstream calls the load balancer for no other Services.
 func (c *Cloud) LoadBalancer() (upstream.LoadBalancer, bool) {
 	return &balancer{c}, c.options.Scope.Default
 }
 
-// Instances returns false: on bare metal the kubelet knows its node best.
+// Instances returns false: on bare metal the kubelet describes its node itself.
 func (c *Cloud) Instances() (upstream.Instances, bool) { return nil, false }
 
 // InstancesV2 returns false, like Instances.
 func (c *Cloud) InstancesV2() (upstream.InstancesV2, bool) { return nil, false }
 
-// Zones returns false: zones are labels that the operator writes.
+// Zones returns false: the operator sets the labels of the zones.
 func (c *Cloud) Zones() (upstream.Zones, bool) { return nil, false }
 
-// Clusters returns false: nothing upstream asks for it.
+// Clusters returns false: upstream does not use it.
 func (c *Cloud) Clusters() (upstream.Clusters, bool) { return nil, false }
 
 // Routes returns false: routes to pods belong to the CNI plugin.
@@ -197,33 +200,33 @@ func (c *Cloud) Routes() (upstream.Routes, bool) { return nil, false }
 // ProviderName returns "baremetal".
 func (c *Cloud) ProviderName() string { return Name }
 
-// HasClusterID returns true: there is no cloud account that clusters could share,
-// and so nothing that an ID would have to tell apart.
+// HasClusterID returns true: clusters share no cloud account here, so they need no ID to
+// distinguish them.
 func (c *Cloud) HasClusterID() bool { return true }
 
 var (
 	errAdopting = errors.New("the addresses in use are still being read from the Services")
-	errNoConfig = errors.New("the ConfigMap with the pools has not been read yet; if this stays so, the log of the cloud controller manager says why")
+	errNoConfig = errors.New("the ConfigMap with the pools has not been read yet; if this does not change, see the log of the cloud controller manager")
 )
 
-// waitAdopted waits until the addresses in use are known, but not long: a
-// controller's worker is waiting.
+// waitAdopted waits until the addresses in use are known, 2 seconds at most, because it
+// blocks a worker of a controller.
 func (c *Cloud) waitAdopted(ctx context.Context) error {
 	return waitFor(ctx, c.adopted, errAdopting)
 }
 
-// waitPools waits for the first state of the ConfigMap, like waitAdopted.
+// waitPools waits for the first state of the ConfigMap, 2 seconds at most.
 func (c *Cloud) waitPools(ctx context.Context) error {
 	return waitFor(ctx, c.config.Loaded(), errNoConfig)
 }
 
 func waitFor(ctx context.Context, ready <-chan struct{}, otherwise error) error {
-	patience := time.NewTimer(2 * time.Second)
-	defer patience.Stop()
+	timeout := time.NewTimer(2 * time.Second)
+	defer timeout.Stop()
 	select {
 	case <-ready:
 		return nil
-	case <-patience.C:
+	case <-timeout.C:
 	case <-ctx.Done():
 	}
 	return otherwise

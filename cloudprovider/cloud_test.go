@@ -56,7 +56,7 @@ func startWith(t testing.TB, client *fake.Clientset, change func(*Options)) *rig
 	r := &rig{t: t, client: client}
 	options := Options{ConfigMap: configmap.DefaultRef, Scope: service.DefaultScope(), Log: slog.New(slog.DiscardHandler)}
 	change(&options)
-	r.cloud = New(options)
+	r.cloud = newCloud(options)
 	r.lb = &balancer{r.cloud}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
@@ -80,7 +80,7 @@ func onePool(addresses string) *v1.ConfigMap {
 	return pools("address-pools: [{name: default, protocol: layer2, addresses: [" + addresses + "]}]")
 }
 
-// svc returns a Service; ips are in its status already.
+// svc returns a Service with these ips in its status.
 func svc(name string, age time.Duration, ips ...string) *v1.Service {
 	s := &v1.Service{
 		ObjectMeta: metav1.ObjectMeta{
@@ -99,9 +99,9 @@ func svc(name string, age time.Duration, ips ...string) *v1.Service {
 func (r *rig) ensure(s *v1.Service) (string, error) {
 	status, err := r.lb.EnsureLoadBalancer(context.Background(), "", s, nil)
 	if err == upstream.ImplementedElsewhere {
-		r.cloud.standings.mu.Lock()
-		defer r.cloud.standings.mu.Unlock()
-		err = errors.New(r.cloud.standings.of(s).refusal)
+		r.cloud.tracker.mu.Lock()
+		defer r.cloud.tracker.mu.Unlock()
+		err = errors.New(r.cloud.tracker.recordOf(s).refusal)
 	}
 	return ips(status), err
 }
@@ -124,12 +124,12 @@ func (r *rig) mustEnsure(s *v1.Service, want string) {
 	}
 }
 
-func (r *rig) eventually(what string, ok func() bool) {
+func (r *rig) eventually(condition string, ok func() bool) {
 	r.t.Helper()
 	err := wait.PollUntilContextTimeout(context.Background(), 5*time.Millisecond, 10*time.Second, true,
 		func(context.Context) (bool, error) { return ok(), nil })
 	if err != nil {
-		r.t.Fatalf("never: %s", what)
+		r.t.Fatalf("never: %s", condition)
 	}
 }
 
@@ -141,7 +141,7 @@ func (r *rig) statusOf(name string) string {
 	return ips(&s.Status.LoadBalancer)
 }
 
-// event reports whether there is an event of that reason whose message has text.
+// event reports whether there is an Event with this reason whose message contains text.
 func (r *rig) event(reason, text string) bool {
 	list, err := r.client.CoreV1().Events(metav1.NamespaceAll).List(context.Background(), metav1.ListOptions{})
 	if err != nil {
@@ -155,14 +155,14 @@ func (r *rig) event(reason, text string) bool {
 	return false
 }
 
-func TestAddressesInUseAreAdoptedBeforeANewOneIsGiven(t *testing.T) {
+func TestAdoptionComesBeforeTheFirstAllocation(t *testing.T) {
 	fresh, old := svc("a-new", 0), svc("z-old", time.Hour, "10.0.0.1")
 	r := start(t, onePool("10.0.0.1-10.0.0.9"), fresh, old)
 	r.mustEnsure(fresh, "10.0.0.2")
 	r.mustEnsure(old, "10.0.0.1")
 }
 
-func TestADeletingServiceKeepsItsAddressUntilItIsReleased(t *testing.T) {
+func TestDeletedServiceKeepsItsAddressUntilRelease(t *testing.T) {
 	fresh, leaving := svc("fresh", 0), svc("leaving", time.Hour, "10.0.0.1")
 	leaving.DeletionTimestamp = &metav1.Time{Time: time.Now()}
 	r := start(t, onePool("10.0.0.1/32"), fresh, leaving)
@@ -175,23 +175,23 @@ func TestADeletingServiceKeepsItsAddressUntilItIsReleased(t *testing.T) {
 	r.mustEnsure(fresh, "10.0.0.1")
 }
 
-func TestOfTwoServicesWithOneAddressTheOlderKeepsIt(t *testing.T) {
+func TestDuplicateAddressStaysWithTheOlderService(t *testing.T) {
 	older, younger := svc("older", 2*time.Hour, "10.0.0.1"), svc("younger", time.Hour, "10.0.0.1")
 	r := start(t, onePool("10.0.0.1-10.0.0.9"), younger, older)
 	r.mustEnsure(older, "10.0.0.1")
 	r.mustEnsure(younger, "10.0.0.2")
-	r.eventually("an event that says so", func() bool { return r.event("AddressInUse", "10.0.0.1 is used by default/older") })
+	r.eventually("there is an Event", func() bool { return r.event("AddressInUse", "10.0.0.1 is used by default/older") })
 }
 
-func TestNothingIsGivenBeforeTheAdoption(t *testing.T) {
-	c := New(Options{ConfigMap: configmap.DefaultRef, Scope: service.DefaultScope(), Log: slog.New(slog.DiscardHandler)})
+func TestBalancerGivesNothingBeforeTheAdoption(t *testing.T) {
+	c := newCloud(Options{ConfigMap: configmap.DefaultRef, Scope: service.DefaultScope(), Log: slog.New(slog.DiscardHandler)})
 	b := &balancer{c}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel() // do not wait for it
 	if s, err := b.EnsureLoadBalancer(ctx, "", svc("a", 0), nil); err != upstream.ImplementedElsewhere {
 		t.Errorf("Ensure: %v, %v", s, err)
 	}
-	if got := c.standings.waiting(); len(got) != 1 {
+	if got := c.tracker.waiting(); len(got) != 1 {
 		t.Errorf("after the adoption these are served: %v", got)
 	}
 	if _, _, err := b.GetLoadBalancer(ctx, "", svc("a", 0)); err == nil {
@@ -202,7 +202,7 @@ func TestNothingIsGivenBeforeTheAdoption(t *testing.T) {
 	}
 }
 
-func TestGetAnswersFromTheAllocatorAndTheFinalizer(t *testing.T) {
+func TestGetLoadBalancerUsesAllocatorAndFinalizer(t *testing.T) {
 	a, stripped := svc("a", 0), svc("stripped", 0)
 	r := start(t, onePool("10.0.0.1-10.0.0.9"), a, stripped)
 	r.mustEnsure(a, "10.0.0.1")
@@ -235,7 +235,7 @@ func TestReleaseIsByUID(t *testing.T) {
 	}
 }
 
-func TestAServiceDeletedWithoutItsFinalizerIsReleased(t *testing.T) {
+func TestServiceDeletedWithoutFinalizerIsReleased(t *testing.T) {
 	a, b := svc("a", time.Hour, "10.0.0.1"), svc("b", 0)
 	r := start(t, onePool("10.0.0.1/32"), a, b)
 	if _, err := r.ensure(b); err == nil {
@@ -247,7 +247,7 @@ func TestAServiceDeletedWithoutItsFinalizerIsReleased(t *testing.T) {
 	r.eventually("the waiting Service gets the address", func() bool { return r.statusOf("b") == "10.0.0.1" })
 }
 
-func TestAllocationForAServiceThatIsGoneIsUndone(t *testing.T) {
+func TestAllocationForAMissingServiceIsUndone(t *testing.T) {
 	r := start(t, onePool("10.0.0.1-10.0.0.9"))
 	if _, err := r.ensure(svc("ghost", 0)); err == nil {
 		t.Error("a Service that is not there was served")
@@ -257,7 +257,7 @@ func TestAllocationForAServiceThatIsGoneIsUndone(t *testing.T) {
 	}
 }
 
-func TestAnAddedPoolServesWhoWaits(t *testing.T) {
+func TestAddedPoolServesWaitingServices(t *testing.T) {
 	var objects []runtime.Object
 	for i := range 20 {
 		objects = append(objects, svc(fmt.Sprintf("s%02d", i), time.Duration(100-i)*time.Minute))
@@ -266,7 +266,7 @@ func TestAnAddedPoolServesWhoWaits(t *testing.T) {
 	r.eventually("the oldest has the only address", func() bool { return r.statusOf("s00") == "10.0.0.1" })
 	r.update(onePool("10.0.0.1-10.0.0.20"))
 	r.eventually("all have one, by age", func() bool { return r.statusOf("s19") == "10.0.0.20" })
-	r.eventually("an event says so", func() bool { return r.event("AddressAssigned", "10.0.0.20") })
+	r.eventually("there is an Event", func() bool { return r.event("AddressAssigned", "10.0.0.20") })
 }
 
 func (r *rig) update(cm *v1.ConfigMap) {
@@ -276,41 +276,41 @@ func (r *rig) update(cm *v1.ConfigMap) {
 	}
 }
 
-func TestABadEditKeepsTheLastGoodPoolsAndSaysWhereItIsWrong(t *testing.T) {
+func TestRefusedConfigKeepsPoolsAndNamesTheLine(t *testing.T) {
 	a := svc("a", 0)
 	r := start(t, onePool("10.0.0.1-10.0.0.9"), a)
 	<-r.cloud.config.Loaded()
 	r.update(pools("address-pools:\n- name: default\n  protocol: layer2\n  addresses: [10.0.0.9-10.0.0.1]\n"))
-	r.eventually("an event names the line", func() bool { return r.event("ConfigRefused", "line 4") })
+	r.eventually("an Event has the line", func() bool { return r.event("ConfigRefused", "line 4") })
 	r.mustEnsure(a, "10.0.0.1")
 }
 
-func TestADeletedConfigMapKeepsTheLastGoodPools(t *testing.T) {
+func TestDeletedConfigMapKeepsTheLastGoodPools(t *testing.T) {
 	a := svc("a", 0)
 	r := start(t, onePool("10.0.0.1-10.0.0.9"), a)
 	<-r.cloud.config.Loaded()
 	if err := r.client.CoreV1().ConfigMaps("baremetal-system").Delete(context.Background(), "config", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	r.eventually("an event says so", func() bool { return r.event("ConfigMissing", "deleted") })
+	r.eventually("there is an Event", func() bool { return r.event("ConfigMissing", "deleted") })
 	r.mustEnsure(a, "10.0.0.1")
 }
 
-func TestARefusalNamesTheMissingConfigMap(t *testing.T) {
+func TestRefusalNamesTheMissingConfigMap(t *testing.T) {
 	a := svc("a", 0)
 	r := start(t, a)
 	if _, err := r.ensure(a); err == nil {
 		t.Error("it was served")
 	}
-	const want = "no pool serves Services that do not ask for one (ConfigMap baremetal-system/config: the ConfigMap does not exist)"
-	r.eventually("an event says so", func() bool { return r.event("AllocationFailed", want) })
+	const want = "no pool serves Services that do not ask for a pool (ConfigMap baremetal-system/config: the ConfigMap does not exist)"
+	r.eventually("there is an Event", func() bool { return r.event("AllocationFailed", want) })
 }
 
-func TestAnAddressOutsideAllPoolsIsKeptAndReported(t *testing.T) {
+func TestOrphanIsKeptAndReported(t *testing.T) {
 	a := svc("a", time.Hour, "10.0.0.1")
 	r := start(t, onePool("192.0.2.1-192.0.2.9"), a)
 	r.mustEnsure(a, "10.0.0.1")
-	r.eventually("an event says so", func() bool { return r.event("AddressOutsidePools", "10.0.0.1") })
+	r.eventually("there is an Event", func() bool { return r.event("AddressOutsidePools", "10.0.0.1") })
 }
 
 func TestDualStack(t *testing.T) {
@@ -338,7 +338,7 @@ func TestDualStack(t *testing.T) {
 	}
 }
 
-func TestAStatusThatWasChangedByHandIsPutRight(t *testing.T) {
+func TestStatusChangedByAUserIsRepaired(t *testing.T) {
 	for name, status := range map[string]string{"cleared": `{"status":{"loadBalancer":{"ingress":null}}}`, "tampered": `{"status":{"loadBalancer":{"ingress":[{"ip":"10.0.0.5"}]}}}`} {
 		t.Run(name, func(t *testing.T) {
 			r := start(t, onePool("10.0.0.1-10.0.0.9"), svc("a", time.Hour, "10.0.0.1"))
@@ -347,12 +347,12 @@ func TestAStatusThatWasChangedByHandIsPutRight(t *testing.T) {
 				t.Fatal(err)
 			}
 			r.eventually("it is as before", func() bool { return r.statusOf("a") == "10.0.0.1" })
-			r.eventually("an event says so", func() bool { return r.event("StatusRepaired", "this Service has 10.0.0.1") })
+			r.eventually("there is an Event", func() bool { return r.event("StatusRepaired", "this Service has 10.0.0.1") })
 		})
 	}
 }
 
-func TestTheLoserOfADuplicateDoesNotKeepItInItsStatus(t *testing.T) {
+func TestDuplicateAddressIsRemovedFromTheYoungerStatus(t *testing.T) {
 	older, younger := svc("older", 2*time.Hour, "10.0.0.1"), svc("younger", time.Hour, "10.0.0.1")
 	r := start(t, onePool("10.0.0.1/32"), younger, older)
 	r.eventually("the younger has none", func() bool { return r.statusOf("younger") == "" })
@@ -363,14 +363,14 @@ func TestTheLoserOfADuplicateDoesNotKeepItInItsStatus(t *testing.T) {
 	r.eventually("the younger gets the next free one", func() bool { return r.statusOf("younger") == "10.0.0.2" })
 }
 
-func TestWhatIsBeingDeletedDoesNotTakeAnAddressFromWhatLives(t *testing.T) {
+func TestDuplicateAddressIsNotKeptByADeletedService(t *testing.T) {
 	gone, heir := svc("gone", time.Hour, "10.0.0.1"), svc("heir", time.Minute, "10.0.0.1")
 	gone.DeletionTimestamp = &metav1.Time{Time: time.Now()}
 	r := start(t, onePool("10.0.0.1/32"), gone, heir)
 	r.mustEnsure(heir, "10.0.0.1")
 }
 
-func TestServicesAreDeletedWithoutAConfigMapThatCanBeRead(t *testing.T) {
+func TestServicesCanBeDeletedWithoutAReadableConfigMap(t *testing.T) {
 	a := svc("a", time.Hour, "10.0.0.1")
 	a.DeletionTimestamp = &metav1.Time{Time: time.Now()}
 	client := fake.NewClientset(a)
@@ -386,7 +386,7 @@ func TestServicesAreDeletedWithoutAConfigMapThatCanBeRead(t *testing.T) {
 	}
 }
 
-func TestAPoolOfTheMissingFamilyCompletesADualStackService(t *testing.T) {
+func TestDualStackIsCompletedWhenAPoolHasTheFamily(t *testing.T) {
 	policy := v1.IPFamilyPolicyPreferDualStack
 	a := svc("a", time.Hour, "10.0.0.1")
 	a.Spec.IPFamilies, a.Spec.IPFamilyPolicy = []v1.IPFamily{v1.IPv6Protocol, v1.IPv4Protocol}, &policy
@@ -394,12 +394,12 @@ func TestAPoolOfTheMissingFamilyCompletesADualStackService(t *testing.T) {
 	r.mustEnsure(a, "10.0.0.1")
 	r.update(onePool(`10.0.0.1-10.0.0.9, "fd00::1-fd00::9"`))
 	r.eventually("it has both, in the order it asked for", func() bool { return r.statusOf("a") == "fd00::1,10.0.0.1" })
-	r.eventually("an event says so", func() bool {
+	r.eventually("there is an Event", func() bool {
 		return r.event("AddressAssigned", "Assigned fd00::1 from pool \"default\" and 10.0.0.1 from pool \"default\"")
 	})
 }
 
-func TestTheMemberListKeyIsMadeOnceAndNeverChanged(t *testing.T) {
+func TestMemberKeyIsMadeOnceAndNeverChanged(t *testing.T) {
 	get := func(r *rig) (key []byte) {
 		r.eventually("there is a key", func() bool {
 			s, err := r.client.CoreV1().Secrets("baremetal-system").Get(context.Background(), "memberlist", metav1.GetOptions{})

@@ -10,8 +10,7 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/ipam"
 )
 
-// configChanged takes a new configuration into use. A bad one changes nothing
-// but what is said.
+// configChanged uses a new configuration. A bad configuration is only reported.
 func (c *Cloud) configChanged(state configmap.State) {
 	c.metrics.configLoaded(state)
 	switch {
@@ -19,43 +18,44 @@ func (c *Cloud) configChanged(state configmap.State) {
 		c.allocator.SetPools(state.Config)
 		c.events.Eventf(state.Object, v1.EventTypeNormal, "ConfigLoaded", "In use: %s", Summary(state.Config))
 		for _, w := range state.Config.Warnings {
-			c.log.Warn("the configuration may not do what it seems to", "warning", w)
+			c.log.Warn("configuration valid, but probably not what you meant", "warning", w)
 			c.events.Eventf(state.Object, v1.EventTypeWarning, "ConfigWarning", "%v", w)
 		}
-		c.kickAll()
+		c.retryAll()
 	case state.Object != nil:
-		c.events.Eventf(state.Object, v1.EventTypeWarning, "ConfigRefused", "%s. %s", state.Problem, kept(state.Config))
+		c.events.Eventf(state.Object, v1.EventTypeWarning, "ConfigRefused", "%s. %s", state.Problem, effect(state.Config))
 	default:
 		ref := &v1.ObjectReference{Kind: "ConfigMap", APIVersion: "v1", Namespace: c.options.ConfigMap.Namespace, Name: c.options.ConfigMap.Name}
-		c.events.Eventf(ref, v1.EventTypeWarning, "ConfigMissing", "%s. %s", state.Problem, kept(state.Config))
+		c.events.Eventf(ref, v1.EventTypeWarning, "ConfigMissing", "%s. %s", state.Problem, effect(state.Config))
 	}
 }
 
-func kept(c *config.Config) string {
+// effect says what a refused or missing ConfigMap means. c is the configuration in use.
+func effect(c *config.Config) string {
 	if c == nil {
 		return "There is no earlier configuration: Services wait for an address."
 	}
 	return "The last good configuration stays in use."
 }
 
-// Summary says in one line what a configuration has.
+// Summary returns the contents of a configuration in one line.
 func Summary(c *config.Config) string {
-	addresses := map[ipam.Family]int{}
+	ranges := map[ipam.Family]int{}
 	for _, p := range c.Pools {
 		for _, r := range p.Ranges {
-			addresses[ipam.FamilyOf(r.From)]++
+			ranges[ipam.FamilyOf(r.From)]++
 		}
 	}
-	text := fmt.Sprintf("%s with %d IPv4 and %d IPv6 ranges", count(len(c.Pools), "pool"), addresses[ipam.IPv4], addresses[ipam.IPv6])
+	text := fmt.Sprintf("%s with %d IPv4 and %d IPv6 ranges", count(len(c.Pools), "pool"), ranges[ipam.IPv4], ranges[ipam.IPv6])
 	if len(c.Peers) > 0 {
 		text += ", " + count(len(c.Peers), "BGP peer")
 	}
 	return text
 }
 
-func count(n int, what string) string {
+func count(n int, noun string) string {
 	if n == 1 {
-		return "1 " + what
+		return "1 " + noun
 	}
-	return fmt.Sprintf("%d %ss", n, what)
+	return fmt.Sprintf("%d %ss", n, noun)
 }

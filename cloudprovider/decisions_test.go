@@ -18,9 +18,9 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/service"
 )
 
-// written counts the Events of that reason that were written, repetitions of the
-// same included.
-func (r *rig) written(reason string) int {
+// countEvents returns how many Events with this reason were written. An Event that was
+// written again counts again.
+func (r *rig) countEvents(reason string) int {
 	list, err := r.client.CoreV1().Events(metav1.NamespaceAll).List(context.Background(), metav1.ListOptions{})
 	if err != nil {
 		r.t.Fatal(err)
@@ -42,7 +42,7 @@ func (r *rig) get(name string) *v1.Service {
 	return s
 }
 
-// change updates a Service, like a user of kubectl.
+// change updates a Service, as a user does with kubectl.
 func (r *rig) change(name string, change func(*v1.Service)) {
 	s := r.get(name)
 	change(s)
@@ -69,37 +69,37 @@ func classed(s *v1.Service, class string) *v1.Service {
 	return s
 }
 
-func TestARefusalIsSaidOnceUntilItIsAnotherOne(t *testing.T) {
+func TestRefusalIsReportedAgainOnlyWhenItChanges(t *testing.T) {
 	const waiting = 30
 	var objects []runtime.Object
 	for i := range waiting + 1 {
 		objects = append(objects, svc(fmt.Sprintf("s%02d", i), time.Duration(100-i)*time.Minute))
 	}
 	r := start(t, append(objects, onePool("10.0.0.1/32"))...)
-	r.eventually("all have been refused", func() bool { return r.written("AllocationFailed") == waiting })
-	passes := r.cloud.chances.Load()
+	r.eventually("all have been refused", func() bool { return r.countEvents("AllocationFailed") == waiting })
+	wakeups := r.cloud.wakeups.Load()
 	for i := range uint64(20) {
-		r.cloud.kickWaiting()
-		r.eventually("the pass has begun", func() bool { return len(r.cloud.kickedWaiting) == 0 && r.cloud.chances.Load() > passes+i })
+		r.cloud.retryWaiting()
+		r.eventually("the pass has begun", func() bool { return len(r.cloud.lookAtWaiting.C()) == 0 && r.cloud.wakeups.Load() > wakeups+i })
 		for _, o := range objects[1:] {
 			if _, err := r.ensure(o.(*v1.Service)); err == nil {
 				t.Fatal("served from a full pool")
 			}
 		}
 	}
-	r.update(onePool("10.0.0.1-10.0.0.2")) // one more is served, the others are told the new numbers
-	r.eventually("the news are said", func() bool {
-		return r.event("AllocationFailed", "(2 of 2 in use)") && r.written("AllocationFailed") >= 2*waiting-1
+	r.update(onePool("10.0.0.1-10.0.0.2")) // one more is served, and the others get an Event with the new numbers
+	r.eventually("the new refusals are reported", func() bool {
+		return r.event("AllocationFailed", "(2 of 2 in use)") && r.countEvents("AllocationFailed") >= 2*waiting-1
 	})
-	if n := r.written("AllocationFailed"); n != 2*waiting-1 {
+	if n := r.countEvents("AllocationFailed"); n != 2*waiting-1 {
 		t.Errorf("%d Events for %d refusals", n, 2*waiting-1)
 	}
-	if pending, _ := r.cloud.standings.counts(); pending != waiting-1 {
-		t.Errorf("%d wait by the metric", pending)
+	if pending, _ := r.cloud.tracker.counts(); pending != waiting-1 {
+		t.Errorf("the metric counts %d Services that wait", pending)
 	}
 }
 
-func TestAServiceOfOurClassIsServedAndCleanedUp(t *testing.T) {
+func TestClassedServiceIsServedAndCleanedUp(t *testing.T) {
 	r := start(t, onePool("10.0.0.1-10.0.0.9"), classed(svc("a", 0), service.DefaultClass), classed(svc("foreign", time.Hour, "203.0.113.1"), "example.com/other"))
 	r.eventually("it has an address", func() bool { return r.statusOf("a") == "10.0.0.1" })
 	if got := r.get("a").Finalizers; !slices.Equal(got, []string{service.Finalizer}) {
@@ -115,7 +115,7 @@ func TestAServiceOfOurClassIsServedAndCleanedUp(t *testing.T) {
 	}
 }
 
-func TestAServiceThatLosesOurClassIsCleanedUp(t *testing.T) {
+func TestClassedServiceIsCleanedUpWhenItLosesTheClass(t *testing.T) {
 	a := classed(svc("a", time.Hour, "10.0.0.1"), service.DefaultClass)
 	a.Finalizers = []string{service.Finalizer}
 	r := start(t, onePool("10.0.0.1-10.0.0.9"), a)
@@ -129,7 +129,7 @@ func TestAServiceThatLosesOurClassIsCleanedUp(t *testing.T) {
 	}
 }
 
-func TestWithoutTheDefaultOnlyClassesAreServed(t *testing.T) {
+func TestScopeWithoutDefaultServesOnlyClasses(t *testing.T) {
 	client := fake.NewClientset(onePool("10.0.0.1-10.0.0.9"), svc("plain", time.Hour, "203.0.113.1"), classed(svc("a", 0), service.DefaultClass))
 	r := startWith(t, client, func(o *Options) { o.Scope.Default = false })
 	if _, ok := r.cloud.LoadBalancer(); ok {
@@ -141,7 +141,7 @@ func TestWithoutTheDefaultOnlyClassesAreServed(t *testing.T) {
 	}
 }
 
-func TestALabelOpensAPool(t *testing.T) {
+func TestPoolSelectorsFollowLabelChanges(t *testing.T) {
 	const text = `address-pools: [{name: public, protocol: layer2, addresses: [10.0.0.1-10.0.0.9], service-selectors: [{match-labels: {expose: public}}], namespace-selectors: [{match-labels: {tier: gold}}]}]`
 	namespace := &v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "default"}}
 	r := start(t, pools(text), namespace, svc("a", 0))
@@ -155,7 +155,7 @@ func TestALabelOpensAPool(t *testing.T) {
 	}
 	r.eventually("it is served", func() bool { return r.statusOf("a") == "10.0.0.1" })
 
-	// What closes again takes nothing away.
+	// A Service keeps its address when the pool does not serve it any more.
 	r.change("a", func(s *v1.Service) { s.Labels = nil })
 	r.eventually("it is an orphan", func() bool {
 		return r.event("AddressOutsidePools", `10.0.0.1 is in pool "public", which is for other namespaces or Services`)
@@ -165,7 +165,7 @@ func TestALabelOpensAPool(t *testing.T) {
 	}
 }
 
-func TestSharingIsLookedAtAgainWhenASelectorChanges(t *testing.T) {
+func TestSharingIsCheckedAgainWhenASelectorChanges(t *testing.T) {
 	local := func(name string, protocol v1.Protocol) *v1.Service {
 		s := withPort(annotated(svc(name, time.Hour, "10.0.0.1"), service.ShareAnnotation, "dns"), protocol, 53)
 		s.Spec.ExternalTrafficPolicy, s.Spec.Selector = v1.ServiceExternalTrafficPolicyLocal, map[string]string{"app": "dns"}
@@ -181,7 +181,7 @@ func TestSharingIsLookedAtAgainWhenASelectorChanges(t *testing.T) {
 	}
 }
 
-func TestAStatusIsClearedThatMustNotBeShared(t *testing.T) {
+func TestStatusIsClearedWhenTheAddressCannotBeShared(t *testing.T) {
 	a := withPort(annotated(svc("a", 2*time.Hour, "10.0.0.1"), service.ShareAnnotation, "dns"), v1.ProtocolTCP, 53)
 	b := withPort(annotated(svc("b", time.Hour, "10.0.0.1"), service.ShareAnnotation, "dns"), v1.ProtocolUDP, 53)
 	r := start(t, onePool("10.0.0.1/32"), a, b)
@@ -195,17 +195,17 @@ func TestAStatusIsClearedThatMustNotBeShared(t *testing.T) {
 	r.mustEnsure(r.get("b"), "10.0.0.1")
 }
 
-func TestAFinalizerThatWasRemovedIsPutBack(t *testing.T) {
+func TestFinalizerIsRestored(t *testing.T) {
 	r := start(t, onePool("10.0.0.1-10.0.0.9"), svc("a", time.Hour, "10.0.0.1"))
 	<-r.cloud.adopted
 	r.change("a", func(s *v1.Service) { s.Finalizers = nil })
 	r.eventually("it is back", func() bool { return servicehelpers.HasLBFinalizer(r.get("a")) })
-	r.eventually("an event says so", func() bool { return r.event("FinalizerRestored", servicehelpers.LoadBalancerCleanupFinalizer) })
+	r.eventually("there is an Event", func() bool { return r.event("FinalizerRestored", servicehelpers.LoadBalancerCleanupFinalizer) })
 }
 
-// After etcd was restored from a backup, Services are back that had been deleted,
-// with an address in their status.
-func TestAServiceThatComesWithAnAddressKeepsItUnlessAnotherHasIt(t *testing.T) {
+// After etcd was restored from a backup, Services exist again that had been deleted. They
+// have an address in their status.
+func TestRestoredServiceKeepsItsAddressIfItIsFree(t *testing.T) {
 	r := start(t, onePool("10.0.0.1-10.0.0.9"), svc("has", time.Hour, "10.0.0.1"))
 	<-r.cloud.adopted
 	for name, ip := range map[string]string{"back": "10.0.0.7", "late": "10.0.0.1"} {
@@ -220,40 +220,40 @@ func TestAServiceThatComesWithAnAddressKeepsItUnlessAnotherHasIt(t *testing.T) {
 	}
 }
 
-func TestReassignMovesWhoHasLeftThePools(t *testing.T) {
+func TestReassignMovesOrphans(t *testing.T) {
 	r := start(t, onePool("10.0.0.1-10.0.0.9"), svc("a", time.Hour, "10.0.0.1"))
 	<-r.cloud.adopted
 	r.update(pools("address-pools: [{name: new, protocol: layer2, addresses: [192.0.2.0/24]}]"))
 	r.eventually("it is an orphan", func() bool { return r.event("AddressOutsidePools", "10.0.0.1 is in no pool") })
-	if _, orphans := r.cloud.standings.counts(); orphans != 1 {
-		t.Errorf("%d orphans by the metric", orphans)
+	if _, orphans := r.cloud.tracker.counts(); orphans != 1 {
+		t.Errorf("the metric counts %d orphans", orphans)
 	}
 	r.update(pools("reassign: true\naddress-pools: [{name: new, protocol: layer2, addresses: [192.0.2.0/24]}]"))
 	r.eventually("it has moved", func() bool { return r.statusOf("a") == "192.0.2.0" })
-	r.eventually("an event says so", func() bool {
+	r.eventually("there is an Event", func() bool {
 		return r.event("AddressAssigned", `Assigned 192.0.2.0 from pool "new" instead of 10.0.0.1`)
 	})
-	if _, orphans := r.cloud.standings.counts(); orphans != 0 {
-		t.Errorf("%d orphans by the metric", orphans)
+	if _, orphans := r.cloud.tracker.counts(); orphans != 0 {
+		t.Errorf("the metric counts %d orphans", orphans)
 	}
 }
 
-func TestAPolicyThatBecomesStricterIsLookedAtAgain(t *testing.T) {
+func TestDualStackPolicyIsCheckedAgainWhenItChanges(t *testing.T) {
 	prefer, require := v1.IPFamilyPolicyPreferDualStack, v1.IPFamilyPolicyRequireDualStack
 	a := svc("a", time.Hour, "10.0.0.1")
 	a.Spec.IPFamilies, a.Spec.IPFamilyPolicy = []v1.IPFamily{v1.IPv4Protocol, v1.IPv6Protocol}, &prefer
 	r := start(t, onePool("10.0.0.1-10.0.0.9"), a)
 	r.mustEnsure(a, "10.0.0.1")
 	r.change("a", func(s *v1.Service) { s.Spec.IPFamilyPolicy = &require }) // upstream looks at the number of families only
-	r.eventually("it is told", func() bool { return r.event("AllocationFailed", "no pool has IPv6 addresses; it keeps 10.0.0.1") })
+	r.eventually("there is an Event", func() bool { return r.event("AllocationFailed", "no pool has IPv6 addresses; it keeps 10.0.0.1") })
 }
 
-func TestAWrongAnnotationTakesNothingAway(t *testing.T) {
+func TestInvalidAnnotationKeepsTheAddress(t *testing.T) {
 	r := start(t, onePool("10.0.0.1-10.0.0.9"), annotated(svc("a", time.Hour, "10.0.0.1"), service.AddressesAnnotation, "web"))
 	if got, err := r.ensure(r.get("a")); err == nil {
 		t.Errorf("got %s", got)
 	}
-	r.eventually("an event says so", func() bool {
+	r.eventually("there is an Event", func() bool {
 		return r.event("AllocationFailed", `annotation lb.baremetal/addresses: "web" is not an IP address; it keeps 10.0.0.1`)
 	})
 	if got := r.statusOf("a"); got != "10.0.0.1" {

@@ -7,48 +7,47 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/record"
+
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/signal"
 )
 
-// eventEvery is the shortest time from one Event to the next. The recorder drops
-// Events when too many come at once, and those here are not repeated.
+// eventEvery is the shortest time between two Events. The recorder drops Events if it gets
+// too many at once, and the provider does not repeat an Event.
 const eventEvery = 10 * time.Millisecond
 
-// eventWriter hands Events to the recorder one after the other. What it holds is
-// bounded by the number of decisions, which is one for each Service at a time.
+// eventWriter passes Events to the recorder one after the other. Its queue has no limit of
+// its own, but there is at most one decision at a time for each Service.
 type eventWriter struct {
 	recorder record.EventRecorder
 
-	mu      sync.Mutex
-	waiting []event
-	more    chan struct{}
+	mu       sync.Mutex
+	queue    []event
+	nonEmpty signal.Signal
 }
 
 type event struct {
-	object               runtime.Object
-	kind, reason, format string
-	args                 []any
+	object                    runtime.Object
+	eventType, reason, format string
+	args                      []any
 }
 
 func newEventWriter(recorder record.EventRecorder) *eventWriter {
-	return &eventWriter{recorder: recorder, more: make(chan struct{}, 1)}
+	return &eventWriter{recorder: recorder, nonEmpty: signal.New()}
 }
 
-// Eventf has an Event written about the object. It does not wait.
-func (w *eventWriter) Eventf(object runtime.Object, kind, reason, format string, args ...any) {
+// Eventf queues an Event about the object. It does not wait.
+func (w *eventWriter) Eventf(object runtime.Object, eventType, reason, format string, args ...any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.waiting = append(w.waiting, event{object, kind, reason, format, args})
-	select {
-	case w.more <- struct{}{}:
-	default: // it is awake
-	}
+	w.queue = append(w.queue, event{object, eventType, reason, format, args})
+	w.nonEmpty.Set()
 }
 
-// run writes Events until ctx ends.
+// run passes the queued Events to the recorder until ctx ends.
 func (w *eventWriter) run(ctx context.Context) {
 	for {
 		select {
-		case <-w.more:
+		case <-w.nonEmpty.C():
 		case <-ctx.Done():
 			return
 		}
@@ -57,7 +56,7 @@ func (w *eventWriter) run(ctx context.Context) {
 			if !ok {
 				break
 			}
-			w.recorder.Eventf(e.object, e.kind, e.reason, e.format, e.args...)
+			w.recorder.Eventf(e.object, e.eventType, e.reason, e.format, e.args...)
 			select {
 			case <-time.After(eventEvery):
 			case <-ctx.Done():
@@ -70,9 +69,9 @@ func (w *eventWriter) run(ctx context.Context) {
 func (w *eventWriter) next() (e event, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.waiting) == 0 {
+	if len(w.queue) == 0 {
 		return event{}, false
 	}
-	e, w.waiting = w.waiting[0], w.waiting[1:]
+	e, w.queue = w.queue[0], w.queue[1:]
 	return e, true
 }

@@ -10,8 +10,8 @@ import (
 	"k8s.io/client-go/tools/record"
 )
 
-// The recorder holds 1000 Events and drops the rest.
-func TestABurstOfEventsIsHandedOnInOrderAndNotFasterThanItIsWritten(t *testing.T) {
+// The recorder holds 1000 Events and drops all further ones.
+func TestEventWriterKeepsTheOrderAndLimitsTheRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 3000
 		recorder := record.NewFakeRecorder(n)
@@ -34,7 +34,7 @@ func TestABurstOfEventsIsHandedOnInOrderAndNotFasterThanItIsWritten(t *testing.T
 		w.Eventf(svc("a", 0), "Normal", "Test", "later")
 		synctest.Wait()
 		if len(recorder.Events) != 1 {
-			t.Error("it has gone to sleep")
+			t.Error("an Event after the burst is not written")
 		}
 		cancel()
 	})

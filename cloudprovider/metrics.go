@@ -14,7 +14,7 @@ import (
 // allocated is the result of an allocation that was not refused.
 const allocated ipam.Reason = "Allocated"
 
-// metricSet is what the CCM's /metrics says about addresses and configuration.
+// metricSet holds the metrics about addresses and configuration on /metrics.
 type metricSet struct {
 	allocations *metrics.CounterVec
 	durations   *metrics.Histogram
@@ -22,17 +22,17 @@ type metricSet struct {
 	state       *stateCollector
 }
 
-// newMetrics returns metrics of the allocator, and of what counts returns: the
-// Services that wait, and the orphans.
-func newMetrics(allocator *ipam.Allocator, counts func() (waiting, orphans int)) *metricSet {
+// newMetrics returns metrics of the allocator, and gauges of the two numbers that counts
+// returns: Services that do not get what they ask for, and orphans.
+func newMetrics(allocator *ipam.Allocator, counts func() (refused, orphans int)) *metricSet {
 	return &metricSet{
 		allocations: metrics.NewCounterVec(&metrics.CounterOpts{
 			Name: "baremetal_ipam_allocations_total", StabilityLevel: metrics.ALPHA,
-			Help: "Number of decisions, by result: allocated, or the reason of the refusal. A refusal is counted again only when its text changes.",
+			Help: "Number of decisions, by result: allocated, or the reason of the refusal. The refusal of a Service is counted again only when its text changes.",
 		}, []string{"result"}),
 		durations: metrics.NewHistogram(&metrics.HistogramOpts{
 			Name: "baremetal_ipam_allocation_duration_seconds", StabilityLevel: metrics.ALPHA,
-			Help:    "Time from the first attempt for a Service until it was given addresses, in seconds.",
+			Help:    "Time from the first attempt for a Service until it got its addresses, in seconds.",
 			Buckets: []float64{.0001, .001, .01, .1, 1, 10, 60, 600, 3600},
 		}),
 		loads: metrics.NewCounterVec(&metrics.CounterOpts{
@@ -43,7 +43,8 @@ func newMetrics(allocator *ipam.Allocator, counts func() (waiting, orphans int))
 	}
 }
 
-// register takes the two functions of a registry. What is counted before is lost.
+// register adds the metrics to a registry, with two of its functions. Counts from before
+// the registration are lost.
 func (m *metricSet) register(must func(...metrics.Registerable), customMust func(...metrics.StableCollector)) {
 	must(m.allocations, m.durations, m.loads)
 	customMust(m.state)
@@ -64,36 +65,36 @@ func (m *metricSet) configLoaded(state configmap.State) {
 	m.state.config.Store(&state)
 }
 
-// stateCollector reads the state when it is scraped. A replica that does not
-// lead has read no configuration, and says nothing about it.
+// stateCollector reads the state when Prometheus scrapes it. A replica that does not lead
+// has read no configuration, and has no metrics about it.
 type stateCollector struct {
 	metrics.BaseStableCollector
 	allocator *ipam.Allocator
-	counts    func() (waiting, orphans int)
+	counts    func() (refused, orphans int)
 	config    atomic.Pointer[configmap.State]
 
-	// The registry fills these in, so that they must stay the same.
-	addresses, orphans, waiting, lastGood, generation *metrics.Desc
+	// The registry writes to these objects, so they must not be replaced.
+	addresses, orphans, waiting, loadSuccessful, resourceVersion *metrics.Desc
 }
 
-func newStateCollector(allocator *ipam.Allocator, counts func() (waiting, orphans int)) *stateCollector {
+func newStateCollector(allocator *ipam.Allocator, counts func() (refused, orphans int)) *stateCollector {
 	gauge := func(name, help string, labels ...string) *metrics.Desc {
 		return metrics.NewDesc(name, help, labels, nil, metrics.ALPHA, "")
 	}
 	return &stateCollector{
-		allocator:  allocator,
-		counts:     counts,
-		addresses:  gauge("baremetal_ipam_addresses", "Number of addresses, by pool, family and state: usable (given out or not), used, resting (free, but used a moment ago).", "pool", "family", "state"),
-		orphans:    gauge("baremetal_ipam_orphaned_addresses", "Number of addresses in use that no pool would give any more."),
-		waiting:    gauge("baremetal_ipam_waiting_services", "Number of Services that do not get what they ask for."),
-		lastGood:   gauge("baremetal_config_last_load_successful", "1 if the ConfigMap as it is now is in use, 0 if an older one is, or none. Of the leader only."),
-		generation: gauge("baremetal_config_generation", "The resourceVersion of the ConfigMap that is in use, 0 for none. Of the leader only."),
+		allocator:       allocator,
+		counts:          counts,
+		addresses:       gauge("baremetal_ipam_addresses", "Number of addresses, by pool, family and state: usable (in use or not), used, cooldown (free, but released a short time ago).", "pool", "family", "state"),
+		orphans:         gauge("baremetal_ipam_orphaned_addresses", "Number of addresses in use that no pool would give any more."),
+		waiting:         gauge("baremetal_ipam_waiting_services", "Number of Services that do not get what they ask for."),
+		loadSuccessful:  gauge("baremetal_config_last_load_successful", "1 if the present content of the ConfigMap is in use, 0 if an older configuration is in use, or none. Only the leader has this metric."),
+		resourceVersion: gauge("baremetal_config_resource_version", "The resourceVersion of the ConfigMap whose configuration is in use, 0 for none. Only the leader has this metric."),
 	}
 }
 
 // DescribeWithStability implements metrics.StableCollector.
 func (c *stateCollector) DescribeWithStability(ch chan<- *metrics.Desc) {
-	for _, desc := range []*metrics.Desc{c.addresses, c.orphans, c.waiting, c.lastGood, c.generation} {
+	for _, desc := range []*metrics.Desc{c.addresses, c.orphans, c.waiting, c.loadSuccessful, c.resourceVersion} {
 		ch <- desc
 	}
 }
@@ -107,17 +108,17 @@ func (c *stateCollector) CollectWithStability(ch chan<- metrics.Metric) {
 		family := strings.ToLower(row.Family.String())
 		gauge(c.addresses, float64(row.Usable), row.Pool, family, "usable")
 		gauge(c.addresses, float64(row.Used), row.Pool, family, "used")
-		gauge(c.addresses, float64(row.Resting), row.Pool, family, "resting")
+		gauge(c.addresses, float64(row.Cooldown), row.Pool, family, "cooldown")
 	}
-	waiting, orphans := c.counts()
+	refused, orphans := c.counts()
 	gauge(c.orphans, float64(orphans))
-	gauge(c.waiting, float64(waiting))
+	gauge(c.waiting, float64(refused))
 	if state := c.config.Load(); state != nil {
-		good := 0.0
+		successful := 0.0
 		if state.Problem == nil {
-			good = 1
+			successful = 1
 		}
-		gauge(c.lastGood, good)
-		gauge(c.generation, float64(state.Generation))
+		gauge(c.loadSuccessful, successful)
+		gauge(c.resourceVersion, float64(state.ResourceVersion))
 	}
 }

@@ -13,7 +13,7 @@ import (
 )
 
 func TestMetricsCanBeScrapedAndAreDocumented(t *testing.T) {
-	page, err := os.ReadFile("../docs/operations.md")
+	page, err := os.ReadFile("../docs/reference/metrics.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +37,7 @@ func TestMetricsCanBeScrapedAndAreDocumented(t *testing.T) {
 			continue
 		}
 		if !strings.Contains(string(page), "| `"+f.GetName()+"` |") {
-			t.Errorf("%s is not in the table", f.GetName())
+			t.Errorf("%s is not in docs/reference/metrics.md", f.GetName())
 		}
 		for _, m := range f.GetMetric() {
 			name := f.GetName()
@@ -53,8 +53,8 @@ func TestMetricsCanBeScrapedAndAreDocumented(t *testing.T) {
 		}
 	}
 	want := map[string]float64{
-		"baremetal_ipam_addresses ipv4 default usable": 9, "baremetal_ipam_addresses ipv4 default used": 2, "baremetal_ipam_addresses ipv4 default resting": 0,
-		"baremetal_ipam_orphaned_addresses": 0, "baremetal_ipam_waiting_services": 0, "baremetal_config_last_load_successful": 1, "baremetal_config_generation": 0,
+		"baremetal_ipam_addresses ipv4 default usable": 9, "baremetal_ipam_addresses ipv4 default used": 2, "baremetal_ipam_addresses ipv4 default cooldown": 0,
+		"baremetal_ipam_orphaned_addresses": 0, "baremetal_ipam_waiting_services": 0, "baremetal_config_last_load_successful": 1, "baremetal_config_resource_version": 0,
 	}
 	if !maps.Equal(gauges, want) {
 		t.Errorf("got %v", gauges)

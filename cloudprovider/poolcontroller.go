@@ -19,24 +19,23 @@ import (
 const PoolControllerName = "baremetal-pool-controller"
 
 const (
-	// repairAfter is how long a status may be other than the allocator says, which
-	// is normal between upstream's Ensure and its writing the status.
+	// repairAfter is how long a status may differ from the allocator. A short difference
+	// is normal: upstream writes the status some time after it has called Ensure.
 	repairAfter = 2 * time.Second
-	// passEvery is the shortest time from one pass to the next.
+	// passEvery is the shortest time between two passes.
 	passEvery = 20 * time.Millisecond
-	// writers is how many statuses are written at a time.
+	// writers is how many statuses are written concurrently.
 	writers = 10
 )
 
-// RunPoolController does what upstream's service controller does not:
+// RunPoolController runs the pool controller until ctx ends. It does what upstream's service
+// controller does not do:
 //
-//   - it serves the Services that wait for an address as soon as there is a new
-//     chance, because pools have changed or an address was given back,
-//   - it looks again at Services whose labels, selector or family policy change,
-//   - it puts statuses right that are not what the allocator says,
-//   - it serves the Services with a class of ours.
-//
-// It runs until ctx ends.
+//   - It tries again to serve the Services that wait for an address, when the pools change
+//     or an address is released.
+//   - It allocates again for Services whose labels, selector or family policy change.
+//   - It repairs a status that differs from the allocator.
+//   - It serves the Services with one of our classes.
 func (c *Cloud) RunPoolController(ctx context.Context) {
 	defer c.queue.ShutDown()
 	for _, ready := range []<-chan struct{}{c.adopted, c.config.Loaded()} {
@@ -48,7 +47,7 @@ func (c *Cloud) RunPoolController(ctx context.Context) {
 	}
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	defer c.queue.ShutDown() // before the wait: it is what ends the writers
+	defer c.queue.ShutDown() // runs before wg.Wait, because it ends the writers
 	for range writers {
 		wg.Go(func() {
 			for c.syncNext(ctx) {
@@ -58,9 +57,9 @@ func (c *Cloud) RunPoolController(ctx context.Context) {
 	for {
 		all := false
 		select {
-		case <-c.kickedAll:
+		case <-c.lookAtAll.C():
 			all = true
-		case <-c.kickedWaiting:
+		case <-c.lookAtWaiting.C():
 		case <-ctx.Done():
 			return
 		}
@@ -73,34 +72,26 @@ func (c *Cloud) RunPoolController(ctx context.Context) {
 	}
 }
 
-// kickWaiting asks the pool controller to look at the Services that wait: they
-// have a new chance.
-func (c *Cloud) kickWaiting() {
-	c.chances.Add(1)
-	kick(c.kickedWaiting)
+// retryWaiting makes the pool controller try again to serve the Services that wait.
+func (c *Cloud) retryWaiting() {
+	c.wakeups.Add(1)
+	c.lookAtWaiting.Set()
 }
 
-// kickAll asks it to look at all.
-func (c *Cloud) kickAll() {
-	c.chances.Add(1)
-	kick(c.kickedAll)
+// retryAll makes the pool controller look at all Services again.
+func (c *Cloud) retryAll() {
+	c.wakeups.Add(1)
+	c.lookAtAll.Set()
 }
 
-func kick(kicked chan struct{}) {
-	select {
-	case kicked <- struct{}{}:
-	default: // one is waiting already
-	}
-}
-
-// pass tries to serve all Services, or those that wait, the oldest first. It
-// leaves the writing to the queue, so that it is over in no time.
+// pass tries to serve all Services, or only those that wait, the oldest first. It is short
+// because it does not write: it adds the Services to write to the queue.
 func (c *Cloud) pass(all bool) {
-	names := c.standings.waiting()
+	names := c.tracker.waiting()
 	if all {
 		services, err := c.services.List(labels.Everything())
 		if err != nil {
-			c.log.Error("Services are not looked at", "error", fmt.Errorf("listing Services from the cache: %w", err))
+			c.log.Error("looking at all Services failed", "error", fmt.Errorf("listing Services from the cache: %w", err))
 			return
 		}
 		slices.SortFunc(services, olderFirst)
@@ -114,14 +105,14 @@ func (c *Cloud) pass(all bool) {
 		if err != nil || !c.managed(svc) {
 			continue
 		}
-		if addrs, err := c.allocate(svc); !errors.Is(err, errGone) && !settled(svc, addrs) {
+		if addrs, err := c.allocate(svc); !errors.Is(err, errNotServed) && !inSync(svc, addrs) {
 			c.queue.Add(name)
 		}
 	}
 }
 
-// managed reports whether svc is ours to write: it has a class of ours, or
-// upstream has begun with it, and not ended.
+// managed reports whether the pool controller may write svc: it has one of our classes, or
+// upstream has begun to serve it and has not cleaned it up.
 func (c *Cloud) managed(svc *v1.Service) bool {
 	switch {
 	case svc.DeletionTimestamp != nil:
@@ -129,10 +120,10 @@ func (c *Cloud) managed(svc *v1.Service) bool {
 	case c.options.Scope.Classed(svc):
 		return true
 	}
-	return c.options.Scope.Classless(svc) && (servicehelpers.HasLBFinalizer(svc) || c.standings.known(svc) || len(c.allocator.Addrs(string(svc.UID))) > 0)
+	return c.options.Scope.Classless(svc) && (servicehelpers.HasLBFinalizer(svc) || c.tracker.contains(svc) || len(c.allocator.Addrs(string(svc.UID))) > 0)
 }
 
-// serviceChanged looks at a Service that is new or has changed.
+// serviceChanged handles a new or changed Service.
 func (c *Cloud) serviceChanged(before, svc *v1.Service) {
 	name := cache.MetaObjectToName(svc)
 	switch {
@@ -140,44 +131,45 @@ func (c *Cloud) serviceChanged(before, svc *v1.Service) {
 		c.queue.Add(name)
 	case !c.options.Scope.Ours(svc) && !servicehelpers.HasLBFinalizer(svc):
 		if before != nil {
-			c.serviceDeleted(svc) // it may have been ours, and nobody else will see to it
+			c.serviceDeleted(svc) // it may have been ours, and no other code releases its addresses
 		}
 	case !c.managed(svc):
-	case before != nil && unseenChange(before, svc):
+	case before != nil && changedUnseen(before, svc):
 		c.queue.Add(name)
 	default:
-		c.statusDiffers(svc)
+		c.repairLater(svc)
 	}
 }
 
-// unseenChange reports whether something has changed that decides about
-// addresses, and that upstream does not call Ensure for.
-func unseenChange(before, after *v1.Service) bool {
+// changedUnseen reports whether a change can affect the addresses, and upstream does not
+// call Ensure for it.
+func changedUnseen(before, after *v1.Service) bool {
 	a, b := before.Spec, after.Spec
 	return !labels.Equals(before.Labels, after.Labels) || !labels.Equals(a.Selector, b.Selector) ||
 		a.IPFamilyPolicy != nil && b.IPFamilyPolicy != nil && *a.IPFamilyPolicy != *b.IPFamilyPolicy
 }
 
-// statusDiffers has the status of svc put right, if it is wrong for so long that
-// it is not just about to be written by upstream, and its finalizer restored.
-func (c *Cloud) statusDiffers(svc *v1.Service) {
+// repairLater makes the pool controller repair the status and the finalizer of svc, if they
+// are not correct. It waits for repairAfter, because upstream may be about to write the
+// status.
+func (c *Cloud) repairLater(svc *v1.Service) {
 	addrs := c.allocator.Addrs(string(svc.UID))
-	if settled(svc, addrs) {
-		c.standings.written(svc)
+	if inSync(svc, addrs) {
+		c.tracker.setWritten(svc)
 		return
 	}
 	c.queue.AddAfter(cache.MetaObjectToName(svc), repairAfter)
 }
 
-// serviceDeleted releases the addresses of a Service that is gone, or not ours
-// any more, and has nobody else to do it: its finalizer had been removed by hand.
-// What it says before the adoption counts for the adoption.
+// serviceDeleted releases the addresses of a Service that was deleted or is not ours any
+// more. This is necessary if the finalizer was removed by hand. Before the adoption it only
+// records the Service, so that the adoption ignores it.
 func (c *Cloud) serviceDeleted(svc *v1.Service) {
-	c.standings.forget(string(svc.UID))
+	c.tracker.forget(string(svc.UID))
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.deleted != nil {
-		c.deleted[string(svc.UID)] = true
+	if c.deletedEarly != nil {
+		c.deletedEarly[string(svc.UID)] = true
 		return
 	}
 	c.release(svc)
@@ -193,8 +185,8 @@ func (c *Cloud) syncNext(ctx context.Context) bool {
 		return false
 	}
 	if err := c.sync(ctx, name); err != nil {
-		if !apierrors.IsConflict(err) && ctx.Err() == nil { // a newer version is on its way to the cache
-			c.log.Warn("status not written, trying again", "service", name.String(), "error", err)
+		if !apierrors.IsConflict(err) && ctx.Err() == nil { // after a conflict the cache gets the newer version soon
+			c.log.Warn("writing the status failed, retrying", "service", name.String(), "error", err)
 		}
 		c.queue.AddRateLimited(name)
 		return true
@@ -203,32 +195,32 @@ func (c *Cloud) syncNext(ctx context.Context) bool {
 	return true
 }
 
-// sync makes the Service's status what the allocator says, after it has had
-// another try.
+// sync tries again to serve the Service, and then writes the allocator's addresses to its
+// status.
 func (c *Cloud) sync(ctx context.Context, name cache.ObjectName) error {
 	svc, err := c.services.Services(name.Namespace).Get(name.Name)
 	switch {
 	case err != nil:
-		return nil // it is gone
+		return nil // it was deleted
 	case c.options.Scope.Classed(svc) || hasOwnFinalizer(svc):
 		return c.syncClassed(ctx, svc)
 	case !c.managed(svc):
 		return nil
 	}
 	addrs, err := c.allocate(svc)
-	if errors.Is(err, errGone) {
+	if errors.Is(err, errNotServed) {
 		return nil
 	}
-	return c.write(ctx, svc, addrs, servicehelpers.LoadBalancerCleanupFinalizer)
+	return c.writeStatus(ctx, svc, addrs, servicehelpers.LoadBalancerCleanupFinalizer)
 }
 
-// namespaceChanged looks at the Services again whose pools may now be others.
+// namespaceChanged retries the Services for which other pools may be open now.
 func (c *Cloud) namespaceChanged(before, after *v1.Namespace) {
 	switch {
 	case before == nil:
-		c.kickWaiting()
+		c.retryWaiting()
 	case !labels.Equals(before.Labels, after.Labels):
-		c.log.Info("labels of a namespace have changed", "namespace", after.Name)
-		c.kickAll()
+		c.log.Info("labels of the namespace changed", "namespace", after.Name)
+		c.retryAll()
 	}
 }

@@ -15,23 +15,24 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/service"
 )
 
-// Preview is what a configuration would do to the Services that there are.
+// Preview is the effect of a configuration on the Services of a cluster.
 type Preview struct {
-	// Effects are what would change or is not as it should be, the oldest Service first.
+	// Effects are changes and problems, the oldest Service first.
 	Effects []Effect
-	// Unchanged is the number of Services that nothing is said about.
+	// Unchanged is the number of Services without an effect.
 	Unchanged int
-	Usage     []ipam.Usage
+	// Usage is how full the pools would be.
+	Usage []ipam.Usage
 }
 
-// Effect is what happens to one Service.
+// Effect is a change or a problem of one Service.
 type Effect struct {
 	Service string // namespace/name
 	Text    string
 }
 
-// PreviewIn reads the Services and namespaces from the cluster and says what the
-// configuration would do to them. It changes nothing.
+// PreviewIn reads the Services and namespaces from the cluster, and returns the effect of
+// the configuration on them. It changes nothing in the cluster.
 func PreviewIn(ctx context.Context, client kubernetes.Interface, scope service.Scope, c *config.Config) (Preview, error) {
 	services, err := listServices(ctx, client, scope)
 	if err != nil {
@@ -48,8 +49,8 @@ func PreviewIn(ctx context.Context, client kubernetes.Interface, scope service.S
 	return preview(c, services, namespaces), nil
 }
 
-// preview does with the Services what a cloud controller manager does that starts
-// with the configuration.
+// preview allocates for the Services like a cluster manager that starts with the
+// configuration.
 func preview(c *config.Config, services []*v1.Service, namespaces map[string]map[string]string) Preview {
 	allocator := ipam.New()
 	slices.SortFunc(services, adoptionOrder)
@@ -78,7 +79,7 @@ func preview(c *config.Config, services []*v1.Service, namespaces map[string]map
 	return p
 }
 
-// effects serves one Service, and returns what it comes to, if anything.
+// effects allocates for one Service, and returns the changes and problems, if any.
 func effects(allocator *ipam.Allocator, svc *v1.Service, namespaceLabels map[string]string) []string {
 	had := service.VIPs(svc)
 	r, err := request(svc, namespaceLabels)

@@ -12,8 +12,8 @@ import (
 	"k8s.io/client-go/tools/record"
 )
 
-// Defects that providers of this kind have had again and again, and that no other
-// test here stands for. docs/architecture.md lists them all.
+// Tests for defects that providers of this kind had several times, and that no other test
+// here covers. docs/design/recurring-defects.md has the complete list.
 
 func TestUpdateNeverAllocates(t *testing.T) {
 	// Upstream calls Update beside Ensure, after Deleted, and for Services whose
@@ -29,8 +29,8 @@ func TestUpdateNeverAllocates(t *testing.T) {
 	}
 }
 
-func TestALoadBalancerThatIsNotThereIsNoError(t *testing.T) {
-	// An error here is tried again for ever (kubernetes#61100).
+func TestMissingLoadBalancerIsNoError(t *testing.T) {
+	// After an error here upstream tries again without end (kubernetes#61100).
 	r := start(t, onePool("10.0.0.1-10.0.0.9"))
 	gone := svc("gone", 0)
 	gone.Finalizers = nil
@@ -42,15 +42,15 @@ func TestALoadBalancerThatIsNotThereIsNoError(t *testing.T) {
 	}
 }
 
-func TestTheCloudNeedsNoClusterID(t *testing.T) {
-	// Without one upstream warns or refuses to start (kubernetes#128320).
+func TestCloudNeedsNoClusterID(t *testing.T) {
+	// If this is false, upstream warns or refuses to start (kubernetes#128320).
 	if !(&Cloud{}).HasClusterID() {
 		t.Error("it has none")
 	}
 }
 
-func TestNoNodeIsEverTakenForDeleted(t *testing.T) {
-	// A provider with Instances deletes Nodes that it does not know.
+func TestCloudNeverReportsADeletedNode(t *testing.T) {
+	// With Instances, upstream deletes Nodes that the provider does not find.
 	c := &Cloud{}
 	if _, ok := c.Instances(); ok {
 		t.Error("it has Instances")
@@ -60,8 +60,7 @@ func TestNoNodeIsEverTakenForDeleted(t *testing.T) {
 	}
 }
 
-// BenchmarkEnsure is the path of a single Service among n: what it costs must not
-// depend on n.
+// BenchmarkEnsure measures Ensure for one Service among n. Its cost must not depend on n.
 func BenchmarkEnsure(b *testing.B) {
 	for _, n := range []int{100, 1000, 10000} {
 		b.Run(fmt.Sprint("beside ", n), func(b *testing.B) {
@@ -72,8 +71,8 @@ func BenchmarkEnsure(b *testing.B) {
 			r := startWith(b, fake.NewClientset(objects...), func(*Options) {})
 			<-r.cloud.adopted
 			<-r.cloud.config.Loaded()
-			r.eventually("the first pass is over", func() bool { return len(r.cloud.kickedAll) == 0 && r.statusOf("one") != "" })
-			r.cloud.events = newEventWriter(&record.FakeRecorder{}) // which nobody runs
+			r.eventually("the first pass is over", func() bool { return len(r.cloud.lookAtAll.C()) == 0 && r.statusOf("one") != "" })
+			r.cloud.events = newEventWriter(&record.FakeRecorder{}) // its run is not called
 			one := r.get("one")
 			for b.Loop() {
 				r.cloud.allocator.Release(string(one.UID))

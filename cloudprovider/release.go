@@ -14,44 +14,56 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/service"
 )
 
-// LeaseName is the name of the lease that the leading cloud controller manager holds.
+// LeaseName is the name of the lease that the leading cluster manager holds.
 const LeaseName = "baremetal-cloud-controller-manager"
 
-// Release takes back what this project has written into Services, so that they can
-// be deleted or served by others when it is gone: the finalizers, and unless keep is
-// set the addresses in their status. While a cloud controller manager holds its
-// lease, which would put everything back, Release does nothing and says so. It calls
-// say for every Service, with what has been done; with dry nothing is, and it calls
-// say with what would be.
-func Release(ctx context.Context, client kubernetes.Interface, scope service.Scope, keep, dry bool, say func(service, done string)) error {
-	if err := nobodyLeads(ctx, client, time.Now()); err != nil {
-		return err
+// Released is a Service that Release has changed.
+type Released struct {
+	// Service is its namespace/name.
+	Service string
+	// Done says what was done, in words.
+	Done string
+}
+
+// Release removes what this project has written to Services, so that they can be deleted,
+// or served by another load balancer, after this project is uninstalled: the finalizers,
+// and the addresses in the status unless keep is set. With dry it changes nothing, and
+// returns what it would do.
+//
+// It returns an error and does nothing while a cluster manager holds its lease, because
+// the cluster manager would write everything again. It stops at the first Service that it
+// cannot write, and returns the Services before it together with the error.
+func Release(ctx context.Context, client kubernetes.Interface, scope service.Scope, keep, dry bool) ([]Released, error) {
+	if err := checkNoLeader(ctx, client, time.Now()); err != nil {
+		return nil, err
 	}
 	list, err := client.CoreV1().Services(metav1.NamespaceAll).List(ctx, metav1.ListOptions{})
 	if err != nil {
-		return fmt.Errorf("listing Services: %w", err)
+		return nil, fmt.Errorf("listing Services: %w", err)
 	}
+	var released []Released
 	for i := range list.Items {
 		svc := &list.Items[i]
-		after, done := released(svc, scope, keep)
+		after, done := strip(svc, scope, keep)
 		if done == "" {
 			continue
 		}
 		if !dry {
 			if err := patch(ctx, client, svc, after); err != nil {
-				return fmt.Errorf("releasing %s: %w", service.Name(svc), err)
+				return released, fmt.Errorf("releasing %s: %w", service.Name(svc), err)
 			}
 		}
-		say(service.Name(svc), done)
+		released = append(released, Released{Service: service.Name(svc), Done: done})
 	}
-	return nil
+	return released, nil
 }
 
-// nobodyLeads looks in all namespaces, since it is for each installation to choose one.
-func nobodyLeads(ctx context.Context, client kubernetes.Interface, now time.Time) error {
+// checkNoLeader returns an error if a cluster manager holds its lease. It looks in all
+// namespaces, because each installation chooses its own.
+func checkNoLeader(ctx context.Context, client kubernetes.Interface, now time.Time) error {
 	leases, err := client.CoordinationV1().Leases(metav1.NamespaceAll).List(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + LeaseName})
 	if err != nil {
-		return fmt.Errorf("looking whether a cloud controller manager runs: %w", err)
+		return fmt.Errorf("checking whether a cloud controller manager runs: %w", err)
 	}
 	for _, lease := range leases.Items {
 		spec := lease.Spec
@@ -59,15 +71,15 @@ func nobodyLeads(ctx context.Context, client kubernetes.Interface, now time.Time
 			continue
 		}
 		if left := spec.RenewTime.Add(time.Duration(*spec.LeaseDurationSeconds) * time.Second).Sub(now); left > 0 {
-			return fmt.Errorf("a cloud controller manager runs in namespace %s, or has run until a moment ago, and would put everything back: delete its Deployment, and try again in %v", lease.Namespace, left.Round(time.Second))
+			return fmt.Errorf("a cloud controller manager runs in namespace %s, or ended a moment ago, and would put everything back: delete its Deployment, and try again in %v", lease.Namespace, left.Round(time.Second))
 		}
 	}
 	return nil
 }
 
-// released returns svc without what is ours, and says in words what that is; nothing
-// if there is none.
-func released(svc *v1.Service, scope service.Scope, keep bool) (after *v1.Service, done string) {
+// strip returns svc without our finalizer and addresses, and says in words what it removed.
+// done is empty if there was nothing to remove.
+func strip(svc *v1.Service, scope service.Scope, keep bool) (after *v1.Service, done string) {
 	after = svc.DeepCopy()
 	classless := scope.Default && svc.Spec.LoadBalancerClass == nil
 	after.Finalizers = slices.DeleteFunc(after.Finalizers, func(f string) bool {

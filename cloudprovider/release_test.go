@@ -15,7 +15,7 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/service"
 )
 
-func TestReleaseTakesBackWhatIsOursAndNoMore(t *testing.T) {
+func TestReleaseChangesOnlyServicesOfThisProject(t *testing.T) {
 	const other, upstream = "example.com/other", servicehelpers.LoadBalancerCleanupFinalizer
 	all := service.DefaultScope()
 	own, foreign := service.DefaultClass, "example.com/lb"
@@ -36,7 +36,7 @@ func TestReleaseTakesBackWhatIsOursAndNoMore(t *testing.T) {
 		{"one that is of another type now", nil, v1.ServiceTypeClusterIP, []string{upstream}, "", false, all, []string{}, "finalizer removed"},
 		{"one that has no finalizer yet", nil, v1.ServiceTypeLoadBalancer, nil, "192.0.2.7", false, all, nil, "192.0.2.7 released"},
 		{"one of another provider", &foreign, v1.ServiceTypeLoadBalancer, []string{upstream}, "192.0.2.7", false, all, []string{upstream}, ""},
-		{"one that nobody serves", nil, v1.ServiceTypeClusterIP, []string{other}, "", false, all, []string{other}, ""},
+		{"one that is not a load balancer", nil, v1.ServiceTypeClusterIP, []string{other}, "", false, all, []string{other}, ""},
 		{"one without a class, if those are not ours", nil, v1.ServiceTypeLoadBalancer, []string{upstream}, "192.0.2.7", false, service.Scope{Classes: []string{own}}, []string{upstream}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -44,7 +44,7 @@ func TestReleaseTakesBackWhatIsOursAndNoMore(t *testing.T) {
 			if test.addr != "" {
 				svc.Status.LoadBalancer.Ingress = []v1.LoadBalancerIngress{{IP: test.addr}}
 			}
-			after, done := released(svc, test.scope, test.keep)
+			after, done := strip(svc, test.scope, test.keep)
 			kept := test.keep || test.done == "" && test.addr != ""
 			if done != test.done || !slices.Equal(after.Finalizers, test.left) || (len(after.Status.LoadBalancer.Ingress) > 0) != kept {
 				t.Errorf("%q; it has %v and %v", done, after.Finalizers, after.Status.LoadBalancer.Ingress)
@@ -53,7 +53,7 @@ func TestReleaseTakesBackWhatIsOursAndNoMore(t *testing.T) {
 	}
 }
 
-func TestReleaseWaitsUntilNobodyLeads(t *testing.T) {
+func TestReleaseIsRefusedWhileThereIsALeader(t *testing.T) {
 	now := time.Now()
 	holder, seconds, none := "somebody", int32(15), ""
 	lease := func(holder *string, renewed time.Time) *coordinationv1.Lease {
@@ -74,7 +74,7 @@ func TestReleaseWaitsUntilNobodyLeads(t *testing.T) {
 		if test.lease != nil {
 			client = fake.NewClientset(test.lease)
 		}
-		err := nobodyLeads(t.Context(), client, now)
+		err := checkNoLeader(t.Context(), client, now)
 		if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -1,16 +1,14 @@
 package cloudprovider
 
 import (
-	"net/netip"
-
 	v1 "k8s.io/api/core/v1"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/ipam"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/service"
 )
 
-// request translates what svc asks for. On error, which is an *ipam.Error, it
-// holds all that could be read.
+// request returns the allocator's request for svc. The error is an *ipam.Error. In this
+// case the request has everything that could be read.
 func request(svc *v1.Service, namespaceLabels map[string]string) (ipam.Request, error) {
 	r := ipam.Request{
 		UID:             string(svc.UID),
@@ -25,7 +23,7 @@ func request(svc *v1.Service, namespaceLabels map[string]string) (ipam.Request, 
 		Sharing:         sharing(svc),
 	}
 	var err error
-	if r.Addrs, err = service.Asked(svc); err != nil {
+	if r.Addrs, err = service.RequestedAddrs(svc); err != nil {
 		return r, &ipam.Error{Reason: ipam.Invalid, Msg: err.Error()}
 	}
 	return r, nil
@@ -38,7 +36,7 @@ func sharing(svc *v1.Service) ipam.Sharing {
 	}
 	s := ipam.Sharing{Key: key, Backend: service.Backend(svc)}
 	for _, p := range svc.Spec.Ports {
-		s.Ports = append(s.Ports, ipam.Port{Protocol: string(p.Protocol), Number: uint16(p.Port)}) // validated by the API server
+		s.Ports = append(s.Ports, ipam.Port{Protocol: string(p.Protocol), Number: uint16(p.Port)}) // the API server has validated it
 	}
 	return s
 }
@@ -53,15 +51,4 @@ func families(svc *v1.Service) []ipam.Family {
 		}
 	}
 	return families
-}
-
-// status always sets ipMode: the API server would default it to VIP, and
-// upstream, which compares before that, would patch the status for ever.
-func status(addrs []netip.Addr) *v1.LoadBalancerStatus {
-	mode := v1.LoadBalancerIPModeVIP
-	s := &v1.LoadBalancerStatus{}
-	for _, addr := range addrs {
-		s.Ingress = append(s.Ingress, v1.LoadBalancerIngress{IP: addr.String(), IPMode: &mode})
-	}
-	return s
 }

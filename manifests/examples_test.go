@@ -1,4 +1,4 @@
-// Package manifests_test checks that what is shipped here can be read.
+// Package manifests_test checks that the example configurations are valid.
 package manifests_test
 
 import (
@@ -13,7 +13,7 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/configmap"
 )
 
-func TestEveryExampleIsAGoodConfiguration(t *testing.T) {
+func TestExamplesAreValidConfigurations(t *testing.T) {
 	files, err := filepath.Glob("examples/*.yaml")
 	if err != nil || len(files) < 3 {
 		t.Fatalf("examples: %v (%v)", files, err)
@@ -29,7 +29,7 @@ func TestEveryExampleIsAGoodConfiguration(t *testing.T) {
 			continue
 		}
 		if ref := (configmap.Ref{Namespace: cm.Namespace, Name: cm.Name}); ref != configmap.DefaultRef {
-			t.Errorf("%s is ConfigMap %s, and would not be read", file, &ref)
+			t.Errorf("%s is the ConfigMap %s, which the programs do not read by default", file, &ref)
 		}
 		if c, err := config.Parse([]byte(cm.Data[configmap.Key])); err != nil || len(c.Pools) == 0 {
 			t.Errorf("%s: %v", file, err)

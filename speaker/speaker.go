@@ -1,21 +1,19 @@
-// Package speaker makes a node announce the addresses of Services. Everything
-// it decides is decided by MakePlan; the rest of the package feeds State in and
-// carries the Plan out.
+// Package speaker makes a node announce the addresses of Services. It only puts the
+// parts together: starts them, waits for what they need, serves HTTP, and ends them in
+// order. The decisions are in package plan, the loop is in package reconcile.
 package speaker
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/netip"
 	"regexp"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
@@ -24,11 +22,14 @@ import (
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/configmap"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/service"
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/signal"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/bgp"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/heartbeat"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/layer2"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/links"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/members"
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/reconcile"
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/view"
 )
 
 // Options are what the operator can choose.
@@ -36,16 +37,18 @@ type Options struct {
 	// Node is the name of the node that this speaker runs on.
 	Node      string
 	ConfigMap configmap.Ref
-	// Scope is which Services are served, the same as the cloud controller manager's.
+	// Scope says which Services are served. It is the same as the cluster manager's.
 	Scope  service.Scope
 	Client kubernetes.Interface
-	// MembersPort is the port of the member list, TCP and UDP, the same everywhere.
+	// MembersPort is the port of the member list, TCP and UDP. It is the same on all
+	// nodes.
 	MembersPort uint16
-	// HeartbeatPort is the port of the heartbeats, UDP and TCP, the same everywhere.
+	// HeartbeatPort is the port of the heartbeats, UDP and TCP. It is the same on all
+	// nodes.
 	HeartbeatPort uint16
-	// Failover is how soon a dead node is missed.
+	// Failover says how fast a dead node is detected.
 	Failover heartbeat.Timing
-	// Refresh is how often an address is announced that does not move; 0 is never.
+	// Refresh is how often an address that does not move is announced; 0 means never.
 	Refresh time.Duration
 	// MetricsAddress is where HTTP is served: metrics, health and the plan.
 	MetricsAddress string
@@ -54,189 +57,138 @@ type Options struct {
 	Log               *slog.Logger
 }
 
-// Speaker is one node's part of the work.
-type Speaker struct {
-	options   Options
-	log       *slog.Logger
-	registry  *prometheus.Registry
-	events    record.EventRecorder
-	kick      chan struct{}
-	watched   *watched
-	config    *configmap.Watcher
-	passwords *passwords
-	// The announcing parts exist once the API server has said where others are.
-	addr      netip.Addr // this node's
-	members   *members.Members
-	heartbeat *heartbeat.Heartbeat
-	layer2    *layer2.Announcer
-	bgp       *bgp.Announcer
-	status    status
-	met       atomic.Bool // a speaker that was taken for dead has been heard
-	// For the loop alone.
-	planner     Planner
-	paths       []heartbeat.Peer    // as the heartbeats know them
-	known       map[netip.Addr]bool // addresses that somebody has announced
-	contested   map[netip.Addr]string
-	returned    uint64 // how many lost members had come back by the last plan
-	thaws       int
-	fence       fence
-	wasHeld     bool
-	heldUntil   time.Time
-	rejoined    <-chan struct{} // closed when Rejoin has ended
-	sessions    []bgp.Status    // as they were told of last
-	addrs       []netip.Addr    // see ownAddrs
-	routerPaths routerPaths
-}
-
-// Run announces until ctx ends; then it hands over to other speakers and returns.
+// Run announces until ctx ends. Then it hands over to the other speakers and returns.
 func Run(ctx context.Context, o Options) error {
 	if err := layer2.Preflight(); err != nil {
 		return err
 	}
-	s := &Speaker{options: o, log: o.Log, registry: prometheus.NewRegistry(), kick: make(chan struct{}, 1), routerPaths: routerPaths{}}
-	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	s.status.register(s.registry)
-
-	// What has to live until the hand-over is over must not end with ctx.
+	// The parts have to live until the hand-over has ended, so they do not end with ctx.
 	background, end := context.WithCancel(context.WithoutCancel(ctx))
-	var wg sync.WaitGroup
-	defer wg.Wait()
 	defer end()
-	if err := s.serve(background, &wg); err != nil {
+	group, background := errgroup.WithContext(background)
+	// A part that fails ends the speaker.
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	defer context.AfterFunc(background, stop)()
+
+	err := run(ctx, background, group, o)
+	end()
+	return errors.Join(err, group.Wait())
+}
+
+// run starts the parts in the background, in the order in which they need each other.
+func run(ctx, background context.Context, group *errgroup.Group, o Options) error {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	web := newWeb(o.Log, registry)
+	if err := web.start(background, group, o.MetricsAddress); err != nil {
 		return err
 	}
-	if err := s.watchAPI(background, &wg); err != nil {
+
+	wake := signal.New()
+	cluster, err := view.NewCluster(o.Client, o.Scope, o.ConfigMap.Namespace, wake.Set)
+	if err != nil {
 		return err
 	}
-	if !s.waitAPI(ctx) {
+	group.Go(func() error { return cluster.Run(background) })
+	gauges := newConfigGauges(registry)
+	config := configmap.NewWatcher(o.Client, o.ConfigMap, o.Log, func(state configmap.State) {
+		gauges.set(state)
+		wake.Set()
+	})
+	group.Go(func() error { return config.Run(background) })
+	events := startEvents(background, group, o)
+
+	w := waiter{options: o, cluster: cluster, config: config}
+	if !w.api(ctx) {
 		return nil
 	}
-	self, key, ok := s.waitSelf(ctx)
+	addr, key, ok := w.self(ctx)
 	if !ok {
 		return nil
 	}
-	if err := s.join(ctx, background, &wg, self, key); err != nil {
-		return err
-	}
-	s.layer2 = layer2.New(layer2.Options{
-		Log: s.log, Metrics: s.registry, MayAnswer: s.heartbeat.MayAnswer, Refresh: s.options.Refresh, Changed: s.changed,
-		Met: func(string) {
-			s.met.Store(true)
-			s.changed()
-		},
-	})
-	defer s.layer2.Close()
-	s.bgp = bgp.New(bgp.Options{Log: s.log, Metrics: s.registry, Changed: s.changed})
-	s.status.sessions.Store(s.bgp)
-	wg.Go(func() { links.Watch(background, s.log, s.changed) })
-	s.loop(ctx)
-	return s.leave()
-}
 
-// changed asks the loop to plan anew. It never blocks.
-func (s *Speaker) changed() {
-	select {
-	case s.kick <- struct{}{}:
-	default:
-	}
-}
-
-// watchAPI starts the informers, the ConfigMap's watcher and the Events.
-func (s *Speaker) watchAPI(ctx context.Context, wg *sync.WaitGroup) error {
-	var err error
-	if s.watched, err = watch(s.options.Client, s.options.Scope, s.changed); err != nil {
-		return err
-	}
-	if s.passwords, err = watchPasswords(s.options.Client, s.options.ConfigMap.Namespace, s.changed); err != nil {
-		return err
-	}
-	s.config = configmap.NewWatcher(s.options.Client, s.options.ConfigMap, s.log, func(state configmap.State) {
-		s.status.configLoaded(state)
-		s.changed()
-	})
-	broadcaster := record.NewBroadcaster(record.WithContext(ctx))
-	broadcaster.StartRecordingToSink(&typedv1.EventSinkImpl{Interface: s.options.Client.CoreV1().Events("")})
-	s.events = broadcaster.NewRecorder(scheme.Scheme, v1.EventSource{Component: "baremetal-speaker", Host: s.options.Node})
-	s.watched.factory.StartWithContext(ctx)
-	s.passwords.factory.StartWithContext(ctx)
-	wg.Go(func() {
-		if err := s.config.Run(ctx); err != nil {
-			s.log.Error("the ConfigMap is not watched", "error", err)
-		}
-		broadcaster.Shutdown()
-		s.watched.factory.Shutdown()
-		s.passwords.factory.Shutdown()
-	})
-	return nil
-}
-
-// join becomes a member and waits for the first join. The member list lives as
-// long as background, since the others must see this speaker leave.
-func (s *Speaker) join(ctx, background context.Context, wg *sync.WaitGroup, self netip.Addr, key []byte) error {
-	var err error
-	s.addr = self
-	s.heartbeat, err = heartbeat.New(heartbeat.Options{
-		Name: s.options.Node, Port: s.options.HeartbeatPort, Secret: key, Timing: s.options.Failover,
-		Changed: s.changed, Witness: s.witness, Log: s.log, Metrics: s.registry,
+	beats, err := heartbeat.New(heartbeat.Options{
+		Name: o.Node, Port: o.HeartbeatPort, Secret: key, Timing: o.Failover, Changed: wake.Set, Log: o.Log, Metrics: registry,
 	})
 	if err != nil {
 		return err
 	}
-	wg.Go(func() { s.heartbeat.Run(background) })
-	s.members, err = members.New(members.Options{
-		Name: s.options.Node, Addr: netip.AddrPortFrom(self, s.options.MembersPort), Secret: key,
-		Peers: s.peers, Changed: s.changed, ProbeInterval: max(200*time.Millisecond, 2*s.options.Failover.Interval), Log: s.log, Metrics: s.registry,
+	group.Go(func() error { return beats.Run(background) })
+	witness := view.NewWitness(beats, o.Client, o.ExcludeInterfaces, o.Failover.Detection(), o.Log)
+	group.Go(func() error { return witness.Run(background) })
+	others := members.New(members.Options{
+		Name: o.Node, Addr: netip.AddrPortFrom(addr, o.MembersPort), Secret: key, Addresses: w.addresses,
+		Changed: wake.Set, ProbeInterval: max(200*time.Millisecond, 2*o.Failover.Interval), Log: o.Log, Metrics: registry,
 	})
-	if err != nil {
-		return err
-	}
-	wg.Go(func() {
-		s.members.Run(background)
-		if err := s.members.Close(); err != nil {
-			s.log.Warn("closing the member list", "error", err)
-		}
-	})
+	group.Go(func() error { return others.Run(background) })
 	select {
-	case <-s.members.Joined():
+	case <-others.Joined():
 	case <-ctx.Done():
 	}
-	return nil
+
+	announcer := layer2.New(layer2.Options{Log: o.Log, Metrics: registry, MayAnswer: beats.MayAnswer, Refresh: o.Refresh, Changed: wake.Set})
+	stopLayer2 := startPart(background, group, announcer.Run)
+	defer stopLayer2()
+	routers := bgp.New(bgp.Options{Log: o.Log, Metrics: registry, Changed: wake.Set})
+	stopBGP := startPart(background, group, routers.Run)
+	watcher := links.NewWatcher(o.Log, wake.Set)
+	group.Go(func() error { return watcher.Run(background) })
+
+	loop := reconcile.New(reconcile.Options{
+		Node: o.Node, Reader: view.NewReader(o.Node, addr, cluster, config, o.ExcludeInterfaces), Cluster: cluster,
+		Members: others, Heartbeat: beats, Layer2: announcer, BGP: routers,
+		Wake: wake, Events: events, Log: o.Log, Metrics: registry,
+	})
+	web.loop.Store(loop)
+	err = loop.Run(ctx)
+
+	o.Log.Info("leaving")
+	stopBGP()
+	handOver(o.Log, beats, announcer, others)
+	o.Log.Info("left")
+	return err
 }
 
-// leave hands every address over. Routers drop this node's routes, or if they and
-// we agreed on graceful restart keep them for a while. On the link the others are
-// told, and this speaker goes on answering until they have taken over or
-// layer2.Linger has passed.
-func (s *Speaker) leave() error {
-	s.log.Info("leaving")
-	s.bgp.Close(s.keepRoutes())
-	if !s.heartbeat.MayAnswer() {
-		s.layer2.Forget() // others are the owners, and are not disturbed
+// startPart runs a part in the background until stop is called. stop returns when the
+// part has ended.
+func startPart(background context.Context, group *errgroup.Group, run func(context.Context) error) (stop func()) {
+	ctx, cancel := context.WithCancel(background)
+	ended := make(chan struct{})
+	group.Go(func() error {
+		defer close(ended)
+		return run(ctx)
+	})
+	return func() { cancel(); <-ended }
+}
+
+// startEvents returns a recorder that writes Events until background ends.
+func startEvents(background context.Context, group *errgroup.Group, o Options) record.EventRecorder {
+	broadcaster := record.NewBroadcaster(record.WithContext(background))
+	broadcaster.StartRecordingToSink(&typedv1.EventSinkImpl{Interface: o.Client.CoreV1().Events("")})
+	group.Go(func() error {
+		<-background.Done()
+		broadcaster.Shutdown()
+		return nil
+	})
+	return broadcaster.NewRecorder(scheme.Scheme, v1.EventSource{Component: "baremetal-speaker", Host: o.Node})
+}
+
+// handOver tells the other speakers that this one leaves. It returns when they have
+// taken over all addresses, or have had two seconds for it. Until then this speaker goes
+// on answering.
+func handOver(log *slog.Logger, beats *heartbeat.Heartbeat, announcer *layer2.Announcer, others *members.Members) {
+	if !beats.MayAnswer() {
+		announcer.Forget() // other nodes are the owners, this one must not disturb them
 	}
-	s.heartbeat.Retire()
-	s.layer2.HandOver()
-	if err := s.members.Leave(); err != nil {
-		s.log.Warn("the other speakers may not know that this one leaves", "error", err)
+	beats.Retire()
+	announcer.HandOver()
+	if err := others.Leave(); err != nil {
+		log.Warn("the other speakers may not know that this one leaves", "error", err)
 	}
 	poll := time.NewTicker(5 * time.Millisecond)
 	defer poll.Stop()
-	for s.layer2.Lingering() > 0 {
+	for announcer.Lingering() > 0 {
 		<-poll.C
 	}
-	s.log.Info("left")
-	return nil
-}
-
-var errNoInternalIP = errors.New("the Node has no address of type InternalIP yet")
-
-// self returns this node's address for the member list.
-func (s *Speaker) self() (netip.Addr, error) {
-	addr, ok := s.peers()[s.options.Node]
-	if ok {
-		return addr, nil
-	}
-	if _, err := s.watched.nodes.Get(s.options.Node); err != nil {
-		return netip.Addr{}, fmt.Errorf("there is no Node %q; check --node-name", s.options.Node)
-	}
-	return netip.Addr{}, errNoInternalIP
 }

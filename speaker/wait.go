@@ -8,85 +8,101 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/client-go/tools/cache"
+
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/configmap"
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/memberkey"
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/view"
 )
 
-const (
-	// The Secret that the cloud controller manager makes in the ConfigMap's namespace.
-	memberSecret    = "memberlist"
-	memberSecretKey = "secretkey"
+// reminderInterval is how often a wait logs what it waits for.
+const reminderInterval = 10 * time.Second
 
-	// sayAgain is how often a wait says what it waits for.
-	sayAgain = 10 * time.Second
+var (
+	errNotSynced    = errors.New("not all Services, Nodes, EndpointSlices and the ConfigMap have been listed yet")
+	errNoInternalIP = errors.New("the Node has no address of type InternalIP yet")
 )
 
-// waitAPI waits until all informers and the ConfigMap's first state are there.
-// While it waits it asks the API server a question of its own, since the answer
-// says what is wrong, which the informers keep to themselves.
-func (s *Speaker) waitAPI(ctx context.Context) bool {
-	return s.until(ctx, "the API server", func() error {
-		synced := append([]cache.InformerSynced{func() bool {
-			select {
-			case <-s.config.Loaded():
-				return true
-			default:
-				return false
+// waiter waits at the start for what the parts of a speaker need.
+type waiter struct {
+	options Options
+	cluster *view.Cluster
+	config  *configmap.Watcher
+}
+
+// api waits until the caches are filled and the ConfigMap's first state is known. It
+// reports false if ctx ended before. While it waits, it sends a request of its own to
+// the API server: the informers do not report what is wrong, but the answer does.
+func (w waiter) api(ctx context.Context) bool {
+	return w.until(ctx, "the API server", func() error {
+		select {
+		case <-w.config.Loaded():
+			if w.cluster.Synced() {
+				return nil
 			}
-		}}, s.watched.synced...)
-		for _, done := range synced {
-			if !done() {
-				return s.whyNotSynced(ctx)
-			}
+		default:
 		}
-		return nil
+		return w.whyNotSynced(ctx)
 	})
 }
 
-func (s *Speaker) whyNotSynced(ctx context.Context) error {
+func (w waiter) whyNotSynced(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	if _, err := s.options.Client.CoreV1().Nodes().List(ctx, metav1.ListOptions{Limit: 1, ResourceVersion: "0"}); err != nil {
+	if _, err := w.options.Client.CoreV1().Nodes().List(ctx, metav1.ListOptions{Limit: 1, ResourceVersion: "0"}); err != nil {
 		return fmt.Errorf("%w; check the API server's address, the credentials and the RBAC rules", err)
 	}
 	return errNotSynced
 }
 
-var errNotSynced = errors.New("not all Services, Nodes, EndpointSlices and the ConfigMap have been listed yet")
-
-// waitSelf waits for this node's address and the key of the member list.
-func (s *Speaker) waitSelf(ctx context.Context) (self netip.Addr, key []byte, ok bool) {
-	ok = s.until(ctx, "this node's address", func() (err error) {
-		self, err = s.self()
+// self waits for this node's address and for the key of the speakers.
+func (w waiter) self(ctx context.Context) (addr netip.Addr, key []byte, ok bool) {
+	ok = w.until(ctx, "the address of this node", func() (err error) {
+		addr, err = w.ownAddr()
 		return err
 	})
 	if !ok {
-		return self, nil, false
+		return addr, nil, false
 	}
-	ok = s.until(ctx, "the key of the member list", func() (err error) {
-		key, err = s.memberKey(ctx)
+	ok = w.until(ctx, "the key of the speakers", func() (err error) {
+		key, err = w.key(ctx)
 		return err
 	})
-	return self, key, ok
+	return addr, key, ok
 }
 
-func (s *Speaker) memberKey(ctx context.Context) ([]byte, error) {
-	namespace := s.options.ConfigMap.Namespace
-	secret, err := s.options.Client.CoreV1().Secrets(namespace).Get(ctx, memberSecret, metav1.GetOptions{})
+// ownAddr returns this node's address in the member list.
+func (w waiter) ownAddr() (netip.Addr, error) {
+	if addr, ok := w.addresses()[w.options.Node]; ok {
+		return addr, nil
+	}
+	if w.cluster.Node(w.options.Node) == nil {
+		return netip.Addr{}, fmt.Errorf("there is no Node %q; check --node-name", w.options.Node)
+	}
+	return netip.Addr{}, errNoInternalIP
+}
+
+// addresses returns the addresses of all nodes, by name.
+func (w waiter) addresses() map[string]netip.Addr {
+	addresses, err := w.cluster.Addresses()
 	if err != nil {
-		return nil, fmt.Errorf("%w (the cloud controller manager makes this Secret when it leads)", err)
+		w.options.Log.Error("the addresses of the other nodes are unknown", "error", err)
+		return map[string]netip.Addr{}
 	}
-	key := secret.Data[memberSecretKey]
-	if len(key) == 0 {
-		return nil, fmt.Errorf("no %q in the data of Secret %s/%s; delete it, the cloud controller manager makes a good one", memberSecretKey, namespace, memberSecret)
-	}
-	return key, nil
+	return addresses
 }
 
-// until tries ready until it succeeds or ctx ends, and says at first and then
-// every sayAgain why it has to wait.
-func (s *Speaker) until(ctx context.Context, what string, ready func() error) bool {
-	var said time.Time
+func (w waiter) key(ctx context.Context) ([]byte, error) {
+	secret, err := w.options.Client.CoreV1().Secrets(w.options.ConfigMap.Namespace).Get(ctx, memberkey.Name, metav1.GetOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("%w (the cloud controller manager creates this Secret when it becomes the leader)", err)
+	}
+	return memberkey.Read(secret)
+}
+
+// until tries ready until it succeeds, or until ctx ends; then it reports false. It logs
+// after a second, and then every reminderInterval, why it has to wait.
+func (w waiter) until(ctx context.Context, what string, ready func() error) bool {
+	var logged time.Time
 	poll := time.NewTicker(100 * time.Millisecond)
 	defer poll.Stop()
 	for start := time.Now(); ; {
@@ -94,9 +110,9 @@ func (s *Speaker) until(ctx context.Context, what string, ready func() error) bo
 		if err == nil {
 			return true
 		}
-		if time.Since(start) > time.Second && time.Since(said) > sayAgain {
-			s.log.Warn("waiting for "+what, "reason", err)
-			said = time.Now()
+		if time.Since(start) > time.Second && time.Since(logged) > reminderInterval {
+			w.options.Log.Warn("waiting at start", "for", what, "reason", err)
+			logged = time.Now()
 		}
 		select {
 		case <-poll.C:
@@ -104,23 +120,4 @@ func (s *Speaker) until(ctx context.Context, what string, ready func() error) bo
 			return false
 		}
 	}
-}
-
-// peers returns the nodes' addresses, by name.
-func (s *Speaker) peers() map[string]netip.Addr {
-	peers := map[string]netip.Addr{}
-	nodes, err := s.watched.nodes.List(labels.Everything())
-	if err != nil {
-		s.log.Error("other speakers are not known", "error", err)
-		return peers
-	}
-	for _, n := range nodes {
-		for _, a := range n.Status.Addresses {
-			addr, err := netip.ParseAddr(a.Address)
-			if _, have := peers[n.Name]; err == nil && a.Type == "InternalIP" && !have {
-				peers[n.Name] = addr.Unmap()
-			}
-		}
-	}
-	return peers
 }

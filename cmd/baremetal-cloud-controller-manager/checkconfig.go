@@ -19,16 +19,16 @@ import (
 
 const checkConfigName = "check-config"
 
-const checkConfigHelp = `Checks a configuration, as it stands in the ConfigMap or as the manifest of the
-ConfigMap, and prints everything that is wrong with it, each with its line. FILE is
-a path, or - for the standard input. The exit status is 0 if the configuration is
-right, and 1 if it is not or the check could not be made.
+const checkConfigHelp = `Checks a configuration and prints every error with its line. FILE is the path of the
+configuration, or of the manifest of the ConfigMap. It can be - for the standard input.
+The exit status is 0 if the configuration is valid, and 1 if it is not valid or cannot
+be checked.
 
-With --kubeconfig it also says what the configuration would do to the Services that
-are in the cluster now. It changes nothing there.`
+With --kubeconfig it also prints the effect of the configuration on the Services that
+are in the cluster now. It changes nothing in the cluster.`
 
-// checkConfigCommand is the subcommand check-config. It is not one of the cloud
-// controller manager's command, which would give it all of its own flags.
+// checkConfigCommand returns the subcommand check-config. It is not a subcommand of
+// upstream's command, because it would inherit all flags of that command.
 func checkConfigCommand() *cobra.Command {
 	scope := service.DefaultScope()
 	var kubeconfig string
@@ -41,7 +41,7 @@ func checkConfigCommand() *cobra.Command {
 			return checkConfig(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), args[0], kubeconfig, scope)
 		},
 	}
-	command.Flags().StringVar(&kubeconfig, "kubeconfig", "", "Path to a kubeconfig of the cluster whose Services are looked at.")
+	command.Flags().StringVar(&kubeconfig, "kubeconfig", "", "Path to a kubeconfig of the cluster whose Services are checked.")
 	scope.AddFlags(command.Flags())
 	return command
 }
@@ -57,7 +57,7 @@ func checkConfig(ctx context.Context, in io.Reader, out io.Writer, file, kubecon
 	c, err := config.Parse(text)
 	if list, ok := errors.AsType[config.Errors](err); ok {
 		fmt.Fprintln(out, err)
-		return fmt.Errorf("%s is not right: errors: %d", file, len(list))
+		return fmt.Errorf("%s is not valid: errors: %d", file, len(list))
 	}
 	if err != nil {
 		return err
@@ -65,7 +65,7 @@ func checkConfig(ctx context.Context, in io.Reader, out io.Writer, file, kubecon
 	for _, w := range c.Warnings {
 		fmt.Fprintf(out, "warning: %v\n", w)
 	}
-	fmt.Fprintf(out, "%s is right: %s\n", file, cloudprovider.Summary(c))
+	fmt.Fprintf(out, "%s is valid: %s\n", file, cloudprovider.Summary(c))
 	if kubeconfig == "" {
 		return nil
 	}

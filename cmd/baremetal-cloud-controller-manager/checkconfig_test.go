@@ -28,7 +28,7 @@ func TestCheckConfigPrintsEveryErrorWithItsLine(t *testing.T) {
 	}
 	for _, arg := range []string{file, "-"} {
 		out, err := run(t, bad, arg)
-		if err == nil || err.Error() != arg+" is not right: errors: 2" {
+		if err == nil || err.Error() != arg+" is not valid: errors: 2" {
 			t.Errorf("%s: %v", arg, err)
 		}
 		if !strings.HasPrefix(out, `line 4: pool "a": addresses: `) || !strings.Contains(out, "\nline 5: pool \"a\": colour: unknown key") {
@@ -37,12 +37,12 @@ func TestCheckConfigPrintsEveryErrorWithItsLine(t *testing.T) {
 	}
 }
 
-func TestCheckConfigSaysWhatIsRightAndWhatIsNotServed(t *testing.T) {
+func TestCheckConfigPrintsASummaryAndWarnings(t *testing.T) {
 	out, err := run(t, "address-pools:\n- {name: a, protocol: bgp, addresses: [10.0.0.0/24, fd00::/120]}\n", "-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(out, "warning: line 2: pool \"a\": protocol: ") || !strings.HasSuffix(out, "- is right: 1 pool with 1 IPv4 and 1 IPv6 ranges\n") {
+	if !strings.Contains(out, "warning: line 2: pool \"a\": protocol: ") || !strings.HasSuffix(out, "- is valid: 1 pool with 1 IPv4 and 1 IPv6 ranges\n") {
 		t.Errorf("printed\n%s", out)
 	}
 }

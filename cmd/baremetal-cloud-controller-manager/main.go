@@ -1,6 +1,5 @@
-// Command baremetal-cloud-controller-manager is the upstream cloud controller
-// manager with the provider "baremetal", which gives Services of type
-// LoadBalancer addresses from pools.
+// Command baremetal-cloud-controller-manager is the upstream cloud controller manager with
+// the provider "baremetal". It gives Services of type LoadBalancer addresses from pools.
 package main
 
 import (
@@ -36,14 +35,14 @@ func main() {
 	if len(os.Args) > 1 && subcommands[os.Args[1]] != nil {
 		command := subcommands[os.Args[1]]()
 		command.SetArgs(os.Args[2:])
-		if command.Execute() != nil { // which has said why
+		if command.Execute() != nil { // Execute has printed the error
 			os.Exit(1)
 		}
 		return
 	}
 	opts, err := options.NewCloudControllerManagerOptions()
 	if err != nil {
-		klog.ErrorS(err, "making the default options")
+		klog.ErrorS(err, "creating the default options failed")
 		klog.FlushAndExit(klog.ExitFlushTimeout, 1)
 	}
 	setDefaults(opts)
@@ -54,11 +53,11 @@ func main() {
 		Log:       slog.New(logr.ToSlogHandler(klog.Background())),
 	}
 	flags := cliflag.NamedFlagSets{}
-	flags.FlagSet("baremetal").Var(&provider.ConfigMap, "config-map", "The ConfigMap with the pools of addresses, under its key "+configmap.Key+".")
+	flags.FlagSet("baremetal").Var(&provider.ConfigMap, "config-map", "The ConfigMap with the pools of addresses, in its key "+configmap.Key+".")
 	provider.Scope.AddFlags(flags.FlagSet("baremetal"))
 	upstream.RegisterCloudProvider(cloudprovider.Name, cloudprovider.Factory(&provider))
 
-	// On bare metal the nodes and their routes belong to kubelet and CNI plugin.
+	// On bare metal the kubelet manages its node, and the CNI plugin manages the routes.
 	app.ControllersDisabledByDefault.Insert(names.CloudNodeController, names.CloudNodeLifecycleController, names.NodeRouteController)
 	controllers := maps.Clone(app.DefaultInitFuncConstructors)
 	controllers[cloudprovider.PoolControllerName] = app.ControllerInitFuncConstructor{
@@ -67,13 +66,13 @@ func main() {
 	}
 	command := app.NewCloudControllerManagerCommand(opts, initializer(&provider), controllers, names.CCMControllerAliases(), flags, wait.NeverStop)
 	command.Use = "baremetal-cloud-controller-manager"
-	command.Long = "Gives Services of type LoadBalancer addresses from the pools of a ConfigMap.\nThe subcommand " + checkConfigName + " checks such a configuration before it is used;\n" + releaseName + " takes back what was written into Services, after an uninstallation."
+	command.Long = "Gives Services of type LoadBalancer addresses from the pools of a ConfigMap.\nThe subcommand " + checkConfigName + " checks a configuration before you apply it.\nThe subcommand " + releaseName + " removes what was written to Services, after an uninstallation."
 	os.Exit(cli.Run(command))
 }
 
-// setDefaults replaces upstream's defaults that do not fit: one worker and 20
-// requests a second are too few for a burst of Services, and a lease of the
-// common name would keep a second provider's manager from leading.
+// setDefaults replaces some of upstream's defaults. One worker and 20 requests a second are
+// too few for a burst of Services. With the default name of the lease, the cloud controller
+// manager of a second provider could not become the leader.
 func setDefaults(opts *options.CloudControllerManagerOptions) {
 	opts.KubeCloudShared.CloudProvider.Name = cloudprovider.Name
 	opts.KubeCloudShared.ConfigureCloudRoutes = false
@@ -84,11 +83,11 @@ func setDefaults(opts *options.CloudControllerManagerOptions) {
 	opts.Generic.LeaderElection.ResourceNamespace = configmap.DefaultRef.Namespace
 }
 
-// initializer returns the function that makes the cloud that --cloud-provider
-// names, when the flags have been parsed.
+// initializer returns the function that creates the cloud which --cloud-provider names.
+// Upstream calls it after the flags have been parsed.
 func initializer(provider *cloudprovider.Options) app.InitCloudFunc {
 	return func(c *config.CompletedConfig) upstream.Interface {
-		if !provider.Scope.Default { // upstream's controller is for Services without a class only
+		if !provider.Scope.Default { // upstream's controller serves only Services without a class
 			app.ControllersDisabledByDefault.Insert(names.ServiceLBController)
 		}
 		return makeCloud(c)
@@ -99,11 +98,11 @@ func makeCloud(c *config.CompletedConfig) upstream.Interface {
 	name, file := c.ComponentConfig.KubeCloudShared.CloudProvider.Name, c.ComponentConfig.KubeCloudShared.CloudProvider.CloudConfigFile
 	cloud, err := upstream.InitCloudProvider(name, file)
 	if err == nil && cloud == nil {
-		klog.ErrorS(nil, "no such cloud provider here", "cloud-provider", name, "want", cloudprovider.Name)
+		klog.ErrorS(nil, "unknown cloud provider", "cloud-provider", name, "want", cloudprovider.Name)
 		klog.FlushAndExit(klog.ExitFlushTimeout, 1)
 	}
 	if err != nil {
-		klog.ErrorS(err, "making the cloud provider", "cloud-provider", name)
+		klog.ErrorS(err, "creating the cloud provider failed", "cloud-provider", name)
 		klog.FlushAndExit(klog.ExitFlushTimeout, 1)
 	}
 	return cloud
@@ -112,7 +111,7 @@ func makeCloud(c *config.CompletedConfig) upstream.Interface {
 // poolController starts the provider's own controller beside the upstream ones.
 func poolController(_ app.ControllerInitContext, _ *config.CompletedConfig, cloud upstream.Interface) app.InitFunc {
 	return func(ctx context.Context, _ genericcontrollermanager.ControllerContext) (controller.Interface, bool, error) {
-		go cloud.(*cloudprovider.Cloud).RunPoolController(ctx) // the only provider in this program
+		go cloud.(*cloudprovider.Cloud).RunPoolController(ctx) // this program has no other provider
 		return nil, true, nil
 	}
 }

@@ -12,14 +12,15 @@ import (
 
 const releaseName = "release"
 
-const releaseHelp = `Takes back what this project has written into Services, after it was deleted from
-the cluster: the finalizers, without which the Services cannot be deleted, and the
+const releaseHelp = `Removes what this project has written to Services, after this project was deleted
+from the cluster: the finalizers, which block the deletion of the Services, and the
 addresses in their status. The Services themselves stay.
 
-Without --yes it only says what it would do. --default-load-balancer and
---load-balancer-class must be what they were for the cloud controller manager:
-beside another provider, Services without a class may be the other one's. While a
-cloud controller manager runs, which would put everything back, it refuses.`
+Without --yes it only prints what it would do. --default-load-balancer and
+--load-balancer-class must have the same values as for the cloud controller manager:
+in a cluster with another provider, Services without a class may belong to that
+provider. It refuses to run while a cloud controller manager runs, because that would
+write everything again.`
 
 // releaseCommand is the subcommand release.
 func releaseCommand() *cobra.Command {
@@ -33,30 +34,29 @@ func releaseCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cmd.SilenceUsage = true
 			if kubeconfig == "" {
-				return errors.New("--kubeconfig is not set")
+				return errors.New("--kubeconfig is not set: set it to the path of a kubeconfig of the cluster")
 			}
 			client, err := clientFor(kubeconfig)
 			if err != nil {
 				return err
 			}
-			n := 0
-			err = cloudprovider.Release(cmd.Context(), client, scope, keep, !yes, func(name, done string) {
-				n++
-				fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", name, done)
-			})
+			released, err := cloudprovider.Release(cmd.Context(), client, scope, keep, !yes)
+			for _, r := range released { // with an error, these were changed before it
+				fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", r.Service, r.Done)
+			}
 			switch {
 			case err != nil:
-			case n == 0:
-				fmt.Fprintln(cmd.OutOrStdout(), "No Service has anything of this project.")
+			case len(released) == 0:
+				fmt.Fprintln(cmd.OutOrStdout(), "No Service has a finalizer or an address of this project.")
 			case !yes:
-				fmt.Fprintf(cmd.OutOrStdout(), "Nothing has been done. To do this to %d Services, add --yes.\n", n)
+				fmt.Fprintf(cmd.OutOrStdout(), "Nothing has been done. To do this to %d Services, add --yes.\n", len(released))
 			}
 			return err
 		},
 	}
 	command.Flags().StringVar(&kubeconfig, "kubeconfig", "", "Path to a kubeconfig of the cluster.")
-	command.Flags().BoolVar(&yes, "yes", false, "Do it.")
-	command.Flags().BoolVar(&keep, "keep-addresses", false, "Leave the addresses in the status, for another load balancer to adopt.")
+	command.Flags().BoolVar(&yes, "yes", false, "Do it. Without this flag, only print what would be done.")
+	command.Flags().BoolVar(&keep, "keep-addresses", false, "Keep the addresses in the status, so that another load balancer can adopt them.")
 	scope.AddFlags(command.Flags())
 	return command
 }

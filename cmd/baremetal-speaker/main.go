@@ -40,18 +40,18 @@ func run(ctx context.Context, args []string) error {
 	options := speaker.Options{ConfigMap: configmap.DefaultRef, Scope: service.DefaultScope()}
 	var kubeconfig, exclude, level, failover string
 	flags := pflag.NewFlagSet("baremetal-speaker", pflag.ContinueOnError)
-	flags.StringVar(&options.Node, "node-name", os.Getenv("NODE_NAME"), "Name of the node that this speaker runs on. Default: the environment's NODE_NAME.")
-	flags.Var(&options.ConfigMap, "config-map", "The ConfigMap with the pools of addresses, under its key "+configmap.Key+".")
+	flags.StringVar(&options.Node, "node-name", os.Getenv("NODE_NAME"), "Name of the node that this speaker runs on. Default: the environment variable NODE_NAME.")
+	flags.Var(&options.ConfigMap, "config-map", "The ConfigMap with the pools of addresses, in its key "+configmap.Key+".")
 	options.Scope.AddFlags(flags)
 	flags.StringVar(&kubeconfig, "kubeconfig", "", "Path to a kubeconfig. Default: the pod's own service account.")
-	flags.Uint16Var(&options.MembersPort, "members-port", 7946, "Port on which speakers talk to each other, TCP and UDP. It must be the same on all nodes.")
-	flags.Uint16Var(&options.HeartbeatPort, "heartbeat-port", 7947, "Port on which speakers tell each other that they are alive, UDP and TCP. It must be the same on all nodes.")
-	flags.StringVar(&failover, "failover", "default", "How soon a dead node is missed: default (after 300 ms), fast (150 ms), or calm (1.5 s, for networks that lose much). The same on all nodes.")
-	flags.DurationVar(&options.Refresh, "announce-refresh", layer2.DefaultRefresh, "How often an address is announced that does not move, so that switches do not forget where it is; 0 is never.")
-	flags.StringVar(&options.MetricsAddress, "metrics-address", ":7472", "Address on which /metrics, /healthz, /readyz and /debug/plan are served.")
-	flags.StringVar(&exclude, "exclude-interfaces", links.DefaultExclude, "Regular expression for the names of interfaces on which nothing is announced.")
-	flags.StringVar(&level, "log-level", "info", "debug, info, warn or error.")
-	version := flags.Bool("version", false, "Print the version and end.")
+	flags.Uint16Var(&options.MembersPort, "members-port", 7946, "TCP and UDP port of the speakers' member list. Must be the same on all nodes.")
+	flags.Uint16Var(&options.HeartbeatPort, "heartbeat-port", 7947, "UDP and TCP port of the speakers' heartbeats. Must be the same on all nodes.")
+	flags.StringVar(&failover, "failover", "default", "How soon a dead node is detected: default (after 300 ms), fast (150 ms), or calm (1.5 s, for networks that lose many packets). Must be the same on all nodes.")
+	flags.DurationVar(&options.Refresh, "announce-refresh", layer2.DefaultRefresh, "How often an address that does not move is announced again, so that switches do not forget its port. 0 means never.")
+	flags.StringVar(&options.MetricsAddress, "metrics-address", ":7472", "Address that serves /metrics, /healthz, /readyz, /debug/plan and /debug/bgp.")
+	flags.StringVar(&exclude, "exclude-interfaces", links.DefaultExclude, "Regular expression. The speaker announces nothing on interfaces whose name matches.")
+	flags.StringVar(&level, "log-level", "info", "Level of the log: debug, info, warn or error.")
+	version := flags.Bool("version", false, "Print the version and exit.")
 	if err := flags.Parse(args); err != nil {
 		if err == pflag.ErrHelp {
 			return nil
@@ -68,10 +68,10 @@ func run(ctx context.Context, args []string) error {
 		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
 	if options.Node == "" {
-		return fmt.Errorf("--node-name is not set, nor is NODE_NAME in the environment")
+		return fmt.Errorf("set --node-name, or NODE_NAME in the environment, to the name of the node")
 	}
 	if options.Refresh < 0 || options.Refresh > 0 && options.Refresh < time.Second {
-		return fmt.Errorf("--announce-refresh=%v: write 0, or a second or more", options.Refresh)
+		return fmt.Errorf("--announce-refresh=%v: write 0, or 1s or more", options.Refresh)
 	}
 	var err error
 	if options.Failover, err = heartbeat.ParseTiming(failover); err != nil {
@@ -85,7 +85,7 @@ func run(ctx context.Context, args []string) error {
 		return fmt.Errorf("--log-level: %w", err)
 	}
 	options.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slogLevel}))
-	klog.SetSlogLogger(options.Log) // client-go's messages
+	klog.SetSlogLogger(options.Log) // client-go logs through klog
 	if options.ExcludeInterfaces, err = regexp.Compile(exclude); err != nil {
 		return fmt.Errorf("--exclude-interfaces: %w", err)
 	}
@@ -96,18 +96,18 @@ func run(ctx context.Context, args []string) error {
 }
 
 func client(kubeconfig string) (kubernetes.Interface, error) {
-	where := "--kubeconfig " + kubeconfig
+	source := "--kubeconfig " + kubeconfig
 	load := func() (*restclient.Config, error) { return clientcmd.BuildConfigFromFlags("", kubeconfig) }
 	if kubeconfig == "" {
-		where, load = "the pod's service account (outside a pod set --kubeconfig)", restclient.InClusterConfig
+		source, load = "the pod's service account (outside a pod set --kubeconfig)", restclient.InClusterConfig
 	}
 	config, err := load()
 	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", where, err)
+		return nil, fmt.Errorf("reading %s: %w", source, err)
 	}
 	c, err := kubernetes.NewForConfig(restclient.AddUserAgent(config, "baremetal-speaker"))
 	if err != nil {
-		return nil, fmt.Errorf("using %s: %w", where, err)
+		return nil, fmt.Errorf("using %s: %w", source, err)
 	}
 	return c, nil
 }

@@ -13,14 +13,14 @@ import (
 // rawAdvertisement is an advertisement as it stands in the text.
 type rawAdvertisement struct {
 	Advertisement
-	asWritten map[string]any
+	asWritten map[string]any // the values of the keys, to find two equal advertisements
 	lines     map[string]int
 	line      int
-	broken    bool // something in it could not be read, which is said already
+	broken    bool // a value could not be read, and an error was reported
 }
 
 var advertisementSection = section[rawAdvertisement]{name: "a BGP advertisement", keys: []key[rawAdvertisement]{
-	number("aggregation-length", value{byDefault: "32", max: 32, doc: "prefix length of IPv4 routes; none may be wider than an entry under `addresses`"},
+	number("aggregation-length", value{byDefault: "32", max: 32, doc: "prefix length of IPv4 routes; a route must not be wider than an entry under `addresses`"},
 		func(to *rawAdvertisement, i uint64) {
 			to.AggregationLength, to.asWritten["aggregation-length"] = int(i), i
 		}),
@@ -30,8 +30,8 @@ var advertisementSection = section[rawAdvertisement]{name: "a BGP advertisement"
 		}),
 	number("localpref", value{byDefault: "0", max: math.MaxUint32, doc: "LOCAL_PREF, for internal peers"},
 		func(to *rawAdvertisement, i uint64) { to.LocalPref, to.asWritten["localpref"] = uint32(i), i }),
-	list("communities", value{byDefault: "none", doc: "names of `bgp-communities`, or numbers like `64512:100`, or for large ones (RFC 8092) `64512:1:2`", example: "[no-export, 64512:100]"}, readAdvertised),
-	list("peers", value{byDefault: "all", doc: "the names of the `peers` to which the routes go"}, readAdvertisedTo),
+	list("communities", value{byDefault: "none", doc: "names from `bgp-communities`, numbers like `64512:100`, or large communities (RFC 8092) like `64512:1:2`", example: "[no-export, 64512:100]"}, readAdvertisementCommunity),
+	list("peers", value{byDefault: "all", doc: "the names of the `peers` that the routes are advertised to"}, readAdvertisementPeer),
 }}
 
 func (p *parser) readAdvertisement(n *yaml.Node, to *rawPool) {
@@ -43,7 +43,7 @@ func (p *parser) readAdvertisement(n *yaml.Node, to *rawPool) {
 	to.advertisements = append(to.advertisements, ad)
 }
 
-func readAdvertised(p *parser, n *yaml.Node, to *rawAdvertisement, s string) {
+func readAdvertisementCommunity(p *parser, n *yaml.Node, to *rawAdvertisement, s string) {
 	written, _ := to.asWritten["communities"].([]string)
 	if slices.Contains(written, s) {
 		p.errorf(n.Line, "%q is in the list twice", s)
@@ -66,9 +66,9 @@ func readAdvertised(p *parser, n *yaml.Node, to *rawAdvertisement, s string) {
 	}
 }
 
-func readAdvertisedTo(p *parser, n *yaml.Node, to *rawAdvertisement, s string) {
+func readAdvertisementPeer(p *parser, n *yaml.Node, to *rawAdvertisement, s string) {
 	if p.peers[s] == 0 {
-		p.errorf(n.Line, "there is no peer %q; a peer without a name is called by its address", s)
+		p.errorf(n.Line, "there is no peer %q; the name of a peer without a name is its address", s)
 		return
 	}
 	if slices.Contains(to.Peers, s) {
@@ -87,7 +87,7 @@ type community struct {
 }
 
 func (p *parser) readCommunities(n *yaml.Node) {
-	for _, e := range p.mapping(n, "this") {
+	for _, e := range p.mapping(n, "the value") {
 		text, ok := p.str(e.value)
 		if !ok {
 			continue

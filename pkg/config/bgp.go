@@ -10,38 +10,40 @@ import (
 
 // Peer is a router with which the speakers hold a BGP session.
 type Peer struct {
-	// Name is unique: by default the Address, with #2 for the second of an address.
+	// Name is unique. The default is the Address; the second peer with the same
+	// address gets #2 after it, the third #3.
 	Name string
-	// MyASN and ASN are the numbers of our own autonomous system and the peer's.
+	// MyASN is the number of our own autonomous system, ASN that of the peer's.
 	MyASN, ASN uint32
 	// Address to connect to, and its TCP port.
 	Address netip.Addr
 	Port    uint16
-	// SourceAddress to connect from; the zero Addr leaves it to the kernel.
+	// SourceAddress to connect from. With the zero Addr the kernel chooses.
 	SourceAddress netip.Addr
 	// HoldTime and KeepaliveTime are whole seconds (RFC 4271, section 4.2).
 	HoldTime, KeepaliveTime time.Duration
-	// RouterID is an IPv4 address; the zero Addr leaves the choice to the speaker.
+	// RouterID is an IPv4 address. With the zero Addr the speaker chooses.
 	RouterID netip.Addr
 	// Password of TCP MD5 (RFC 2385), or empty.
 	Password string
-	// PasswordSecret names a Secret with the password instead, or is empty.
+	// PasswordSecret is the name of a Secret that holds the password instead, or empty.
 	PasswordSecret string
-	// BFDProfile names one of the Config's profiles, or is empty for no BFD.
+	// BFDProfile is the name of one of the Config's profiles. Empty means no BFD.
 	BFDProfile string
 	// EBGPMultihop allows an external peer that is not on a link of the node.
 	EBGPMultihop bool
-	// MultihopTTL is how far away it may be then; 0 if the file does not say.
+	// MultihopTTL is how many hops away such a peer may be, 0 if the file does not say.
 	MultihopTTL uint8
-	// GracefulRestart is the restart time (RFC 4724) in whole seconds; 0 is without.
+	// GracefulRestart is the restart time (RFC 4724) in whole seconds. 0 turns graceful
+	// restart off.
 	GracefulRestart time.Duration
-	// NodeSelectors are the nodes with the session; all if there is none.
+	// NodeSelectors select the nodes that have the session. An empty list selects all.
 	NodeSelectors []labels.Selector
-	// Line is where the peer begins in the text, counted from 1.
+	// Line is the line of the text on which the peer begins, counted from 1.
 	Line int
 }
 
-// Advertisement is how the addresses of a pool become a route.
+// Advertisement describes the routes to the addresses of a pool.
 type Advertisement struct {
 	// AggregationLength and AggregationLengthV6 are the prefix lengths of the routes.
 	AggregationLength, AggregationLengthV6 int
@@ -51,7 +53,8 @@ type Advertisement struct {
 	Communities []Community
 	// LargeCommunities of the route (RFC 8092), each once.
 	LargeCommunities []LargeCommunity
-	// Peers are the names of those to which the route goes; all if there is none.
+	// Peers are the names of the peers that the routes are advertised to. An empty list
+	// means all peers.
 	Peers []string
 }
 
@@ -70,20 +73,21 @@ func (c LargeCommunity) String() string { return fmt.Sprintf("%d:%d:%d", c[0], c
 // BFDProfile is a set of parameters for BFD sessions (RFC 5880).
 type BFDProfile struct {
 	Name string
-	// ReceiveInterval and TransmitInterval are the shortest that we bear and offer.
+	// ReceiveInterval is the shortest interval between packets that we accept,
+	// TransmitInterval the shortest that we offer.
 	ReceiveInterval, TransmitInterval time.Duration
-	// DetectMultiplier is how many packets may be missing.
+	// DetectMultiplier is the number of missing packets in a row that takes the session down.
 	DetectMultiplier uint8
-	// MinimumTTL is the least of packets from a peer more than one hop away.
+	// MinimumTTL is the lowest TTL that we accept from a peer more than one hop away.
 	MinimumTTL uint8
-	// PassiveMode waits for the peer to begin.
+	// PassiveMode waits until the peer sends the first packet.
 	PassiveMode bool
-	// Line is where the profile begins in the text, counted from 1.
+	// Line is the line of the text on which the profile begins, counted from 1.
 	Line int
 }
 
-// The defaults of BGP, those of MetalLB v0.12.
+// The defaults of BGP are the same as MetalLB v0.12's.
 const (
-	DefaultPeerPort = 179
-	DefaultHoldTime = 90 * time.Second
+	defaultPeerPort = 179
+	defaultHoldTime = 90 * time.Second
 )

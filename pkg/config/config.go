@@ -1,10 +1,10 @@
-// Package config turns the text of the operator's configuration into values,
-// and what is wrong with it into errors that name line, pool and key.
+// Package config parses the text of the operator's configuration. Its errors name
+// the line, the pool and the key.
 //
-// The grammar is the one that MetalLB v0.12 read from its ConfigMap, with the
-// same strictness (unknown and duplicate keys are errors), and more keys. It is
-// written down once, as tables of keys from which the parser reads, and the
-// reference and the JSON Schema are made.
+// The grammar is the grammar of MetalLB v0.12's ConfigMap, with more keys. It is as
+// strict as MetalLB's: unknown and duplicate keys are errors. The grammar is written
+// down once, as tables of keys. The parser reads these tables, and the reference and
+// the JSON Schema are generated from them.
 package config
 
 import (
@@ -16,16 +16,16 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 )
 
-// Protocol is the way in which the addresses of a pool are announced.
+// Protocol is how the addresses of a pool are announced.
 type Protocol string
 
 // The protocols.
 const (
-	// Layer2 announces by answering ARP and NDP from one elected node.
+	// Layer2 announces an address from one elected node, which answers ARP and NDP.
 	Layer2 Protocol = "layer2"
-	// BGP announces by advertising routes to the peers.
+	// BGP advertises routes to the peers.
 	BGP Protocol = "bgp"
-	// Both announces in both ways.
+	// Both uses layer 2 and BGP at the same time.
 	Both Protocol = "both"
 )
 
@@ -36,7 +36,7 @@ func (p Protocol) Layer2() bool { return p == Layer2 || p == Both }
 func (p Protocol) BGP() bool { return p == BGP || p == Both }
 
 // Config is a parsed configuration. Parse guarantees that pool names are
-// unique and that no two ranges overlap. It is never changed after Parse.
+// unique and that no two ranges overlap. A Config does not change after Parse.
 type Config struct {
 	// Pools in the order of the file.
 	Pools []Pool
@@ -44,10 +44,11 @@ type Config struct {
 	Peers []Peer
 	// BFDProfiles in the order of the file; each peer's BFDProfile is one of them.
 	BFDProfiles []BFDProfile
-	// Reassign moves a Service whose address no pool would give it any more, as
-	// soon as there is another. Without it the Service keeps the address.
+	// Reassign moves a Service to another address if no pool would give it its
+	// present address any more, as soon as another address is free. Without Reassign
+	// the Service keeps its address.
 	Reassign bool
-	// Warnings are what is right by the grammar, and not what it seems.
+	// Warnings are about settings that are valid, but probably not what the operator meant.
 	Warnings Errors
 
 	index []indexEntry // all ranges, sorted by first address
@@ -61,32 +62,32 @@ type Pool struct {
 	Ranges []Range
 	// AutoAssign is false for a pool that serves only the Services that ask for it.
 	AutoAssign bool
-	// AvoidBuggyIPs keeps IPv4 addresses that end in .0 or .255 from being given.
+	// AvoidBuggyIPs is true if IPv4 addresses that end in .0 or .255 are not assigned.
 	AvoidBuggyIPs bool
-	// Advertisements say how routes to the addresses are made; for BGP at least one.
+	// Advertisements describe the routes to the addresses. With BGP there is at least one.
 	Advertisements []Advertisement
 
-	// Priority orders the pools, the lowest number first; 0 comes after all others.
+	// Priority orders the pools: the lowest number comes first, 0 comes last.
 	Priority int
-	// Namespaces and NamespaceSelectors together are the namespaces that the pool
-	// serves, ServiceSelectors the Services; all if there is none.
+	// Namespaces and NamespaceSelectors together select the namespaces that the pool
+	// serves. ServiceSelectors select the Services. An empty list selects all.
 	Namespaces         []string
 	NamespaceSelectors []labels.Selector
 	ServiceSelectors   []labels.Selector
-	// NodeSelectors are the nodes that may announce, Interfaces the links on which
-	// they do; all if there is none.
+	// NodeSelectors select the nodes that may announce. Interfaces are the links on
+	// which they announce. An empty list selects all.
 	NodeSelectors []labels.Selector
 	Interfaces    []string
-	// ReuseDelay is how long a released address is not given again, unless there is
-	// no other.
+	// ReuseDelay is the length of the cooldown: for this time a released address is not
+	// given again, unless no other address is free.
 	ReuseDelay time.Duration
-	// MaxPerNamespace is how many addresses the Services of one namespace may have;
-	// 0 is without limit.
+	// MaxPerNamespace is how many addresses the Services of one namespace may have.
+	// 0 means no limit.
 	MaxPerNamespace int
 	// ShareAcrossNamespaces allows Services of several namespaces to share an address.
 	ShareAcrossNamespaces bool
 
-	// Line is where the pool begins in the text, counted from 1.
+	// Line is the line of the text on which the pool begins, counted from 1.
 	Line int
 }
 
@@ -95,7 +96,7 @@ type indexEntry struct {
 	pool int
 }
 
-// PoolOf returns the pool whose ranges hold addr.
+// PoolOf returns the pool that contains addr. It accepts a nil Config.
 func (c *Config) PoolOf(addr netip.Addr) (*Pool, bool) {
 	if c == nil {
 		return nil, false
@@ -107,7 +108,7 @@ func (c *Config) PoolOf(addr netip.Addr) (*Pool, bool) {
 	return &c.Pools[c.index[i-1].pool], true
 }
 
-// Pool returns the pool of that name.
+// Pool returns the pool of that name. It accepts a nil Config.
 func (c *Config) Pool(name string) (*Pool, bool) {
 	if c == nil {
 		return nil, false
@@ -128,19 +129,19 @@ func (c *Config) BFDProfile(name string) (BFDProfile, bool) {
 	return c.BFDProfiles[i], true
 }
 
-// Selects reports whether a node with these labels holds the session.
+// Selects reports whether a node with these labels has a session with the peer.
 func (p *Peer) Selects(nodeLabels map[string]string) bool {
 	return len(p.NodeSelectors) == 0 || anyMatches(p.NodeSelectors, nodeLabels)
 }
 
-// Gives reports whether the pool would ever give out addr, which must lie in
-// one of its ranges.
+// Gives reports whether the pool may give addr to a Service. The address must be
+// in one of the pool's ranges.
 func (p *Pool) Gives(addr netip.Addr) bool {
-	return !p.AvoidBuggyIPs || !Buggy(addr)
+	return !p.AvoidBuggyIPs || !isBuggy(addr)
 }
 
-// Serves reports whether the pool is there for a Service with these labels in a
-// namespace of this name and these labels.
+// Serves reports whether the pool serves a Service with these labels in a namespace
+// with this name and these labels.
 func (p *Pool) Serves(namespace string, namespaceLabels, serviceLabels map[string]string) bool {
 	everywhere := len(p.Namespaces) == 0 && len(p.NamespaceSelectors) == 0
 	return (everywhere || slices.Contains(p.Namespaces, namespace) || anyMatches(p.NamespaceSelectors, namespaceLabels)) &&
@@ -156,9 +157,9 @@ func anyMatches(selectors []labels.Selector, set map[string]string) bool {
 	return slices.ContainsFunc(selectors, func(s labels.Selector) bool { return s.Matches(labels.Set(set)) })
 }
 
-// Buggy reports whether addr is an IPv4 address that ends in .0 or .255, which
-// some old routers and clients take for a network or broadcast address.
-func Buggy(addr netip.Addr) bool {
+// isBuggy reports whether addr is an IPv4 address that ends in .0 or .255. Some old
+// routers and clients take such an address for a network or broadcast address.
+func isBuggy(addr netip.Addr) bool {
 	if !addr.Is4() {
 		return false
 	}

@@ -11,14 +11,14 @@ import (
 type Error struct {
 	// Line is counted from 1; 0 means that the line is not known.
 	Line int
-	// Pool is the name of the pool concerned, "#2" for the second pool if it
-	// has no name, or empty if the error is not about a pool.
+	// Pool is the name of the pool, "#2" for the second pool if it has no name, or
+	// empty if the error is not about a pool.
 	Pool string
-	// In is the element of a list that the error is in, like "peer #1", or empty.
+	// In is the element of a list that contains the error, like "peer #1", or empty.
 	In string
-	// Key is the key concerned, or empty.
+	// Key is the key with the error, or empty.
 	Key string
-	// Msg says what is wrong and what would be right.
+	// Msg says what is wrong, and how to correct it.
 	Msg string
 }
 
@@ -43,7 +43,7 @@ func (e *Error) Error() string {
 // Errors is everything that is wrong with a configuration, in the order of lines.
 type Errors []*Error
 
-// Error returns one error a line.
+// Error returns one line for each error.
 func (errs Errors) Error() string {
 	lines := make([]string, len(errs))
 	for i, e := range errs {

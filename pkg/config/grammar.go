@@ -6,10 +6,10 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// section is a mapping of the grammar that is read into a T: its keys, in the
-// order in which they are read and documented.
+// section is a mapping of the grammar that is read into a T. Its keys are in the order
+// in which they are read and documented.
 type section[T any] struct {
-	name string // with an article, for messages
+	name string // with an article, for error messages
 	keys []key[T]
 }
 
@@ -20,16 +20,16 @@ type key[T any] struct {
 	read func(p *parser, n *yaml.Node, to *T)
 }
 
-// value is what the reference and the JSON Schema say about a key.
+// value describes a key for the reference and the JSON Schema.
 type value struct {
 	kind kind
 	doc  string
 	byDefault,
 	example string
 	required bool
-	min, max uint64   // of a number
-	options  []string // of a string; all if there is none
-	inner    *described
+	min, max uint64      // for a number: the lowest and the highest value
+	options  []string    // for a string: the allowed values; empty allows all
+	inner    *sectionDoc // for a list of mappings: the keys of each mapping
 }
 
 type kind int
@@ -44,27 +44,27 @@ const (
 	mapOfStrings
 )
 
-// described is a section without its type.
-type described struct {
+// sectionDoc is the documentation of a section, without the type that it is read into.
+type sectionDoc struct {
 	name string
-	keys []describedKey
+	keys []keyDoc
 }
 
-type describedKey struct {
+type keyDoc struct {
 	name string
 	value
 }
 
-func (s section[T]) describe() *described {
-	d := &described{name: s.name}
+func (s section[T]) describe() *sectionDoc {
+	d := &sectionDoc{name: s.name}
 	for _, k := range s.keys {
-		d.keys = append(d.keys, describedKey{k.name, k.value})
+		d.keys = append(d.keys, keyDoc{k.name, k.value})
 	}
 	return d
 }
 
-// readSection reads a mapping into to, and returns the line of each key that is
-// there. The keys are read in the order of the table, not of the text.
+// readSection reads a mapping into to, and returns the line of each key that the text
+// has. It reads the keys in the order of the table, not of the text.
 func readSection[T any](p *parser, n *yaml.Node, s section[T], to *T) map[string]int {
 	lines := map[string]int{}
 	outer := p.key
@@ -89,7 +89,7 @@ func readSection[T any](p *parser, n *yaml.Node, s section[T], to *T) map[string
 	return lines
 }
 
-// The functions below make keys. set is not called for null, which leaves the
+// The functions below make keys. They do not call set for null, which leaves the
 // default, nor for a value that cannot be read.
 
 func text[T any](name string, v value, set func(*T, string)) key[T] {
@@ -130,8 +130,8 @@ func list[T any](name string, v value, set func(p *parser, n *yaml.Node, to *T, 
 	}}
 }
 
-// sections makes a key whose value is a list of mappings; read is called for
-// each with its place, counted from 1.
+// sections makes a key whose value is a list of mappings. It calls read for each
+// mapping, with its place in the list, counted from 1.
 func sections[T, S any](name string, v value, inner section[S], read func(p *parser, n *yaml.Node, to *T, place int)) key[T] {
 	v.kind, v.inner = listOfSections, inner.describe()
 	return key[T]{name, v, func(p *parser, n *yaml.Node, to *T) {

@@ -15,31 +15,31 @@ import (
 type rawPeer struct {
 	Peer
 	holdTime, keepaliveTime *time.Duration
-	broken                  bool // a timer could not be read, which is said already
+	broken                  bool // a timer could not be read, and an error was reported
 }
 
 var peerSection = section[rawPeer]{name: "a peer", keys: []key[rawPeer]{
 	text("name", value{byDefault: "the `peer-address`", doc: "unique among the peers; advertisements, metrics and messages name the peer by it"}, func(to *rawPeer, s string) { to.Name = s }),
 	number("my-asn", value{required: true, min: 1, max: math.MaxUint32, doc: "our own AS number"}, func(to *rawPeer, i uint64) { to.MyASN = uint32(i) }),
-	number("peer-asn", value{required: true, min: 1, max: math.MaxUint32, doc: "the peer's AS number; the same makes the session internal"}, func(to *rawPeer, i uint64) { to.ASN = uint32(i) }),
-	{"peer-address", value{kind: aString, required: true, doc: "the peer's IP address; a link-local one with its interface on the node, `fe80::1%eth0`"}, func(p *parser, n *yaml.Node, to *rawPeer) {
+	number("peer-asn", value{required: true, min: 1, max: math.MaxUint32, doc: "the peer's AS number; the session is internal if it is the same as `my-asn`"}, func(to *rawPeer, i uint64) { to.ASN = uint32(i) }),
+	{"peer-address", value{kind: aString, required: true, doc: "the peer's IP address; a link-local address needs the interface of the node, like `fe80::1%eth0`"}, func(p *parser, n *yaml.Node, to *rawPeer) {
 		if addr, ok := p.peerAddress(n); ok {
 			to.Address = addr
 		}
 	}},
 	number("peer-port", value{byDefault: "179", max: math.MaxUint16, doc: "the peer's TCP port"}, func(to *rawPeer, i uint64) { to.Port = uint16(i) }),
 	addressKey("source-address", value{byDefault: "the kernel's choice", doc: "the IP address to connect from"}, func(to *rawPeer, a netip.Addr) { to.SourceAddress = a }),
-	secondsKey("hold-time", value{byDefault: "90s", doc: "after how long a silent peer is given up, whole seconds from 3s on"}, func(to *rawPeer, d *time.Duration) { to.holdTime = d }),
-	secondsKey("keepalive-time", value{byDefault: "a third of `hold-time`", doc: "how often the session says that it lives; at most `hold-time`"}, func(to *rawPeer, d *time.Duration) { to.keepaliveTime = d }),
-	addressKey("router-id", value{byDefault: "the node's IPv4 address", doc: "an IPv4 address that is nobody else's router ID"}, func(to *rawPeer, a netip.Addr) { to.RouterID = a }),
-	text("password", value{byDefault: "none", doc: "of TCP MD5, up to 80 bytes"}, func(to *rawPeer, s string) { to.Password = s }),
-	text("password-secret", value{byDefault: "none", doc: "the name of a Secret of type `kubernetes.io/basic-auth` in the namespace of this ConfigMap; its `password` is used as `password` would be"},
+	secondsKey("hold-time", value{byDefault: "90s", doc: "the session goes down when the peer sends nothing for this time; whole seconds, at least 3s"}, func(to *rawPeer, d *time.Duration) { to.holdTime = d }),
+	secondsKey("keepalive-time", value{byDefault: "a third of `hold-time`", doc: "how often keepalives are sent; at most `hold-time`"}, func(to *rawPeer, d *time.Duration) { to.keepaliveTime = d }),
+	addressKey("router-id", value{byDefault: "the node's IPv4 address", doc: "an IPv4 address; no other BGP router may have it as its router ID"}, func(to *rawPeer, a netip.Addr) { to.RouterID = a }),
+	text("password", value{byDefault: "none", doc: "the TCP MD5 password, up to 80 bytes"}, func(to *rawPeer, s string) { to.Password = s }),
+	text("password-secret", value{byDefault: "none", doc: "the name of a Secret of type `kubernetes.io/basic-auth` in the namespace of this ConfigMap; its `password` is the TCP MD5 password"},
 		func(to *rawPeer, s string) { to.PasswordSecret = s }),
-	text("bfd-profile", value{byDefault: "no BFD", doc: "one of `bfd-profiles`"}, func(to *rawPeer, s string) { to.BFDProfile = s }),
+	text("bfd-profile", value{byDefault: "no BFD", doc: "the name of one of the `bfd-profiles`"}, func(to *rawPeer, s string) { to.BFDProfile = s }),
 	boolean("ebgp-multihop", value{byDefault: "false", doc: "`true`: the peer, of another AS, is more than one hop away"}, func(to *rawPeer, b bool) { to.EBGPMultihop = b }),
 	number("ebgp-multihop-ttl", value{byDefault: "255", min: 2, max: 255, doc: "with `ebgp-multihop`: how many hops away the peer may be"}, func(to *rawPeer, i uint64) { to.MultihopTTL = uint8(i) }),
-	secondsKey("graceful-restart", value{byDefault: "off", doc: "how long the peer keeps our routes when a speaker goes away without a word or restarts, up to 4095s; the peer must agree"}, func(to *rawPeer, d *time.Duration) { to.GracefulRestart = *d }),
-	selectors("node-selectors", value{byDefault: "all", doc: "only nodes with matching labels hold the session"},
+	secondsKey("graceful-restart", value{byDefault: "off", doc: "how long the peer keeps our routes when a speaker crashes or restarts, up to 4095s; the peer must support it"}, func(to *rawPeer, d *time.Duration) { to.GracefulRestart = *d }),
+	selectors("node-selectors", value{byDefault: "all", doc: "only nodes with matching labels have the session"},
 		func(to *rawPeer, s labels.Selector) { to.NodeSelectors = append(to.NodeSelectors, s) }),
 }}
 
@@ -52,12 +52,13 @@ func addressKey(name string, v value, set func(*rawPeer, netip.Addr)) key[rawPee
 	}}
 }
 
-// peerAddress reads an address that has a zone if it is link-local, and only then.
+// peerAddress reads an address. A link-local address must have a zone, and no other
+// address may have one.
 func (p *parser) peerAddress(n *yaml.Node) (netip.Addr, bool) {
 	text, ok := p.str(n)
 	if addr, err := netip.ParseAddr(text); ok && err == nil && addr.Is6() && addr.IsLinkLocalUnicast() {
 		if addr.Zone() == "" {
-			p.errorf(deref(n).Line, "%s is on every link: name the nodes' interface to it, like %[1]s%%eth0", addr)
+			p.errorf(deref(n).Line, "%s is a link-local address: add the interface of the nodes, like %[1]s%%eth0", addr)
 			return netip.Addr{}, false
 		}
 		return addr, true
@@ -81,7 +82,7 @@ func (p *parser) readPeer(n *yaml.Node, to *Config) {
 	raw := rawPeer{Peer: Peer{Line: n.Line}}
 	lines := readSection(p, n, peerSection, &raw)
 	if n.Kind != yaml.MappingNode {
-		if isNull(n) { // else it is said already
+		if isNull(n) { // for all other values readSection has reported it
 			p.errorf(n.Line, "a peer must be a mapping of keys to values")
 		}
 		return
@@ -89,7 +90,7 @@ func (p *parser) readPeer(n *yaml.Node, to *Config) {
 	for _, k := range peerSection.keys {
 		if _, there := lines[k.name]; k.required && !there {
 			p.key = k.name
-			p.errorf(n.Line, "the peer has none, and needs one")
+			p.errorf(n.Line, "missing: every peer needs this key")
 		}
 	}
 	complain := func(key, format string, args ...any) {
@@ -98,7 +99,7 @@ func (p *parser) readPeer(n *yaml.Node, to *Config) {
 	}
 	peer := &raw.Peer
 	if peer.Port == 0 {
-		peer.Port = DefaultPeerPort
+		peer.Port = defaultPeerPort
 	}
 	if !raw.broken {
 		p.checkTimers(&raw, complain)
@@ -113,11 +114,11 @@ func (p *parser) readPeer(n *yaml.Node, to *Config) {
 		complain("bfd-profile", "there is no %q under bfd-profiles", peer.BFDProfile)
 	}
 	if peer.EBGPMultihop && peer.MyASN == peer.ASN && peer.ASN != 0 {
-		complain("ebgp-multihop", "my-asn and peer-asn are the same, which makes the peer an internal one: remove this key")
+		complain("ebgp-multihop", "my-asn and peer-asn are the same, and ebgp-multihop is only for external peers: remove this key")
 	}
 	p.checkPassword(peer, complain)
 	if peer.MultihopTTL != 0 && !peer.EBGPMultihop {
-		complain("ebgp-multihop-ttl", "belongs to ebgp-multihop: true, which this peer has not")
+		complain("ebgp-multihop-ttl", "needs ebgp-multihop: true, which this peer does not have: add it, or remove this key")
 	}
 	if peer.GracefulRestart > 4095*time.Second {
 		complain("graceful-restart", "%s is more than 4095s, the most that RFC 4724 allows", peer.GracefulRestart)
@@ -130,7 +131,7 @@ func (p *parser) readPeer(n *yaml.Node, to *Config) {
 	}
 }
 
-// checkAgainst compares a peer with those before it, and names it.
+// checkAgainst compares a peer with the peers before it, and gives it its name.
 func (p *parser) checkAgainst(before []Peer, peer *Peer, complain func(key, format string, args ...any)) bool {
 	errorsBefore := len(p.errs)
 	for _, earlier := range before {
@@ -139,7 +140,7 @@ func (p *parser) checkAgainst(before []Peer, peer *Peer, complain func(key, form
 			p.key = ""
 			p.errorf(peer.Line, "is the same as the peer on line %d", earlier.Line)
 		case earlier.Address == peer.Address && earlier.BFDProfile != "" && peer.BFDProfile != "" && earlier.BFDProfile != peer.BFDProfile:
-			complain("bfd-profile", "the peer on line %d has the same address and the profile %q, and there is one BFD session with an address: write the same", earlier.Line, earlier.BFDProfile)
+			complain("bfd-profile", "the peer on line %d has the same address, and there is only one BFD session for an address: write the same profile as there, %q", earlier.Line, earlier.BFDProfile)
 		}
 	}
 	if peer.Name == "" {
@@ -157,32 +158,32 @@ func (p *parser) checkAgainst(before []Peer, peer *Peer, complain func(key, form
 	return true
 }
 
-// maxPassword is the longest that the kernel takes (TCP_MD5SIG_MAXKEYLEN).
+// maxPassword is the length in bytes that the kernel accepts (TCP_MD5SIG_MAXKEYLEN).
 const maxPassword = 80
 
 func (p *parser) checkPassword(peer *Peer, complain func(key, format string, args ...any)) {
 	if len(peer.Password) > maxPassword {
-		complain("password", "has %d bytes, more than the %d of TCP MD5", len(peer.Password), maxPassword)
+		complain("password", "has %d bytes, but TCP MD5 allows at most %d", len(peer.Password), maxPassword)
 	}
 	if peer.Password != "" && peer.PasswordSecret != "" {
-		complain("password-secret", "there is a password, too: remove one of the two keys")
+		complain("password-secret", "the peer has the key password, too: remove one of the two keys")
 	}
 }
 
-// samePeer leaves names out: two of the same are one too many under any name.
+// samePeer ignores the names: two equal peers are a mistake even under different names.
 func samePeer(a, b Peer) bool {
 	a.Line, b.Line, a.Name, b.Name = 0, 0, "", ""
 	return reflect.DeepEqual(a, b)
 }
 
 func (p *parser) checkTimers(raw *rawPeer, complain func(key, format string, args ...any)) {
-	raw.HoldTime = DefaultHoldTime
+	raw.HoldTime = defaultHoldTime
 	if raw.holdTime != nil {
 		raw.HoldTime = *raw.holdTime
 	}
 	switch {
 	case raw.HoldTime == 0:
-		complain("hold-time", "a session that outlives a silent peer is not supported: write 3s or more, or leave the key out")
+		complain("hold-time", "a session without a hold time is not supported: write 3s or more, or remove this key")
 		return
 	case raw.HoldTime < 3*time.Second:
 		complain("hold-time", "%s is less than 3s, the shortest that RFC 4271 allows", raw.HoldTime)
@@ -194,7 +195,7 @@ func (p *parser) checkTimers(raw *rawPeer, complain func(key, format string, arg
 	if raw.keepaliveTime != nil {
 		raw.KeepaliveTime = *raw.keepaliveTime
 		if raw.KeepaliveTime == 0 {
-			complain("keepalive-time", "a session without keepalives is not supported: write 1s or more, or leave the key out")
+			complain("keepalive-time", "a session without keepalives is not supported: write 1s or more, or remove this key")
 		}
 	}
 	if raw.KeepaliveTime > raw.HoldTime {

@@ -14,8 +14,8 @@ import (
 // rawPool is a pool as it stands in the text.
 type rawPool struct {
 	Pool
-	nameOK, protocolOK bool // what is there is a string
-	listsAddresses     bool
+	nameOK, protocolOK bool // the value, if the text has one, is a string
+	listsAddresses     bool // the list of addresses is not empty
 	advertisements     []rawAdvertisement
 }
 
@@ -30,41 +30,41 @@ var poolSection = section[rawPool]{name: "a pool", keys: []key[rawPool]{
 		s, to.protocolOK = p.str(n)
 		to.Protocol = Protocol(s)
 	}},
-	{"addresses", value{kind: listOfStrings, required: true, doc: "`192.0.2.0/24`, `192.0.2.10-192.0.2.20`, `2001:db8::/120`, … Every address of a CIDR is used, the first and the last too. Ranges must not overlap, within a pool or between pools.", example: "[192.0.2.0/24]"}, readAddresses},
-	boolean("auto-assign", value{byDefault: "true", doc: "`false`: only Services that ask for the pool or for an address of it are served"},
+	{"addresses", value{kind: listOfStrings, required: true, doc: "`192.0.2.0/24`, `192.0.2.10-192.0.2.20`, `2001:db8::/120`, … Every address of a CIDR is used, also the first and the last. Ranges must not overlap, neither in one pool nor between pools.", example: "[192.0.2.0/24]"}, readAddresses},
+	boolean("auto-assign", value{byDefault: "true", doc: "`false`: the pool serves only Services that ask for it or for one of its addresses"},
 		func(to *rawPool, b bool) { to.AutoAssign = b }),
-	boolean("avoid-buggy-ips", value{byDefault: "false", doc: "`true`: IPv4 addresses that end in .0 or .255 are not given"},
+	boolean("avoid-buggy-ips", value{byDefault: "false", doc: "`true`: IPv4 addresses that end in .0 or .255 are not assigned"},
 		func(to *rawPool, b bool) { to.AvoidBuggyIPs = b }),
-	sections("bgp-advertisements", value{doc: "with `protocol: bgp` or `both`: how routes are made; one without aggregation if there is none"}, advertisementSection,
+	sections("bgp-advertisements", value{doc: "with `protocol: bgp` or `both`: how the routes are made. Without this key, each address has its own route."}, advertisementSection,
 		func(p *parser, n *yaml.Node, to *rawPool, place int) {
 			p.within(fmt.Sprintf("bgp-advertisements #%d", place), func() { p.readAdvertisement(n, to) })
 		}),
-	number("priority", value{byDefault: "after all others", max: math.MaxInt32, doc: "pools are tried in the order of this number, the lowest first, and those of the same in the order of the file"},
+	number("priority", value{byDefault: "after all others", max: math.MaxInt32, doc: "the pool with the lowest number is tried first. Pools with the same number are tried in the order of the file."},
 		func(to *rawPool, i uint64) { to.Priority = int(i) }),
-	list("namespaces", value{byDefault: "all", doc: "only Services of these namespaces are served, and of those that `namespace-selectors` add"},
+	list("namespaces", value{byDefault: "all", doc: "the pool serves only Services in these namespaces, and in those that `namespace-selectors` select"},
 		func(p *parser, n *yaml.Node, to *rawPool, s string) {
 			if s == "" {
-				p.errorf(n.Line, "a namespace has a name")
+				p.errorf(n.Line, "the name of a namespace must not be empty")
 			}
 			to.Namespaces = append(to.Namespaces, s)
 		}),
-	selectors("namespace-selectors", value{byDefault: "all", doc: "only Services of namespaces with matching labels are served, and of those in `namespaces`"},
+	selectors("namespace-selectors", value{byDefault: "all", doc: "the pool serves only Services in namespaces with matching labels, and in those of `namespaces`"},
 		func(to *rawPool, s labels.Selector) { to.NamespaceSelectors = append(to.NamespaceSelectors, s) }),
-	selectors("service-selectors", value{byDefault: "all", doc: "only Services with matching labels are served"},
+	selectors("service-selectors", value{byDefault: "all", doc: "the pool serves only Services with matching labels"},
 		func(to *rawPool, s labels.Selector) { to.ServiceSelectors = append(to.ServiceSelectors, s) }),
-	number("max-per-namespace", value{byDefault: "no limit", max: math.MaxInt32, doc: "how many addresses of the pool the Services of one namespace can have; one that they share counts once"},
+	number("max-per-namespace", value{byDefault: "no limit", max: math.MaxInt32, doc: "how many addresses of the pool the Services of one namespace can have. A shared address counts once."},
 		func(to *rawPool, i uint64) { to.MaxPerNamespace = int(i) }),
-	{"reuse-delay", value{kind: aDuration, byDefault: "30s", doc: "how long an address that was given back is not given again, unless there is no other: neighbours remember where it was"},
+	{"reuse-delay", value{kind: aDuration, byDefault: "30s", doc: "the cooldown: a released address is not assigned again for this time, unless no other address is free. Neighbours still remember the node that had it."},
 		func(p *parser, n *yaml.Node, to *rawPool) {
 			if d, ok := p.duration(n); ok {
 				to.ReuseDelay = d
 			}
 		}},
-	boolean("share-across-namespaces", value{byDefault: "false", doc: "`true`: Services of several namespaces can share an address, if they agree on the key"},
+	boolean("share-across-namespaces", value{byDefault: "false", doc: "`true`: Services of several namespaces can share an address, if they have the same share key"},
 		func(to *rawPool, b bool) { to.ShareAcrossNamespaces = b }),
 	selectors("node-selectors", value{byDefault: "all", doc: "only nodes with matching labels announce the addresses"},
 		func(to *rawPool, s labels.Selector) { to.NodeSelectors = append(to.NodeSelectors, s) }),
-	list("interfaces", value{byDefault: "all", doc: "with `protocol: layer2` or `both`: only these interfaces of a node are announced on"},
+	list("interfaces", value{byDefault: "all", doc: "with `protocol: layer2` or `both`: the nodes announce the addresses only on these interfaces"},
 		func(p *parser, n *yaml.Node, to *rawPool, s string) {
 			if s == "" || len(s) > 15 || strings.ContainsAny(s, "/ \t") {
 				p.errorf(n.Line, "%q is not the name of an interface", s)
@@ -73,11 +73,10 @@ var poolSection = section[rawPool]{name: "a pool", keys: []key[rawPool]{
 		}),
 }}
 
-// DefaultReuseDelay is how long a released address rests unless its pool says
-// otherwise.
+// DefaultReuseDelay is the cooldown of a released address, if its pool does not set another.
 const DefaultReuseDelay = 30 * time.Second
 
-// readPool reads the pool at a place of the list, counted from 1.
+// readPool reads a pool. Its place in the list is counted from 1.
 func (p *parser) readPool(n *yaml.Node, to *Config, place int) {
 	p.pool = fmt.Sprintf("#%d", place)
 	defer func() { p.pool = "" }()
@@ -111,11 +110,11 @@ func (p *parser) checkProtocol(raw *rawPool, lines map[string]int) {
 	switch at := lineOr(lines, "protocol", raw.Line); raw.Protocol {
 	case Layer2:
 		if p.key = "bgp-advertisements"; len(raw.advertisements) > 0 {
-			p.errorf(lines[p.key], "belongs to protocol: bgp or both, and this pool has layer2: remove this key")
+			p.errorf(lines[p.key], "needs protocol: bgp or both, but this pool has layer2: remove this key")
 		}
 	case BGP:
 		if p.key = "interfaces"; len(raw.Interfaces) > 0 {
-			p.errorf(lines[p.key], "belongs to protocol: layer2 or both, and this pool has bgp: remove this key")
+			p.errorf(lines[p.key], "needs protocol: layer2 or both, but this pool has bgp: remove this key")
 		}
 	case Both:
 	case "":
@@ -132,18 +131,18 @@ func readAddresses(p *parser, n *yaml.Node, to *rawPool) {
 		if !ok {
 			continue
 		}
-		r, err := ParseRange(text)
+		r, err := parseRange(text)
 		if err != nil {
 			p.errorf(e.Line, "%v", err)
 			continue
 		}
 		to.Ranges = append(to.Ranges, r)
-		p.ranges = append(p.ranges, placed{Range: r, text: e.Value, pool: p.pool, line: e.Line})
+		p.ranges = append(p.ranges, writtenRange{Range: r, text: e.Value, pool: p.pool, line: e.Line})
 	}
 }
 
-// checkAdvertisements gives a pool of BGP the advertisements that it has, or the
-// default one, and reports those that its addresses do not allow.
+// checkAdvertisements gives a BGP pool its advertisements, or the default one. It
+// reports advertisements that do not fit the pool's addresses.
 func (p *parser) checkAdvertisements(raw *rawPool) {
 	if !raw.Protocol.BGP() {
 		return
@@ -165,16 +164,16 @@ func (p *parser) checkAdvertisements(raw *rawPool) {
 }
 
 // checkAggregation refuses a route that is wider than one of the entries under
-// addresses, since it would reach beyond the pool.
+// addresses, because such a route covers addresses outside the pool.
 func (p *parser) checkAggregation(raw *rawPool, ad rawAdvertisement) {
 	for _, r := range raw.Ranges {
 		name, length := "aggregation-length", ad.AggregationLength
 		if r.From.Is6() {
 			name, length = "aggregation-length-v6", ad.AggregationLengthV6
 		}
-		if widest := r.WidestPrefix(); length < widest {
+		if widest := r.widestPrefix(); length < widest {
 			p.key = name
-			p.errorf(lineOr(ad.lines, name, ad.line), "%d reaches beyond %s, whose widest prefix has the length %d", length, r, widest)
+			p.errorf(lineOr(ad.lines, name, ad.line), "/%d is wider than the range %s of the pool: write %d or more", length, r, widest)
 		}
 	}
 }

@@ -10,15 +10,15 @@ var profileSection = section[BFDProfile]{name: "a BFD profile", keys: []key[BFDP
 	text("name", value{required: true, doc: "unique among the profiles"}, func(to *BFDProfile, s string) { to.Name = s }),
 	number("receive-interval", value{byDefault: "300", min: 10, max: 60000, doc: "milliseconds"}, func(to *BFDProfile, i uint64) { to.ReceiveInterval = time.Duration(i) * time.Millisecond }),
 	number("transmit-interval", value{byDefault: "300", min: 10, max: 60000, doc: "milliseconds"}, func(to *BFDProfile, i uint64) { to.TransmitInterval = time.Duration(i) * time.Millisecond }),
-	number("echo-interval", value{byDefault: "none", min: 10, max: 60000, doc: "milliseconds between the packets of `echo-mode`, and so without effect"}, func(*BFDProfile, uint64) {}),
-	number("detect-multiplier", value{byDefault: "3", min: 2, max: 255, doc: "how many packets may be missing"}, func(to *BFDProfile, i uint64) { to.DetectMultiplier = uint8(i) }),
-	number("minimum-ttl", value{byDefault: "254", min: 1, max: 254, doc: "of packets from a peer more than one hop away"}, func(to *BFDProfile, i uint64) { to.MinimumTTL = uint8(i) }),
+	number("echo-interval", value{byDefault: "none", min: 10, max: 60000, doc: "milliseconds between echo packets; without effect, because echo packets are not sent"}, func(*BFDProfile, uint64) {}),
+	number("detect-multiplier", value{byDefault: "3", min: 2, max: 255, doc: "the number of missing packets in a row that takes the session down"}, func(to *BFDProfile, i uint64) { to.DetectMultiplier = uint8(i) }),
+	number("minimum-ttl", value{byDefault: "254", min: 1, max: 254, doc: "the lowest TTL that is accepted from a peer more than one hop away"}, func(to *BFDProfile, i uint64) { to.MinimumTTL = uint8(i) }),
 	{"echo-mode", value{kind: aBoolean, byDefault: "false", doc: "`true` is refused: echo packets are not sent"}, func(p *parser, n *yaml.Node, _ *BFDProfile) {
 		if on, ok := p.boolean(n); ok && on {
-			p.errorf(n.Line, "echo packets are not sent: remove this key; receive-interval and transmit-interval say how soon a dead peer is noticed")
+			p.errorf(n.Line, "echo mode is not supported: remove this key, and use receive-interval and transmit-interval to detect a dead peer sooner")
 		}
 	}},
-	boolean("passive-mode", value{byDefault: "false", doc: "wait for the peer to begin"}, func(to *BFDProfile, b bool) { to.PassiveMode = b }),
+	boolean("passive-mode", value{byDefault: "false", doc: "`true`: wait until the peer sends the first packet"}, func(to *BFDProfile, b bool) { to.PassiveMode = b }),
 }}
 
 func (p *parser) readProfile(n *yaml.Node, to *Config) {

@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// Range is all addresses from From to To, both included and of one family.
+// Range is all addresses from From to To, both included. Both are of one family.
 type Range struct {
 	From, To netip.Addr
 }
@@ -26,8 +26,8 @@ func (r Range) String() string {
 	return r.From.String() + "-" + r.To.String()
 }
 
-// Size returns the number of addresses in the range. Ranges of 2^64 addresses
-// and more count as 2^64-1.
+// Size returns the number of addresses in the range. A range of 2^64 addresses or
+// more counts as 2^64-1.
 func (r Range) Size() uint64 {
 	fromHigh, fromLow := halves(r.From)
 	toHigh, toLow := halves(r.To)
@@ -39,7 +39,7 @@ func (r Range) Size() uint64 {
 	return low + 1
 }
 
-// BuggyCount returns how many addresses of the range Buggy holds for.
+// BuggyCount returns how many IPv4 addresses of the range end in .0 or .255.
 func (r Range) BuggyCount() uint64 {
 	if !r.From.Is4() {
 		return 0
@@ -55,9 +55,9 @@ func halves(addr netip.Addr) (high, low uint64) {
 	return binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])
 }
 
-// ParseRange reads "192.0.2.0/24" or "192.0.2.10-192.0.2.20". A CIDR's host
-// bits are masked. Spaces are allowed around the addresses of the second form only.
-func ParseRange(text string) (Range, error) {
+// parseRange reads "192.0.2.0/24" or "192.0.2.10-192.0.2.20". It masks the host bits
+// of a CIDR. Only the second form may have spaces around the addresses.
+func parseRange(text string) (Range, error) {
 	if from, to, ok := strings.Cut(text, "-"); ok {
 		return parseFromTo(text, strings.TrimSpace(from), strings.TrimSpace(to))
 	}
@@ -67,7 +67,7 @@ func ParseRange(text string) (Range, error) {
 	}
 	ones, size := network.Mask.Size()
 	if network.IP.To4() != nil && size == 128 {
-		ones -= 96 // "::ffff:192.0.2.0/120" is IPv4
+		ones -= 96 // "::ffff:192.0.2.0/120" is an IPv4 network
 	}
 	from, _ := netip.AddrFromSlice(network.IP)
 	from = from.Unmap()
@@ -112,8 +112,8 @@ func lastOf(p netip.Prefix) netip.Addr {
 	return addr
 }
 
-// WidestPrefix returns the length of the widest of the CIDRs that make up the range.
-func (r Range) WidestPrefix() int {
+// widestPrefix returns the prefix length of the widest CIDR in the range.
+func (r Range) widestPrefix() int {
 	bits := r.From.BitLen()
 	for length := range bits {
 		// The first block of this length that begins in the range.

@@ -12,8 +12,8 @@ import (
 
 const quoted = yaml.DoubleQuotedStyle | yaml.SingleQuotedStyle | yaml.LiteralStyle | yaml.FoldedStyle
 
-// str returns the text of any scalar, as written: pool 5 is named "5". Null is
-// the empty string. What is not a scalar is reported, and ok is false.
+// str returns the text of any scalar as written: pool 5 has the name "5". Null is the
+// empty string. For anything else than a scalar it reports an error and returns false.
 func (p *parser) str(n *yaml.Node) (text string, ok bool) {
 	n = deref(n)
 	if n.Kind != yaml.ScalarNode {
@@ -48,7 +48,8 @@ func (p *parser) boolean(n *yaml.Node) (b, ok bool) {
 	return false, false
 }
 
-// number accepts YAML 1.1's whole numbers: 65_000, 0x10, 010 (which is 8).
+// number accepts YAML 1.1's whole numbers: 65_000, 0x10, 010 (which is 8). ok is false
+// for null, which leaves the default.
 func (p *parser) number(n *yaml.Node, low, high uint64) (i uint64, ok bool) {
 	n = deref(n)
 	if isNull(n) {
@@ -67,8 +68,8 @@ func (p *parser) number(n *yaml.Node, low, high uint64) (i uint64, ok bool) {
 	return i, true
 }
 
-// duration accepts Go's form, like 90s or 1m30s. The empty string and null are
-// the default: ok is false.
+// duration accepts Go's form, like 90s or 1m30s. For the empty string and null, which
+// leave the default, ok is false.
 func (p *parser) duration(n *yaml.Node) (d time.Duration, ok bool) {
 	text, ok := p.str(n)
 	if !ok || text == "" {
@@ -79,24 +80,25 @@ func (p *parser) duration(n *yaml.Node) (d time.Duration, ok bool) {
 	case err != nil:
 		p.errorf(deref(n).Line, "%q is not a duration: write a number with its unit, like 90s or 1m30s", text)
 	case d < 0:
-		p.errorf(deref(n).Line, "%s is less than nothing", text)
+		p.errorf(deref(n).Line, "%s is negative: write 0s or more", text)
 	default:
 		return d, true
 	}
 	return 0, false
 }
 
-// seconds is a duration that is carried in whole seconds: fractions are cut off.
+// seconds reads a duration that BGP carries in whole seconds. It cuts off the fraction.
 func (p *parser) seconds(n *yaml.Node) (d time.Duration, ok bool) {
 	d, ok = p.duration(n)
 	if ok && d > 0 && d < time.Second {
-		p.errorf(deref(n).Line, "%s is less than a second, the unit in which BGP counts", d)
+		p.errorf(deref(n).Line, "%s is less than 1s: BGP counts in whole seconds", d)
 		return 0, false
 	}
 	return d.Truncate(time.Second), ok
 }
 
-// address reads an IP address; the empty string and null are none: ok is false.
+// address reads an IP address. For the empty string and null, which mean no address,
+// ok is false.
 func (p *parser) address(n *yaml.Node) (addr netip.Addr, ok bool) {
 	text, ok := p.str(n)
 	if !ok || text == "" {

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// Reference returns the description of every key, as Markdown tables.
-func Reference() string {
+// reference returns the description of every key, as Markdown tables.
+func reference() string {
 	var b strings.Builder
 	describeSection(&b, "At the top", topSection.describe())
 	describeSection(&b, "`address-pools`", poolSection.describe())
@@ -21,7 +21,7 @@ func Reference() string {
 	return b.String()
 }
 
-func describeSection(b *strings.Builder, title string, d *described) {
+func describeSection(b *strings.Builder, title string, d *sectionDoc) {
 	fmt.Fprintf(b, "### %s\n\n| key | value | default | |\n|---|---|---|---|\n", title)
 	for _, k := range d.keys {
 		byDefault := cmp.Or(k.byDefault, "none")
@@ -58,10 +58,10 @@ func (v value) describe() string {
 	return "string"
 }
 
-// JSONSchema returns the grammar as a JSON Schema (draft 2020-12), for editors.
-// It is a little stricter than Parse, which also takes what only YAML 1.1 calls
-// a boolean, and it cannot say what depends on more than one key.
-func JSONSchema() []byte {
+// jsonSchema returns the grammar as a JSON Schema (draft 2020-12), for editors. It is
+// a little stricter than Parse, which also accepts the booleans that only YAML 1.1 has,
+// like yes and on. The schema has no rule that depends on more than one key.
+func jsonSchema() []byte {
 	schema := map[string]any{
 		"$schema": "https://json-schema.org/draft/2020-12/schema",
 		"title":   "Configuration of cloud-provider-baremetal",
@@ -69,12 +69,12 @@ func JSONSchema() []byte {
 	maps.Copy(schema, objectSchema(topSection.describe()))
 	text, err := json.MarshalIndent(schema, "", "  ")
 	if err != nil {
-		panic("config: " + err.Error()) // only strings, numbers, maps and lists
+		panic("config: " + err.Error()) // cannot happen: only strings, numbers, maps and lists
 	}
 	return append(text, '\n')
 }
 
-func objectSchema(d *described) map[string]any {
+func objectSchema(d *sectionDoc) map[string]any {
 	properties := map[string]any{}
 	var required []string
 	for _, k := range d.keys {

@@ -1,29 +1,30 @@
-package config_test
+package config
 
 import (
 	"flag"
 	"os"
 	"strings"
 	"testing"
-
-	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
 )
 
-var update = flag.Bool("update", false, "write the reference and the JSON Schema to docs/")
+var update = flag.Bool("update", false, "write the reference and the JSON Schema to docs/reference")
 
-func TestEveryKeyIsDocumentedAsTheParserReadsIt(t *testing.T) {
-	const begin, end, page = "<!-- begin keys -->\n", "<!-- end keys -->", "../../docs/configuration.md"
-	text := string(read(t, page))
-	before, rest, ok := strings.Cut(text, begin)
+func TestKeysAreDocumentedAsTheParserReadsThem(t *testing.T) {
+	const begin, end, file = "<!-- begin keys -->\n", "<!-- end keys -->", "../../docs/reference/configuration.md"
+	page, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, ok := strings.Cut(string(page), begin)
 	_, after, ok2 := strings.Cut(rest, end)
 	if !ok || !ok2 {
-		t.Fatalf("%s has no place for the keys", page)
+		t.Fatalf("%s does not have the comments %q and %q", file, begin, end)
 	}
-	upToDate(t, page, before+begin+config.Reference()+end+after)
+	upToDate(t, file, before+begin+reference()+end+after)
 }
 
-func TestTheJSONSchemaIsDocumentedAsTheParserReadsIt(t *testing.T) {
-	upToDate(t, "../../docs/config.schema.json", string(config.JSONSchema()))
+func TestJSONSchemaIsDocumentedAsTheParserReadsIt(t *testing.T) {
+	upToDate(t, "../../docs/reference/config.schema.json", string(jsonSchema()))
 }
 
 func upToDate(t *testing.T, file, want string) {
@@ -33,7 +34,11 @@ func upToDate(t *testing.T, file, want string) {
 			t.Fatal(err)
 		}
 	}
-	if string(read(t, file)) != want {
-		t.Errorf("%s is not what the parser reads any more: go test ./pkg/config -run Documented -update", file)
+	got, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != want {
+		t.Errorf("%s differs from the parser's tables: go test ./pkg/config -run Documented -update", file)
 	}
 }

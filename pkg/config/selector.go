@@ -10,7 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/selection"
 )
 
-// rawSelector is a selector by labels as it stands in the text.
+// rawSelector is a label selector as it stands in the text.
 type rawSelector struct {
 	labels       map[string]string
 	requirements []labels.Requirement
@@ -22,23 +22,23 @@ type rawExpression struct {
 }
 
 var selectorSection = section[rawSelector]{name: "a selector", keys: []key[rawSelector]{
-	{"match-labels", value{kind: mapOfStrings, doc: "labels that must all be there, with their values", example: "{rack: a7}"},
+	{"match-labels", value{kind: mapOfStrings, doc: "labels and their values; all of them must match", example: "{rack: a7}"},
 		func(p *parser, n *yaml.Node, to *rawSelector) { to.labels = p.stringMap(n) }},
-	sections("match-expressions", value{doc: "conditions that must all hold"}, expressionSection,
+	sections("match-expressions", value{doc: "conditions on labels; all of them must be true"}, expressionSection,
 		func(p *parser, n *yaml.Node, to *rawSelector, place int) {
 			p.within(fmt.Sprintf("match-expressions #%d", place), func() { p.expression(n, to) })
 		}),
 }}
 
 var expressionSection = section[rawExpression]{name: "a match expression", keys: []key[rawExpression]{
-	text("key", value{doc: "the label", required: true}, func(to *rawExpression, s string) { to.key = s }),
-	text("operator", value{doc: "what is asked of it", required: true, options: []string{"In", "NotIn", "Exists", "DoesNotExist"}},
+	text("key", value{doc: "the name of the label", required: true}, func(to *rawExpression, s string) { to.key = s }),
+	text("operator", value{doc: "the condition on the label", required: true, options: []string{"In", "NotIn", "Exists", "DoesNotExist"}},
 		func(to *rawExpression, s string) { to.operator = s }),
-	list("values", value{doc: "for `In` and `NotIn`"},
+	list("values", value{doc: "with `In` and `NotIn`: the values, at least one"},
 		func(_ *parser, _ *yaml.Node, to *rawExpression, s string) { to.values = append(to.values, s) }),
 }}
 
-// selectors makes a key whose value is a list of selectors, of which one must match.
+// selectors makes a key whose value is a list of selectors. One of them must match.
 func selectors[T any](name string, v value, set func(*T, labels.Selector)) key[T] {
 	return sections(name, v, selectorSection, func(p *parser, n *yaml.Node, to *T, place int) {
 		p.within(fmt.Sprintf("%s #%d", name, place), func() {
@@ -49,7 +49,7 @@ func selectors[T any](name string, v value, set func(*T, labels.Selector)) key[T
 	})
 }
 
-// selector reads one selector; {} selects everything.
+// selector reads one selector. {} selects everything.
 func (p *parser) selector(n *yaml.Node) (labels.Selector, bool) {
 	errorsBefore := len(p.errs)
 	var raw rawSelector
@@ -79,7 +79,7 @@ func (p *parser) expression(n *yaml.Node, to *rawSelector) {
 		return
 	}
 	if p.key = "values"; len(raw.values) == 0 && (operator == selection.In || operator == selection.NotIn) {
-		p.errorf(lineOr(lines, "values", deref(n).Line), "%s needs at least one", raw.operator)
+		p.errorf(lineOr(lines, "values", deref(n).Line), "%s needs at least one value", raw.operator)
 		return
 	}
 	p.key = ""
@@ -99,7 +99,7 @@ func (p *parser) requirement(line int, label string, operator selection.Operator
 // stringMap reads a mapping of strings.
 func (p *parser) stringMap(n *yaml.Node) map[string]string {
 	m := map[string]string{}
-	for _, e := range p.mapping(n, "this") {
+	for _, e := range p.mapping(n, "the value") {
 		if s, ok := p.str(e.value); ok {
 			m[e.key] = s
 		}

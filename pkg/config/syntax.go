@@ -15,18 +15,18 @@ func syntaxError(text []byte, err error) *Error {
 	return &Error{Line: syntaxErrorLine(text), Msg: "not valid YAML: " + yamlPrefix.ReplaceAllString(err.Error(), "")}
 }
 
-// maxPrefixes bounds the work that syntaxErrorLine spends on a long file.
+// maxPrefixes limits how many prefixes of a long file syntaxErrorLine parses.
 const maxPrefixes = 1000
 
-// syntaxErrorLine returns the line, counted from 1, after the longest run of
-// whole lines that is valid. The YAML library itself often names the line on
-// which the surrounding block begins, which may be the first of the file.
+// syntaxErrorLine returns the line, counted from 1, after the longest prefix of whole
+// lines that is valid YAML. It does not use the line of the YAML library's error: that
+// is often the line on which the surrounding block begins, even the first of the file.
 func syntaxErrorLine(text []byte) int {
 	reader := &lineReader{lines: bytes.SplitAfter(text, []byte("\n"))}
 	if !broken(reader) {
 		return 0
 	}
-	read := reader.next // the error is not behind what was read
+	read := reader.next // the error is not after the lines that the library has read
 	for n := read; n > max(0, read-maxPrefixes); n-- {
 		if !broken(bytes.NewReader(bytes.Join(reader.lines[:n-1], nil))) {
 			return n
@@ -41,7 +41,7 @@ func broken(r io.Reader) bool {
 	return err != nil && !errors.Is(err, io.EOF)
 }
 
-// lineReader gives one line at a time, to see how far the parser has come.
+// lineReader returns one line for each Read, to see how far the YAML library reads.
 type lineReader struct {
 	lines [][]byte
 	next  int

@@ -1,4 +1,4 @@
-// Package configmap keeps the last good configuration of one ConfigMap at hand.
+// Package configmap watches one ConfigMap and keeps its last good configuration.
 package configmap
 
 import (
@@ -28,7 +28,7 @@ const Key = "config"
 // Ref names a ConfigMap. It is a flag value: NAMESPACE/NAME.
 type Ref struct{ Namespace, Name string }
 
-// DefaultRef is where both binaries look unless told otherwise.
+// DefaultRef is the ConfigMap that both programs read by default.
 var DefaultRef = Ref{Namespace: "baremetal-system", Name: "config"}
 
 // String returns NAMESPACE/NAME.
@@ -47,34 +47,35 @@ func (r *Ref) Set(text string) error {
 // Type returns the flag's type for its help text.
 func (r *Ref) Type() string { return "namespace/name" }
 
-// State is what has become of the ConfigMap.
+// State is the present state of the ConfigMap.
 type State struct {
-	// Config is the last good configuration, or nil if there never was one.
+	// Config is the last good configuration, or nil if there was none yet.
 	Config *config.Config
-	// Generation is the resourceVersion of the ConfigMap that Config is from, 0 if
-	// there is none. It tells the configurations of two processes apart.
-	Generation uint64
-	// Problem says why the ConfigMap as it is now is not Config; nil when it is.
+	// ResourceVersion is the resourceVersion of the ConfigMap that Config was read from,
+	// 0 if there is none. It shows whether two processes use the same configuration.
+	ResourceVersion uint64
+	// Problem is the reason why Config is not the present content of the ConfigMap. It is
+	// nil if Config is the present content.
 	Problem error
 	// Object is the ConfigMap, or nil if there is none.
 	Object *v1.ConfigMap
 }
 
-// Watcher follows one ConfigMap.
+// Watcher watches one ConfigMap.
 type Watcher struct {
 	ref      Ref
 	log      *slog.Logger
 	onChange func(State)
 	factory  informers.SharedInformerFactory
 
-	changing sync.Mutex // held while one change is handled
+	changing sync.Mutex // held while a change is handled, so that onChange is called in order
 	mu       sync.Mutex
 	state    State
 	loaded   chan struct{}
 }
 
-// NewWatcher returns a Watcher that calls onChange, one call at a time, with
-// every state the ConfigMap comes to, the first included.
+// NewWatcher returns a Watcher. It calls onChange with the first state of the ConfigMap
+// and with every later state, one call at a time.
 func NewWatcher(client kubernetes.Interface, ref Ref, log *slog.Logger, onChange func(State)) *Watcher {
 	return &Watcher{
 		ref: ref, log: log, onChange: onChange, loaded: make(chan struct{}),
@@ -85,13 +86,13 @@ func NewWatcher(client kubernetes.Interface, ref Ref, log *slog.Logger, onChange
 	}
 }
 
-// Run follows the ConfigMap until ctx ends.
+// Run watches the ConfigMap until ctx ends.
 func (w *Watcher) Run(ctx context.Context) error {
 	informer := w.factory.Core().V1().ConfigMaps().Informer()
 	registration, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc:    func(o any) { w.update(o.(*v1.ConfigMap)) },
 		UpdateFunc: func(_, o any) { w.update(o.(*v1.ConfigMap)) },
-		DeleteFunc: func(any) { w.gone() },
+		DeleteFunc: func(any) { w.deleted() },
 	})
 	if err != nil {
 		return fmt.Errorf("watching ConfigMap %s: %w", &w.ref, err)
@@ -101,23 +102,23 @@ func (w *Watcher) Run(ctx context.Context) error {
 	if !w.waitForSync(ctx, registration) {
 		return nil
 	}
-	w.missingAtFirst()
+	w.reportMissingAtStart()
 	close(w.loaded)
 	<-ctx.Done()
 	return nil
 }
 
-// waitForSync tells the operator when the API server does not answer, since
-// until it does nothing else is said.
+// waitForSync waits for the first list of the ConfigMap. It logs a warning when the API
+// server does not answer, because the program logs nothing else until then.
 func (w *Watcher) waitForSync(ctx context.Context, registration cache.ResourceEventHandlerRegistration) bool {
-	patience := time.AfterFunc(10*time.Second, func() {
+	warning := time.AfterFunc(10*time.Second, func() {
 		w.log.Warn("still waiting for the API server to list the ConfigMap; check the server's address, the credentials and the RBAC rules", "configmap", w.ref.String())
 	})
-	defer patience.Stop()
+	defer warning.Stop()
 	return cache.WaitForCacheSync(ctx.Done(), registration.HasSynced)
 }
 
-// Loaded is closed when the first state is known.
+// Loaded returns a channel that is closed when the first state is known.
 func (w *Watcher) Loaded() <-chan struct{} { return w.loaded }
 
 // State returns the present state.
@@ -133,20 +134,20 @@ func (w *Watcher) update(cm *v1.ConfigMap) {
 	c, err := read(cm)
 	before := w.State()
 	if before.Object != nil && before.Object.UID == cm.UID && maps.Equal(before.Object.Data, cm.Data) {
-		return // a label or an annotation
+		return // only a label or an annotation changed
 	}
 	if err != nil {
-		kept := "there is no earlier one to keep: Services wait for an address"
+		effect := "there is no earlier configuration: Services wait for an address"
 		if before.Config != nil {
-			kept = "the last good configuration stays in use"
+			effect = "the last good configuration stays in use"
 		}
-		w.log.Error("configuration refused; "+kept, "configmap", w.ref.String(), "resourceVersion", cm.ResourceVersion, "errors", strings.Split(err.Error(), "\n"))
-		w.set(State{Config: before.Config, Generation: before.Generation, Problem: err, Object: cm})
+		w.log.Error("configuration refused", "configmap", w.ref.String(), "resourceVersion", cm.ResourceVersion, "errors", strings.Split(err.Error(), "\n"), "effect", effect)
+		w.set(State{Config: before.Config, ResourceVersion: before.ResourceVersion, Problem: err, Object: cm})
 		return
 	}
 	w.log.Info("configuration loaded", "configmap", w.ref.String(), "resourceVersion", cm.ResourceVersion, "pools", len(c.Pools))
-	generation, _ := strconv.ParseUint(cm.ResourceVersion, 10, 64) // a number, in every API server there is
-	w.set(State{Config: c, Generation: generation, Object: cm})
+	version, _ := strconv.ParseUint(cm.ResourceVersion, 10, 64) // every API server uses a number
+	w.set(State{Config: c, ResourceVersion: version, Object: cm})
 }
 
 func read(cm *v1.ConfigMap) (*config.Config, error) {
@@ -157,19 +158,20 @@ func read(cm *v1.ConfigMap) (*config.Config, error) {
 	return config.Parse([]byte(text))
 }
 
-func (w *Watcher) gone() {
+func (w *Watcher) deleted() {
 	w.changing.Lock()
 	defer w.changing.Unlock()
 	if before := w.State(); before.Config != nil {
-		w.log.Error("the ConfigMap was deleted; the last good configuration stays in use until this process restarts", "configmap", w.ref.String())
-		w.set(State{Config: before.Config, Generation: before.Generation, Problem: errors.New("the ConfigMap was deleted")})
+		w.log.Error("ConfigMap deleted; the last good configuration stays in use until this process restarts", "configmap", w.ref.String())
+		w.set(State{Config: before.Config, ResourceVersion: before.ResourceVersion, Problem: errors.New("the ConfigMap was deleted")})
 		return
 	}
 	w.missing()
 }
 
-// missingAtFirst says that there is no ConfigMap, unless one has come by now.
-func (w *Watcher) missingAtFirst() {
+// reportMissingAtStart reports a missing ConfigMap after the first list. It does nothing
+// if the informer has delivered a ConfigMap.
+func (w *Watcher) reportMissingAtStart() {
 	w.changing.Lock()
 	defer w.changing.Unlock()
 	if s := w.State(); s.Object == nil && s.Problem == nil {
@@ -178,7 +180,7 @@ func (w *Watcher) missingAtFirst() {
 }
 
 func (w *Watcher) missing() {
-	w.log.Error("the ConfigMap does not exist; Services wait for an address until it is created", "configmap", w.ref.String())
+	w.log.Error("ConfigMap missing; Services wait for an address until it is created", "configmap", w.ref.String())
 	w.set(State{Problem: errors.New("the ConfigMap does not exist")})
 }
 

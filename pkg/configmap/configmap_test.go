@@ -22,7 +22,7 @@ const (
 	bad   = "address-pools:\n- {name: a, protocol: layer2, addresses: [10.0.0.9-10.0.0.1]}\n"
 )
 
-func TestTheLastGoodConfigurationOutlivesBadEditsAndDeletion(t *testing.T) {
+func TestWatcherKeepsTheLastGoodConfiguration(t *testing.T) {
 	client := fake.NewSimpleClientset()
 	states := make(chan configmap.State, 10)
 	var out lockedBuffer
@@ -56,7 +56,7 @@ func TestTheLastGoodConfigurationOutlivesBadEditsAndDeletion(t *testing.T) {
 				t.Errorf("%s: pool %q problem %q, want %q and %q", step, gotPool, gotProblem, pool, problem)
 			}
 		case <-time.After(10 * time.Second):
-			t.Fatalf("%s: nothing happened", step)
+			t.Fatalf("%s: no new state", step)
 		}
 	}
 
@@ -70,7 +70,7 @@ func TestTheLastGoodConfigurationOutlivesBadEditsAndDeletion(t *testing.T) {
 	expect("bad", "a", `line 2: pool "a": addresses: range "10.0.0.9-10.0.0.1" is reversed: its start 10.0.0.9 is higher than its end 10.0.0.1`)
 	labelled := object(map[string]string{"config": bad})
 	labelled.Labels = map[string]string{"touched": "yes"}
-	api.Update(ctx, labelled, metav1.UpdateOptions{}) // changes nothing, says nothing
+	api.Update(ctx, labelled, metav1.UpdateOptions{}) // not a new state
 	api.Update(ctx, object(map[string]string{"config": good2}), metav1.UpdateOptions{})
 	expect("repaired", "b", "")
 	api.Delete(ctx, "config", metav1.DeleteOptions{})
@@ -78,9 +78,9 @@ func TestTheLastGoodConfigurationOutlivesBadEditsAndDeletion(t *testing.T) {
 	api.Create(ctx, object(map[string]string{"config": good}), metav1.CreateOptions{})
 	expect("created again", "a", "")
 
-	for _, want := range []string{"the ConfigMap does not exist", "the last good configuration stays in use", "line 2:", "was deleted"} {
+	for _, want := range []string{"ConfigMap missing", "configuration refused", "the last good configuration stays in use", "line 2:", "ConfigMap deleted"} {
 		if !strings.Contains(out.String(), want) {
-			t.Errorf("the log does not say %q:\n%s", want, out.String())
+			t.Errorf("the log does not have %q:\n%s", want, out.String())
 		}
 	}
 }

@@ -7,18 +7,18 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Text returns the configuration in a file: the file itself, or if it is the
-// manifest of a ConfigMap, what stands under its key. That text begins with as many
-// empty lines as the manifest has before it, so that a line has the same number
-// in both. (Not if it is folded or quoted: then its lines are its own.) A manifest
-// of a ConfigMap without the key is an error.
+// Text returns the configuration in a file: the file itself, or the value of Key if the
+// file is the manifest of a ConfigMap. A value from a manifest begins with as many empty
+// lines as the manifest has before it, so that a line has the same number in both. (This
+// is not so for a folded or quoted value.) A manifest of a ConfigMap without the key is an
+// error.
 func Text(file []byte) ([]byte, error) {
 	var missing error
 	documents := yaml.NewDecoder(bytes.NewReader(file))
 	for {
 		var document yaml.Node
 		if documents.Decode(&document) != nil {
-			return file, missing // no manifest, or no YAML, which the parser says better
+			return file, missing // not a manifest, or not YAML: the parser has a better error
 		}
 		root := document.Content[0]
 		kind, value := field(root, "kind"), field(field(root, "data"), Key)

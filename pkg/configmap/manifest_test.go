@@ -8,7 +8,7 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/configmap"
 )
 
-func TestErrorsInAManifestHaveTheManifestsLines(t *testing.T) {
+func TestTextKeepsTheLineNumbersOfTheManifest(t *testing.T) {
 	const manifest = `# The namespace comes first.
 apiVersion: v1
 kind: Namespace
@@ -33,7 +33,7 @@ data:
 	}
 }
 
-func TestTextOfWhatIsNoManifestIsTheFileItself(t *testing.T) {
+func TestTextReturnsOtherFilesUnchanged(t *testing.T) {
 	for _, text := range []string{"", "address-pools: []\n", "a: [", "- a\n", "kind: Deployment\n"} {
 		if got, err := configmap.Text([]byte(text)); string(got) != text || err != nil {
 			t.Errorf("%q became %q", text, got)

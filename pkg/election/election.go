@@ -1,13 +1,13 @@
-// Package election decides which node announces an address, without a message:
-// every speaker that sees the same candidates comes to the same answer.
+// Package election decides which node announces an address. It needs no messages: all
+// speakers that see the same candidates choose the same owner.
 package election
 
 import "net/netip"
 
-// Owner returns the candidate with the highest weight for vip, by rendezvous
-// hashing (Thaler and Ravishankar, 1998): a candidate that goes moves only its
-// own addresses, and one that comes takes only those it wins. The order of the
-// candidates does not matter. Without candidates Owner returns "".
+// Owner returns the candidate with the highest weight for vip, by rendezvous hashing
+// (Thaler and Ravishankar, 1998). If a candidate leaves, only its own addresses move. If a
+// candidate joins, it takes only the addresses for which it has the highest weight. The
+// order of the candidates does not matter. Without candidates Owner returns "".
 func Owner(vip netip.Addr, candidates []string) string {
 	owner, highest := "", uint64(0)
 	for _, c := range candidates {
@@ -23,15 +23,15 @@ func Owner(vip netip.Addr, candidates []string) string {
 // candidates.
 func Outranks(vip netip.Addr, a, b string) bool { return Owner(vip, []string{a, b}) == a }
 
-// Cost is lower for the owner of vip than for all other candidates, but for one
-// chance in four billion for each of them. It is never 0.
+// Cost is lower for the owner of vip than for all other candidates. For each other
+// candidate, the chance that this is not so is one in four billion. Cost is never 0.
 func Cost(vip netip.Addr, candidate string) uint32 {
 	return max(1, ^uint32(weight(vip, candidate)>>32))
 }
 
-// weight is FNV-1a over the address and the name, with the finalizer of
-// MurmurHash3 because FNV alone mixes the last bytes too little. It must never
-// change: speakers of two versions would disagree during an upgrade.
+// weight is FNV-1a over the address and the name, with the finalizer of MurmurHash3,
+// because FNV alone mixes the last bytes too little. It must never change: during an
+// upgrade, speakers of two versions would choose different owners.
 func weight(vip netip.Addr, candidate string) uint64 {
 	const offset, prime = 14695981039346656037, 1099511628211
 	h := uint64(offset)

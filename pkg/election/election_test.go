@@ -25,7 +25,7 @@ func TestOwnerIsTheSameInEveryVersion(t *testing.T) {
 	}
 }
 
-func TestOwnerWithoutCandidatesIsNobody(t *testing.T) {
+func TestOwnerWithoutCandidatesIsEmpty(t *testing.T) {
 	if got := election.Owner(netip.MustParseAddr("10.0.0.1"), nil); got != "" {
 		t.Errorf("got %q", got)
 	}
@@ -41,7 +41,7 @@ func TestOwnerDoesNotDependOnTheOrderOfCandidates(t *testing.T) {
 	}
 }
 
-func TestADeadNodeMovesOnlyItsOwnAddressesAndToAllOthers(t *testing.T) {
+func TestOwnerChangesOnlyForVIPsOfADeadNode(t *testing.T) {
 	heirs := map[string]int{}
 	for _, vip := range vips(5000) {
 		before := election.Owner(vip, nodes)
@@ -55,12 +55,12 @@ func TestADeadNodeMovesOnlyItsOwnAddressesAndToAllOthers(t *testing.T) {
 	}
 	for _, n := range nodes[:4] {
 		if heirs[n] < 150 || heirs[n] > 350 { // 250 expected
-			t.Errorf("of about 1000 addresses of the dead node %s has %d", n, heirs[n])
+			t.Errorf("the dead node had about 1000 addresses, and %s now has %d of them", n, heirs[n])
 		}
 	}
 }
 
-func TestNeighbouringAddressesAreSpreadEvenly(t *testing.T) {
+func TestOwnersShareNeighbouringVIPsEvenly(t *testing.T) {
 	count := map[string]int{}
 	for _, vip := range vips(5000) {
 		count[election.Owner(vip, nodes)]++
@@ -94,13 +94,13 @@ func vips(n int) []netip.Addr {
 	return list
 }
 
-func TestTheOwnerCostsLeast(t *testing.T) {
+func TestOwnerHasTheLowestCost(t *testing.T) {
 	vip := netip.MustParseAddr("192.168.120.0")
 	for range 1000 {
 		vip = vip.Next()
 		cheapest := slices.MinFunc(nodes, func(a, b string) int { return cmp.Compare(election.Cost(vip, a), election.Cost(vip, b)) })
 		if owner := election.Owner(vip, nodes); cheapest != owner {
-			t.Errorf("%s: %s costs least, and %s is the owner", vip, cheapest, owner)
+			t.Errorf("%s: %s has the lowest cost, but %s is the owner", vip, cheapest, owner)
 		}
 	}
 }

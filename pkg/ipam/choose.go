@@ -9,10 +9,10 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
 )
 
-// choose returns the addresses that the Service shall have, without taking them.
+// choose returns the addresses that the Service should have, without taking them.
 func (a *Allocator) choose(r Request, c *claim) ([]netip.Addr, error) {
 	if len(r.Addrs) > 0 {
-		return a.chooseAsked(r, c)
+		return a.chooseRequested(r, c)
 	}
 	var want []netip.Addr
 	var missing []Family
@@ -37,15 +37,15 @@ func inOrder(addrs []netip.Addr, families []Family) []netip.Addr {
 	return addrs
 }
 
-// kept returns the address of the family that the Service holds, unless it has
-// begun to ask for a pool, and the address is not of that one, or the operator
-// wants addresses moved that no pool would give.
+// kept returns the address of the family that the Service holds and keeps. The Service
+// does not keep an address if it has begun to ask for another pool than the address's.
+// It does not keep an orphan if the configuration says reassign.
 func (a *Allocator) kept(r Request, c *claim, family Family) (netip.Addr, bool) {
 	for _, addr := range c.addrs {
 		if FamilyOf(addr) != family {
 			continue
 		}
-		if a.config != nil && a.config.Reassign && a.allowed(addr, r) != nil {
+		if a.config != nil && a.config.Reassign && a.checkPool(addr, r) != nil {
 			continue
 		}
 		pool, ok := a.config.PoolOf(addr)
@@ -56,8 +56,9 @@ func (a *Allocator) kept(r Request, c *claim, family Family) (netip.Addr, bool) 
 	return netip.Addr{}, false
 }
 
-// wouldLose reports whether the Service has a family that it still wants and
-// that is not in want: no address is given up before there is another.
+// wouldLose reports whether the Service holds an address of a family that it still wants,
+// and want has no address of this family. A Service does not give up an address before
+// it has another.
 func wouldLose(r Request, c *claim, want []netip.Addr) bool {
 	return slices.ContainsFunc(c.addrs, func(held netip.Addr) bool {
 		family := FamilyOf(held)
@@ -66,13 +67,13 @@ func wouldLose(r Request, c *claim, want []netip.Addr) bool {
 	})
 }
 
-// chooseAsked checks the addresses that were asked for. An address that the
-// Service holds already is always granted, also when no pool has it any more.
-func (a *Allocator) chooseAsked(r Request, c *claim) ([]netip.Addr, error) {
+// chooseRequested checks the addresses that the Service asks for. The Service always
+// keeps an address that it holds already, even if no pool has it any more.
+func (a *Allocator) chooseRequested(r Request, c *claim) ([]netip.Addr, error) {
 	var families []Family
 	for _, addr := range r.Addrs {
 		if slices.Contains(families, FamilyOf(addr)) {
-			return nil, refuse(Invalid, "two %s addresses are asked for; a Service has at most one of a family", FamilyOf(addr))
+			return nil, refuse(Invalid, "the Service asks for two %s addresses, and can have only one of each family", FamilyOf(addr))
 		}
 		families = append(families, FamilyOf(addr))
 		if !slices.Contains(r.Families, FamilyOf(addr)) {
@@ -80,43 +81,43 @@ func (a *Allocator) chooseAsked(r Request, c *claim) ([]netip.Addr, error) {
 		}
 		if !slices.Contains(c.addrs, addr) {
 			others := slices.DeleteFunc(slices.Clone(r.Addrs), func(other netip.Addr) bool { return other == addr })
-			if err := a.joins(addr, r, c, others); err != nil {
+			if err := a.checkAddr(addr, r, c, others); err != nil {
 				return nil, err
 			}
 		}
 	}
 	for _, family := range r.Families {
 		if r.RequireAll && !slices.Contains(families, family) {
-			return nil, refuse(Invalid, "the Service requires dual stack, but the addresses asked for have no %s", family)
+			return nil, refuse(Invalid, "the Service requires dual stack, but asks for no %s address", family)
 		}
 	}
 	return inOrder(slices.Clone(r.Addrs), r.Families), nil
 }
 
-// joins says why the Service cannot have addr beside the addresses in keep,
-// alone or with those who share it, or nil.
-func (a *Allocator) joins(addr netip.Addr, r Request, c *claim, keep []netip.Addr) error {
+// checkAddr returns the reason why the Service cannot have addr in addition to the
+// addresses in keep, or nil. The address may be free or shared.
+func (a *Allocator) checkAddr(addr netip.Addr, r Request, c *claim, keep []netip.Addr) error {
 	users := a.users[addr]
-	if err := users.clash(addr, r); err != nil {
+	if err := users.checkSharing(addr, r); err != nil {
 		return err
 	}
 	if !a.acrossNamespaces(addr) {
-		if err := users.stranger(addr, r); err != nil {
+		if err := users.checkNamespace(addr, r); err != nil {
 			return err
 		}
 	}
-	if err := a.allowed(addr, r); err != nil {
+	if err := a.checkPool(addr, r); err != nil {
 		return err
 	}
-	pool, _ := a.config.PoolOf(addr) // allowed has found it
+	pool, _ := a.config.PoolOf(addr) // checkPool has found it
 	if !users.inNamespace(r.Namespace) && a.room(pool, r, c, keep) < 1 {
 		return overQuota(pool, r)
 	}
 	return nil
 }
 
-// allowed says why no pool would give addr to the Service, or nil.
-func (a *Allocator) allowed(addr netip.Addr, r Request) *Error {
+// checkPool returns the reason why no pool would give addr to the Service, or nil.
+func (a *Allocator) checkPool(addr netip.Addr, r Request) *Error {
 	p, ok := a.config.PoolOf(addr)
 	switch {
 	case !ok:
@@ -131,8 +132,8 @@ func (a *Allocator) allowed(addr netip.Addr, r Request) *Error {
 	return nil
 }
 
-// room returns how many more addresses of the pool the Service's namespace can
-// have, when the Service has those in keep and no others.
+// room returns how many more addresses of the pool the Service's namespace can have, if
+// the Service has exactly the addresses in keep.
 func (a *Allocator) room(pool *config.Pool, r Request, c *claim, keep []netip.Addr) int {
 	if pool.MaxPerNamespace == 0 {
 		return math.MaxInt
@@ -155,16 +156,16 @@ func (a *Allocator) room(pool *config.Pool, r Request, c *claim, keep []netip.Ad
 	return room
 }
 
-// chooseFree finds an address of each family beside those in keep: what the
-// Service claims, else one that is shared under its key, else free ones, all from
-// one pool if one has them, or each from the first pool that has one. Only when
-// that is not enough are addresses taken that still rest. On error it returns
-// what it found all the same.
+// chooseFree finds an address of each family, in addition to the addresses in keep. It
+// prefers an address that the Service claims, then one that is shared under its key, then
+// a free one. The free addresses come from one pool if one pool has them all, else each
+// from the first pool that has one. If these are not enough, chooseFree also uses addresses
+// in cooldown. It returns the addresses that it found even if it returns an error.
 func (a *Allocator) chooseFree(r Request, c *claim, keep []netip.Addr, families []Family) ([]netip.Addr, error) {
 	var all []netip.Addr
 	var missing []Family
 	for _, family := range families {
-		if addr, ok := a.known(r, c, append(slices.Clone(keep), all...), family); ok {
+		if addr, ok := a.claimedOrShared(r, c, append(slices.Clone(keep), all...), family); ok {
 			all = append(all, addr)
 		} else {
 			missing = append(missing, family)
@@ -181,25 +182,25 @@ func (a *Allocator) chooseFree(r Request, c *claim, keep []netip.Addr, families 
 	now := time.Now()
 	var found []netip.Addr
 	var refused error
-	for _, resting := range []bool{false, true} {
+	for _, endCooldown := range []bool{false, true} {
 		for _, pool := range pools {
-			if found := a.freeIn(pool, r, c, keep, missing, now, resting); len(found) == len(missing) {
+			if found := a.freeIn(pool, r, c, keep, missing, now, endCooldown); len(found) == len(missing) {
 				return append(all, found...), nil
 			}
 		}
 		found, refused = nil, nil
 		for _, family := range missing {
-			var one []netip.Addr
+			var free []netip.Addr // at most one
 			keep := append(slices.Clone(keep), found...)
 			for _, pool := range pools {
-				if one = a.freeIn(pool, r, c, keep, []Family{family}, now, resting); len(one) > 0 {
+				if free = a.freeIn(pool, r, c, keep, []Family{family}, now, endCooldown); len(free) > 0 {
 					break
 				}
 			}
-			if len(one) == 0 && refused == nil {
-				refused = a.whyNone(pools, r, c, keep, family)
+			if len(free) == 0 && refused == nil {
+				refused = a.refuseFamily(pools, r, c, keep, family)
 			}
-			found = append(found, one...)
+			found = append(found, free...)
 		}
 		if refused == nil {
 			break
@@ -208,26 +209,27 @@ func (a *Allocator) chooseFree(r Request, c *claim, keep []netip.Addr, families 
 	return append(all, found...), refused
 }
 
-// maxJoins bounds the search for an address to share: so many addresses of one
-// key means that its users are not meant to share one.
-const maxJoins = 100
+// maxShared limits the search for an address to share. If one key has so many addresses,
+// the operator probably did not intend its Services to share one.
+const maxShared = 100
 
-// known returns an address of the family that the Service claims and can have,
-// or that others share under its key and it can join.
-func (a *Allocator) known(r Request, c *claim, keep []netip.Addr, family Family) (netip.Addr, bool) {
+// claimedOrShared returns an address of the family that the Service claims and can have.
+// Otherwise it returns an address that other Services share under the Service's key and
+// that the Service can share with them.
+func (a *Allocator) claimedOrShared(r Request, c *claim, keep []netip.Addr, family Family) (netip.Addr, bool) {
 	can := func(addr netip.Addr) bool {
-		return FamilyOf(addr) == family && !slices.Contains(c.addrs, addr) && a.joins(addr, r, c, keep) == nil
+		return FamilyOf(addr) == family && !slices.Contains(c.addrs, addr) && a.checkAddr(addr, r, c, keep) == nil
 	}
 	if i := slices.IndexFunc(r.Claimed, can); i >= 0 {
 		return r.Claimed[i], true
 	}
 	shared := a.shared[r.Sharing.Key]
-	shared = shared[:min(len(shared), maxJoins)]
+	shared = shared[:min(len(shared), maxShared)]
 	i := slices.IndexFunc(shared, func(addr netip.Addr) bool {
 		if !can(addr) {
 			return false
 		}
-		pool, _ := a.config.PoolOf(addr) // can has found it
+		pool, _ := a.config.PoolOf(addr) // checkAddr has found it
 		return pool.AutoAssign || pool.Name == r.Pool
 	})
 	if i < 0 {
@@ -236,7 +238,7 @@ func (a *Allocator) known(r Request, c *claim, keep []netip.Addr, family Family)
 	return shared[i], true
 }
 
-// poolsFor returns the pools that serve the Service, in their order.
+// poolsFor returns the pools that serve the Service, by priority.
 func (a *Allocator) poolsFor(r Request) ([]*config.Pool, error) {
 	if r.Pool != "" {
 		pool, ok := a.config.Pool(r.Pool)
@@ -258,21 +260,22 @@ func (a *Allocator) poolsFor(r Request) ([]*config.Pool, error) {
 	}
 	switch {
 	case !auto:
-		return nil, refuse(NoPool, "no pool serves Services that do not ask for one")
+		return nil, refuse(NoPool, "no pool serves Services that do not ask for a pool")
 	case len(pools) == 0:
 		return nil, refuse(NoPool, "every pool is for other namespaces or Services")
 	}
 	return pools, nil
 }
 
-func (a *Allocator) freeIn(pool *config.Pool, r Request, c *claim, keep []netip.Addr, families []Family, now time.Time, resting bool) []netip.Addr {
+// freeIn returns a free address of the pool for each of the families that has one.
+func (a *Allocator) freeIn(pool *config.Pool, r Request, c *claim, keep []netip.Addr, families []Family, now time.Time, endCooldown bool) []netip.Addr {
 	if a.room(pool, r, c, keep) < len(families) {
 		return nil
 	}
 	var found []netip.Addr
 	for _, family := range families {
 		if s := a.index[spaceKey{pool.Name, family}]; s != nil {
-			if addr, ok := s.first(now, resting); ok {
+			if addr, ok := s.first(now, endCooldown); ok {
 				found = append(found, addr)
 			}
 		}

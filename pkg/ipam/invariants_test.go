@@ -17,7 +17,7 @@ var invariantPools = []string{
 	`[{name: c, protocol: layer2, addresses: [10.0.0.0/29], auto-assign: false}, {name: b, protocol: layer2, addresses: ["fd00::/126", 10.0.1.0/30], priority: 3, service-selectors: [{match-labels: {x: y}}]}, {name: a, protocol: layer2, addresses: [10.0.2.0/30]}]` + "\nreassign: true",
 }
 
-// story is an allocator under random requests of every kind.
+// story is an allocator that gets random requests of every kind.
 type story struct {
 	t      *testing.T
 	rng    *rand.Rand
@@ -93,7 +93,7 @@ func (s *story) allocate(r ipam.Request) {
 		if now := s.a.Addrs(r.UID); !slices.Equal(now, mayStay) {
 			s.t.Fatalf("%+v was refused (%v): it had %v, of which it may keep %v, and has %v", r, err, before, mayStay, now)
 		}
-		s.last[r.UID] = withPool(r, asked) // a refused request has not been granted
+		s.last[r.UID] = withPool(r, asked) // the pool of a refused request does not count
 		return
 	}
 	if len(got) == 0 || r.RequireAll && len(got) != len(r.Families) || len(r.Addrs) > 0 && !slices.Equal(got, r.Addrs) {
@@ -103,7 +103,7 @@ func (s *story) allocate(r ipam.Request) {
 	for _, addr := range got {
 		i := slices.Index(r.Families, ipam.FamilyOf(addr))
 		if i <= place || s.clashes(addr, r) {
-			s.t.Fatalf("%+v got %v, in the wrong order or of another", r, got)
+			s.t.Fatalf("%+v got %v, in the wrong order or an address of another Service", r, got)
 		}
 		place = i
 		s.checkNew(r, addr, before, counts)
@@ -111,7 +111,7 @@ func (s *story) allocate(r ipam.Request) {
 	for _, addr := range mayStay {
 		f := ipam.FamilyOf(addr)
 		if len(r.Addrs) == 0 && slices.Contains(r.Families, f) && !family(got, f).IsValid() {
-			s.t.Fatalf("%+v had %v, and has given one up for nothing: %v", r, before, got)
+			s.t.Fatalf("%+v had %v, and lost one without a replacement: %v", r, before, got)
 		}
 		if len(r.Addrs) == 0 && (r.Pool == "" || r.Pool == asked) && !s.config.Reassign && slices.Contains(r.Families, f) && family(got, f) != addr {
 			s.t.Fatalf("%+v had %v, and got %v", r, before, got)
@@ -131,10 +131,10 @@ func (s *story) checkNew(r ipam.Request, addr netip.Addr, before []netip.Addr, c
 	}
 	pool, ok := s.config.PoolOf(addr)
 	if !ok || !pool.Serves(r.Namespace, r.NamespaceLabels, r.Labels) || r.Pool != "" && r.Pool != pool.Name {
-		s.t.Fatalf("%+v was given %s, which no pool has for it", r, addr)
+		s.t.Fatalf("%+v was given %s, but no pool gives it that address", r, addr)
 	}
 	if !pool.AutoAssign && r.Pool == "" && !slices.Contains(r.Addrs, addr) && !slices.Contains(r.Claimed, addr) {
-		s.t.Fatalf("%+v was given %s of a pool that must be asked for", r, addr)
+		s.t.Fatalf("%+v was given %s of a pool without auto-assign", r, addr)
 	}
 	now := s.inNamespace(pool, r.Namespace)
 	if pool.MaxPerNamespace > 0 && now > pool.MaxPerNamespace && now > counts[pool.Name] {
@@ -142,7 +142,7 @@ func (s *story) checkNew(r ipam.Request, addr netip.Addr, before []netip.Addr, c
 	}
 }
 
-func TestWhatHoldsUnderRandomRequestsOfEveryKind(t *testing.T) {
+func TestInvariantsHoldUnderRandomRequests(t *testing.T) {
 	for seed := range uint64(200) {
 		s := &story{t: t, rng: rand.New(rand.NewPCG(seed, 1)), a: ipam.New(), last: map[string]ipam.Request{}}
 		set := func() {
@@ -165,7 +165,7 @@ func TestWhatHoldsUnderRandomRequestsOfEveryKind(t *testing.T) {
 		for n := range 12 {
 			s.a.Release(fmt.Sprint("uid", n))
 		}
-		// Nothing has leaked: one Service in each of many namespaces fills every pool.
+		// No address is lost: Services in many namespaces fill every pool.
 		for _, pool := range s.config.Pools {
 			for _, u := range s.a.Usage() {
 				if u.Pool != pool.Name {
@@ -175,7 +175,7 @@ func TestWhatHoldsUnderRandomRequestsOfEveryKind(t *testing.T) {
 					namespace := append(slices.Clone(pool.Namespaces), fmt.Sprint("fill", i))[0]
 					r := ipam.Request{UID: fmt.Sprint(pool.Name, u.Family, i), Namespace: namespace, Labels: map[string]string{"x": "y"}, Families: []ipam.Family{u.Family}, Pool: pool.Name}
 					if _, err := s.a.Allocate(r); err != nil {
-						t.Fatalf("seed %d: %s %s: %d of %d can be given: %v", seed, pool.Name, u.Family, i, u.Usable, err)
+						t.Fatalf("seed %d: %s %s: only %d of %d addresses can be given: %v", seed, pool.Name, u.Family, i, u.Usable, err)
 					}
 				}
 			}

@@ -1,5 +1,5 @@
-// Package ipam gives addresses from pools to Services. It knows nothing of
-// Kubernetes: state goes in as pools and claims, addresses come out.
+// Package ipam gives addresses from pools to Services. It does not use Kubernetes:
+// its input is pools and requests, its output is addresses.
 package ipam
 
 import (
@@ -12,8 +12,8 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
 )
 
-// Allocator holds every address that is in use and gives out the others. Its
-// methods may be called concurrently; none does any I/O.
+// Allocator records every address that is in use, and gives free addresses to
+// Services. Its methods may be called concurrently. They do no I/O.
 type Allocator struct {
 	mu     sync.Mutex
 	config *config.Config
@@ -23,8 +23,8 @@ type Allocator struct {
 
 	users  map[netip.Addr]users
 	claims map[string]*claim       // by UID
-	shared map[string][]netip.Addr // by key, the addresses whose users share them under it
-	held   map[quotaKey]int        // addresses that a namespace has of a pool
+	shared map[string][]netip.Addr // by share key: the addresses whose users have this key
+	held   map[quotaKey]int        // how many addresses of a pool a namespace has
 }
 
 type spaceKey struct {
@@ -44,8 +44,8 @@ func New() *Allocator {
 	}
 }
 
-// SetPools replaces the pools. Addresses in use stay in use, also those that
-// are in no pool any more.
+// SetPools replaces the pools. Addresses in use stay in use, even if they are in no
+// pool any more.
 func (a *Allocator) SetPools(c *config.Config) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -55,7 +55,7 @@ func (a *Allocator) SetPools(c *config.Config) {
 		a.order = append(a.order, &c.Pools[i])
 	}
 	slices.SortStableFunc(a.order, func(x, y *config.Pool) int {
-		// 0 wraps around to the highest number: it comes last.
+		// 0 wraps around to the highest number, so that it comes last.
 		return cmp.Compare(uint64(x.Priority)-1, uint64(y.Priority)-1)
 	})
 	for _, pool := range a.order {
@@ -74,34 +74,35 @@ func (a *Allocator) SetPools(c *config.Config) {
 			a.count(addr, users[:i], c.namespace, 1)
 		}
 	}
-	a.keepResting(old)
+	a.keepCooldowns(old)
 }
 
-// keepResting takes over the addresses that rested in the spaces of before, none
-// for longer than its pool says now.
-func (a *Allocator) keepResting(old []*space) {
+// keepCooldowns copies the cooldowns from the old spaces. No cooldown stays longer
+// than the reuse delay of the new pool.
+func (a *Allocator) keepCooldowns(old []*space) {
 	now := time.Now()
-	var resting []rested
+	var kept []cooldown
 	for _, s := range old {
-		for _, r := range s.queue {
-			if now := a.spaceOf(r.addr); now != nil && s.until[r.addr].Equal(r.until) {
-				resting = append(resting, r)
+		for _, d := range s.queue {
+			if a.spaceOf(d.addr) != nil && s.cooldowns[d.addr].Equal(d.until) {
+				kept = append(kept, d)
 			}
 		}
 	}
-	for i, r := range resting {
-		if latest := now.Add(a.spaceOf(r.addr).pool.ReuseDelay); r.until.After(latest) {
-			resting[i].until = latest
+	for i, d := range kept {
+		if latest := now.Add(a.spaceOf(d.addr).pool.ReuseDelay); d.until.After(latest) {
+			kept[i].until = latest
 		}
 	}
-	slices.SortFunc(resting, func(x, y rested) int { return cmp.Or(x.until.Compare(y.until), x.addr.Compare(y.addr)) })
-	for _, r := range resting {
-		a.spaceOf(r.addr).release(r)
+	slices.SortFunc(kept, func(x, y cooldown) int { return cmp.Or(x.until.Compare(y.until), x.addr.Compare(y.addr)) })
+	for _, d := range kept {
+		a.spaceOf(d.addr).release(d)
 	}
 }
 
-// Adopt records that the Service holds r.Claimed already. An address that it
-// must not share with those who hold it is not adopted, and reported in the error.
+// Adopt records that the Service holds the addresses of r.Claimed already. It does
+// not adopt an address that another Service holds and r may not share. The error
+// names the first such address.
 func (a *Allocator) Adopt(r Request) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -112,9 +113,9 @@ func (a *Allocator) Adopt(r Request) error {
 		if slices.Contains(c.addrs, addr) {
 			continue
 		}
-		err := a.users[addr].clash(addr, r)
+		err := a.users[addr].checkSharing(addr, r)
 		if err == nil && !a.acrossNamespaces(addr) {
-			err = a.users[addr].stranger(addr, r)
+			err = a.users[addr].checkNamespace(addr, r)
 		}
 		if err == nil {
 			a.take(c, addr)
@@ -152,11 +153,12 @@ func (a *Allocator) Release(uid string) []netip.Addr {
 	return released
 }
 
-// Allocate returns the addresses that the Service shall have. Those it holds
-// and still wants are kept; what is missing is the first free address of the
-// first pool that has one. An error, which is an *Error, changes nothing, except
-// that an address which the Service can share no longer, since it has changed
-// its port, policy or key, is taken from it.
+// Allocate gives the Service the addresses that it asks for, and returns them. The
+// Service keeps the addresses that it holds and still wants. A missing address is the
+// first free address of the first pool that has one.
+//
+// The error is an *Error. In this case nothing changes, with one exception: the Service
+// loses an address that it can share no longer because its port, policy or key changed.
 func (a *Allocator) Allocate(r Request) ([]netip.Addr, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -164,9 +166,9 @@ func (a *Allocator) Allocate(r Request) ([]netip.Addr, error) {
 	defer a.forgetEmpty(c)
 	var lost *Error
 	for _, addr := range slices.Clone(c.addrs) {
-		if clash := a.users[addr].clash(addr, r); clash != nil {
+		if refusal := a.users[addr].checkSharing(addr, r); refusal != nil {
 			a.free(c, addr)
-			lost = clash
+			lost = refusal
 		}
 	}
 	a.setSharing(c, r.Sharing)
@@ -191,7 +193,7 @@ func (a *Allocator) Allocate(r Request) ([]netip.Addr, error) {
 	return slices.Clone(want), nil
 }
 
-// claimOf returns the Service's claim, a new one if it has none.
+// claimOf returns the Service's claim. It creates the claim if there is none.
 func (a *Allocator) claimOf(r Request) *claim {
 	c := a.claims[r.UID]
 	if c == nil {
@@ -210,12 +212,12 @@ func (a *Allocator) forgetEmpty(c *claim) {
 func (a *Allocator) setSharing(c *claim, s Sharing) {
 	before := c.sharing.Key
 	if c.sharing = s; s.Key == "" {
-		c.sharing = Sharing{} // nobody will ask for its ports
+		c.sharing = Sharing{} // its ports are not needed
 	}
 	if before == s.Key {
 		return
 	}
-	for _, addr := range c.addrs { // which it has for itself: clash has seen to that
+	for _, addr := range c.addrs { // Allocate has checked that no other Service uses them
 		a.unlist(before, addr)
 		a.list(s.Key, addr)
 	}
@@ -245,12 +247,12 @@ func (a *Allocator) free(c *claim, addr netip.Addr) {
 	delete(a.users, addr)
 	a.unlist(c.sharing.Key, addr)
 	if s := a.spaceOf(addr); s != nil {
-		s.release(rested{addr: addr, until: time.Now().Add(s.pool.ReuseDelay)})
+		s.release(cooldown{addr: addr, until: time.Now().Add(s.pool.ReuseDelay)})
 	}
 }
 
-// count adds n to what the namespace has of the pool, unless another Service of
-// the namespace has the same address.
+// count adds n to the number of addresses of the pool that the namespace has. It does
+// nothing if another Service of the namespace has the same address.
 func (a *Allocator) count(addr netip.Addr, others users, namespace string, n int) {
 	pool, ok := a.config.PoolOf(addr)
 	if !ok || others.inNamespace(namespace) {
@@ -262,7 +264,7 @@ func (a *Allocator) count(addr netip.Addr, others users, namespace string, n int
 	}
 }
 
-// list and unlist keep the addresses that can be shared under a key.
+// list and unlist maintain the addresses that can be shared under a key.
 func (a *Allocator) list(key string, addr netip.Addr) {
 	if key != "" {
 		a.shared[key] = append(a.shared[key], addr)
@@ -284,7 +286,7 @@ func (a *Allocator) acrossNamespaces(addr netip.Addr) bool {
 	return ok && pool.ShareAcrossNamespaces
 }
 
-// spaceOf returns the space that would give out addr, or nil.
+// spaceOf returns the space that gives out addr, or nil.
 func (a *Allocator) spaceOf(addr netip.Addr) *space {
 	pool, ok := a.config.PoolOf(addr)
 	if !ok || !pool.Gives(addr) {

@@ -83,8 +83,8 @@ func TestAllocate(t *testing.T) {
 			{uid: "b", req: ipam.Request{Families: v4, Addrs: addrs("10.0.2.0")}, want: `10.0.2.0 is in pool "both", which avoids addresses that end in .0 or .255 (avoid-buggy-ips)`},
 			{uid: "b", req: ipam.Request{Families: v4, Addrs: addrs("10.0.2.1"), Pool: "asked"}, want: `10.0.2.1 is in pool "both", and the Service asks for pool "asked"`},
 			{uid: "b", req: ipam.Request{Families: v4, Addrs: addrs("fd00::1")}, want: "fd00::1 is asked for, but the Service has no IPv6 in its ipFamilies"},
-			{uid: "b", req: ipam.Request{Families: dual, Addrs: addrs("10.0.2.1", "10.0.2.2")}, want: "two IPv4 addresses are asked for; a Service has at most one of a family"},
-			{uid: "b", req: ipam.Request{Families: dual, Addrs: addrs("10.0.2.1"), RequireAll: true}, want: "the Service requires dual stack, but the addresses asked for have no IPv6"},
+			{uid: "b", req: ipam.Request{Families: dual, Addrs: addrs("10.0.2.1", "10.0.2.2")}, want: "the Service asks for two IPv4 addresses, and can have only one of each family"},
+			{uid: "b", req: ipam.Request{Families: dual, Addrs: addrs("10.0.2.1"), RequireAll: true}, want: "the Service requires dual stack, but asks for no IPv6 address"},
 			{uid: "a", req: ipam.Request{Families: v4, Addrs: addrs("10.0.9.1")}, want: "10.0.9.1"},
 		},
 		"a refused request leaves the address that the Service has": {
@@ -92,10 +92,10 @@ func TestAllocate(t *testing.T) {
 			{uid: "a", req: ipam.Request{Families: v4, Pool: "nope"}, want: `there is no pool "nope"`},
 			get("b", v4, "10.0.2.1"), get("a", v4, "10.0.0.1"),
 		},
-		"a released address rests while another is free in any pool": {
+		"a released address is in cooldown while another is free in any pool": {
 			get("a", v6, "fd00::1"), {uid: "a", release: true}, get("b", v6, "fd00::2"), get("c", v6, "fd02::"), get("d", v6, "fd02::1"),
 		},
-		"what rested longest is used first": {
+		"the address that was released first is used first": {
 			get("a", v6, "fd00::1"), get("b", v6, "fd00::2"), get("c", v6, "fd02::"), get("d", v6, "fd02::1"), get("e", v6, "fd02::2"), get("f", v6, "fd02::3"),
 			{uid: "b", release: true}, {uid: "a", release: true}, get("g", v6, "fd00::2"), get("h", v6, "fd00::1"),
 		},
@@ -124,7 +124,7 @@ func TestAllocate(t *testing.T) {
 	}
 }
 
-func TestAReleasedAddressIsTheFirstFreeOneAgainAfterItsRest(t *testing.T) {
+func TestCooldownDelaysTheReuseOfAnAddress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := allocator(t, `[{name: p, protocol: layer2, addresses: [10.0.0.1-10.0.0.9]}]`)
 		for _, uid := range []string{"a", "b", "c"} {
@@ -133,21 +133,21 @@ func TestAReleasedAddressIsTheFirstFreeOneAgainAfterItsRest(t *testing.T) {
 		a.Release("b")
 		time.Sleep(config.DefaultReuseDelay - time.Second)
 		if got := must(t, a, "d"); got != "10.0.0.4" {
-			t.Errorf("while .2 rests: got %s", got)
+			t.Errorf("during the cooldown of .2: got %s", got)
 		}
-		if u := a.Usage()[0]; u != (ipam.Usage{Pool: "p", Family: ipam.IPv4, Usable: 9, Used: 3, Resting: 1}) {
+		if u := a.Usage()[0]; u != (ipam.Usage{Pool: "p", Family: ipam.IPv4, Usable: 9, Used: 3, Cooldown: 1}) {
 			t.Errorf("usage %+v", u)
 		}
 		time.Sleep(time.Second)
 		if got := must(t, a, "e"); got != "10.0.0.2" {
-			t.Errorf("after .2 has rested: got %s", got)
+			t.Errorf("after the cooldown of .2: got %s", got)
 		}
 	})
 }
 
-func TestAdoptedAddressesAreNeverGivenToAnother(t *testing.T) {
+func TestAdoptionReservesTheAddress(t *testing.T) {
 	a := ipam.New()
-	if err := a.Adopt(ipam.Request{UID: "old", Namespace: "ns", Name: "old", Claimed: addrs("10.0.0.1", "192.0.2.9")}); err != nil { // before there are pools
+	if err := a.Adopt(ipam.Request{UID: "old", Namespace: "ns", Name: "old", Claimed: addrs("10.0.0.1", "192.0.2.9")}); err != nil { // before SetPools
 		t.Fatal(err)
 	}
 	if err := a.Adopt(ipam.Request{UID: "thief", Namespace: "ns", Name: "thief", Claimed: addrs("10.0.0.1")}); err == nil || err.Error() != "10.0.0.1 is used by ns/old" {
@@ -165,7 +165,7 @@ func TestAdoptedAddressesAreNeverGivenToAnother(t *testing.T) {
 	}
 }
 
-func TestAServiceKeepsAnAddressThatHasLeftEveryPool(t *testing.T) {
+func TestOrphanStaysWithItsService(t *testing.T) {
 	a := allocator(t, `[{name: p, protocol: layer2, addresses: [10.0.0.1-10.0.0.2]}]`)
 	must(t, a, "a")
 	must(t, a, "b")
@@ -182,7 +182,7 @@ func TestAServiceKeepsAnAddressThatHasLeftEveryPool(t *testing.T) {
 	}
 }
 
-func TestRestSurvivesAChangeOfPools(t *testing.T) {
+func TestCooldownSurvivesAChangeOfPools(t *testing.T) {
 	a := allocator(t, `[{name: p, protocol: layer2, addresses: [10.0.0.1-10.0.0.4]}]`)
 	must(t, a, "a")
 	a.Release("a")
@@ -191,13 +191,13 @@ func TestRestSurvivesAChangeOfPools(t *testing.T) {
 		t.Errorf("b got %s", got)
 	}
 	if got := must(t, a, "c"); got != "10.0.0.2" {
-		t.Errorf("c got %s, but .1 should rest", got)
+		t.Errorf("c got %s, but .1 should be in cooldown", got)
 	}
 }
 
-func TestNoPoolsIsSaidSo(t *testing.T) {
+func TestRefusalSaysThatNoPoolServes(t *testing.T) {
 	_, err := ipam.New().Allocate(ipam.Request{UID: "a", Families: v4})
-	if err == nil || err.Error() != "no pool serves Services that do not ask for one" {
+	if err == nil || err.Error() != "no pool serves Services that do not ask for a pool" {
 		t.Errorf("got %v", err)
 	}
 }
@@ -239,7 +239,7 @@ func join(list []netip.Addr) string {
 	return strings.Trim(fmt.Sprint(list), "[]")
 }
 
-func TestASplitOfItsPoolMovesNobody(t *testing.T) {
+func TestPoolSplitMovesNoService(t *testing.T) {
 	a := allocator(t, `[{name: a, protocol: layer2, addresses: [10.0.0.0/28]}]`)
 	if err := a.Adopt(ipam.Request{UID: "s", Namespace: "ns", Name: "s", Pool: "a", Claimed: addrs("10.0.0.12")}); err != nil {
 		t.Fatal(err)
@@ -253,7 +253,7 @@ func TestASplitOfItsPoolMovesNobody(t *testing.T) {
 	}
 }
 
-func TestNoFamilyIsGivenUpBeforeThereIsAnother(t *testing.T) {
+func TestDualStackMovesBothFamiliesOrNone(t *testing.T) {
 	a := allocator(t, `[{name: a, protocol: layer2, addresses: [10.0.0.1/32, "fd00::1/128"]}, {name: b, protocol: layer2, addresses: [10.0.1.1/32, "fd01::1/128"]}]`)
 	both := []ipam.Family{ipam.IPv4, ipam.IPv6}
 	if _, err := a.Allocate(ipam.Request{UID: "other", Namespace: "ns", Name: "other", Families: v4, Pool: "a"}); err != nil {
@@ -270,7 +270,7 @@ func TestNoFamilyIsGivenUpBeforeThereIsAnother(t *testing.T) {
 	}
 }
 
-func TestARestingAddressIsLeftAloneWhileAnyPoolHasAnother(t *testing.T) {
+func TestCooldownHoldsWhileAnyPoolHasAFreeAddress(t *testing.T) {
 	a := allocator(t, `[{name: a, protocol: layer2, addresses: [10.0.0.1/32]}, {name: b, protocol: layer2, addresses: [10.0.1.1/32]}]`)
 	must(t, a, "x")
 	a.Release("x")

@@ -14,14 +14,14 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/ipam"
 )
 
-// model is the simplest thing that could be called right: lists, and every
-// question answered by going through them.
+// model is the simplest correct allocator: it has lists, and answers every question by
+// a search through them.
 type model struct {
 	pools []config.Pool
 	has   map[string]netip.Addr // by UID
 	last  map[string]ipam.Request
-	until map[netip.Addr]time.Time
-	since map[netip.Addr]int // when it began to be shared under its key
+	until map[netip.Addr]time.Time // the end of the cooldown
+	since map[netip.Addr]int       // when its present share key began
 	clock int
 }
 
@@ -44,11 +44,11 @@ func (m *model) poolOf(addr netip.Addr) *config.Pool {
 	return nil
 }
 
-// users returns who has the address, but for uid.
-func (m *model) users(addr netip.Addr, but string) []ipam.Request {
+// users returns the requests of the Services that have the address, except uid.
+func (m *model) users(addr netip.Addr, except string) []ipam.Request {
 	var users []ipam.Request
 	for uid, has := range m.has {
-		if has == addr && uid != but {
+		if has == addr && uid != except {
 			users = append(users, m.last[uid])
 		}
 	}
@@ -114,18 +114,18 @@ func (m *model) allocate(r ipam.Request) (netip.Addr, bool) {
 	if join.IsValid() {
 		return m.give(r, join), true
 	}
-	for _, resting := range []bool{false, true} {
+	for _, endCooldown := range []bool{false, true} {
 		for _, p := range serves {
 			if !m.hasRoom(m.poolOf(p.Ranges[0].From), r) {
 				continue
 			}
 			var best netip.Addr
 			for _, addr := range addressesOf(p) {
-				rests := time.Now().Before(m.until[addr])
-				if len(m.users(addr, "")) > 0 || rests != resting {
+				cooling := time.Now().Before(m.until[addr])
+				if len(m.users(addr, "")) > 0 || cooling != endCooldown {
 					continue
 				}
-				if !best.IsValid() || rests && cmp.Or(m.until[addr].Compare(m.until[best]), addr.Compare(best)) < 0 {
+				if !best.IsValid() || cooling && cmp.Or(m.until[addr].Compare(m.until[best]), addr.Compare(best)) < 0 {
 					best = addr
 				}
 			}
@@ -147,7 +147,7 @@ func (m *model) release(uid string) {
 
 func (m *model) setPools(pools []config.Pool) {
 	m.pools = pools
-	for addr, until := range m.until { // a rest is forgotten outside the pools, and cut to what its pool says
+	for addr, until := range m.until { // a cooldown ends outside the pools, and is not longer than the reuse delay
 		pool := m.poolOf(addr)
 		if pool == nil {
 			delete(m.until, addr)
@@ -157,7 +157,7 @@ func (m *model) setPools(pools []config.Pool) {
 	}
 }
 
-func TestAllocatorAgreesWithANaiveModelUnderRandomOperations(t *testing.T) {
+func TestAllocatorAgreesWithANaiveModel(t *testing.T) {
 	poolSets := []string{
 		`[{name: a, protocol: layer2, addresses: [10.0.0.4-10.0.0.9, 10.0.0.0-10.0.0.2]}, {name: b, protocol: layer2, addresses: [10.0.1.0/29]}]`,
 		`[{name: c, protocol: layer2, addresses: [10.0.1.0/30, 10.0.0.0/29], reuse-delay: 3s}]`,
@@ -200,7 +200,7 @@ func TestAllocatorAgreesWithANaiveModelUnderRandomOperations(t *testing.T) {
 	}
 }
 
-// agree checks what must hold at any time, and that nothing has leaked.
+// agree checks the invariants, and that no address is lost.
 func agree(t *testing.T, seed uint64, step int, m *model, a *ipam.Allocator) {
 	t.Helper()
 	used := map[netip.Addr]bool{}
@@ -230,7 +230,7 @@ func agree(t *testing.T, seed uint64, step int, m *model, a *ipam.Allocator) {
 		}
 	}
 	if have != want {
-		t.Fatalf("seed %d step %d: %d addresses in use, Usage says %d", seed, step, want, have)
+		t.Fatalf("seed %d step %d: %d addresses in use, but Usage returns %d", seed, step, want, have)
 	}
 }
 

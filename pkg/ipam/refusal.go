@@ -8,19 +8,19 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
 )
 
-// Reason is why a request was refused, in one word.
+// Reason is the reason of a refusal, in one word.
 type Reason string
 
 // The reasons of refusal.
 const (
-	Exhausted Reason = "Exhausted" // every pool that would do is full
-	Quota     Reason = "Quota"     // the namespace has all it can have
-	NoPool    Reason = "NoPool"    // no pool would do
-	InUse     Reason = "InUse"     // another Service holds the address asked for
+	Exhausted Reason = "Exhausted" // every pool that serves the Service is full
+	Quota     Reason = "Quota"     // the namespace has as many addresses as its pool allows
+	NoPool    Reason = "NoPool"    // no pool serves the request
+	InUse     Reason = "InUse"     // another Service holds the requested address
 	Invalid   Reason = "Invalid"   // the request contradicts itself
 )
 
-// Error is a refusal, with a text for the person who made the request.
+// Error is a refusal. Its text is for the owner of the Service.
 type Error struct {
 	Reason Reason
 	Msg    string
@@ -34,11 +34,11 @@ func refuse(r Reason, format string, args ...any) *Error {
 }
 
 func overQuota(pool *config.Pool, r Request) *Error {
-	return refuse(Quota, "pool %q gives each namespace %d at most (max-per-namespace), and %s has as many", pool.Name, pool.MaxPerNamespace, r.Namespace)
+	return refuse(Quota, "pool %q allows each namespace at most %d (max-per-namespace), and %s has used them all", pool.Name, pool.MaxPerNamespace, r.Namespace)
 }
 
-// whyNone says why none of the pools has an address of the family for r.
-func (a *Allocator) whyNone(pools []*config.Pool, r Request, c *claim, keep []netip.Addr, family Family) *Error {
+// refuseFamily returns the reason why none of the pools has an address of the family for r.
+func (a *Allocator) refuseFamily(pools []*config.Pool, r Request, c *claim, keep []netip.Addr, family Family) *Error {
 	var why []string
 	reason := Exhausted
 	for _, pool := range pools {

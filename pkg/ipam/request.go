@@ -28,7 +28,7 @@ func (f Family) String() string { return fmt.Sprintf("IPv%d", uint8(f)) }
 
 // Request asks for the addresses of one Service.
 type Request struct {
-	// UID tells the Service from an earlier one of the same name.
+	// UID distinguishes the Service from an earlier Service of the same name.
 	UID string
 	// Namespace and Name of the Service.
 	Namespace, Name string
@@ -36,32 +36,33 @@ type Request struct {
 	NamespaceLabels, Labels map[string]string
 	// Families wanted, in the order in which addresses are returned.
 	Families []Family
-	// RequireAll refuses to give one family when the other has no free address.
+	// RequireAll refuses the request when one of the families has no free address.
 	RequireAll bool
-	// Addrs, if not empty, are the only addresses that will do: at most one of a family.
+	// Addrs, if not empty, are the addresses that the Service asks for: at most one of
+	// each family. The Service gets no other address.
 	Addrs []netip.Addr
 	// Pool, if not empty, is the pool to take new addresses from. It need not be an
-	// AutoAssign pool. Addresses that the Service holds are kept, whatever pool they
-	// are of, until it asks for another pool than before: pools may be edited under it.
+	// AutoAssign pool. The Service keeps the addresses that it holds, even if they are in
+	// another pool, until its Pool changes: the operator may have edited the pools.
 	Pool string
-	// Claimed are addresses that the Service says it has. The allocator gives it
-	// those, if it would give them to it at all, before others.
+	// Claimed are the addresses that the Service has according to its status. The
+	// allocator prefers them to other addresses, if the Service may have them.
 	Claimed []netip.Addr
 	Sharing Sharing
 }
 
-// Sharing says with whom a Service shares an address: Services with the same
-// Key, the same Backend and no common port.
+// Sharing describes the Services with which a Service can share an address: those with
+// the same Key and the same Backend, and without a common port.
 type Sharing struct {
-	// Key is empty for a Service that shares with nobody.
+	// Key is empty for a Service that does not share its addresses.
 	Key   string
 	Ports []Port
-	// Backend is what the nodes that can take the Service's traffic depend on:
-	// empty if all can, and the same for two Services only if the same nodes can.
+	// Backend is empty if all nodes can receive the Service's traffic. Two Services have
+	// the same Backend only if the same nodes can receive their traffic.
 	Backend string
 }
 
-// Port is one that a Service listens on.
+// Port is a port that a Service listens on.
 type Port struct {
 	Protocol string // "TCP", "UDP" or "SCTP"
 	Number   uint16
@@ -70,20 +71,20 @@ type Port struct {
 // String returns the form 53/UDP.
 func (p Port) String() string { return fmt.Sprintf("%d/%s", p.Number, p.Protocol) }
 
-// claim is what a Service holds.
+// claim is the record of one Service: the addresses that it holds, and how it shares them.
 type claim struct {
 	uid, namespace, name string
-	pool                 string // the Pool of the last Request that was granted
+	pool                 string // the Pool of the last Request that succeeded
 	addrs                []netip.Addr
 	sharing              Sharing
 }
 
 func (c *claim) String() string { return c.namespace + "/" + c.name }
 
-// users are the Services that hold an address: one, or several that share it.
+// users are the Services that hold an address: one Service, or several that share it.
 type users []*claim
 
-// without returns the users but the one of that UID.
+// without returns the users except the Service with that UID.
 func (u users) without(uid string) users {
 	return slices.DeleteFunc(slices.Clone(u), func(c *claim) bool { return c.uid == uid })
 }
@@ -93,8 +94,8 @@ func (u users) inNamespace(namespace string) bool {
 	return slices.ContainsFunc(u, func(c *claim) bool { return c.namespace == namespace })
 }
 
-// clash says why r cannot have addr together with those who have it, or nil.
-func (u users) clash(addr netip.Addr, r Request) *Error {
+// checkSharing returns the reason why r cannot have addr together with its users, or nil.
+func (u users) checkSharing(addr netip.Addr, r Request) *Error {
 	for _, c := range u {
 		var why string
 		switch {
@@ -102,9 +103,9 @@ func (u users) clash(addr netip.Addr, r Request) *Error {
 			continue
 		case r.Sharing.Key == "" || c.sharing.Key == "":
 		case r.Sharing.Key != c.sharing.Key:
-			why = ", whose share key is another one"
+			why = ", which has another share key"
 		case r.Sharing.Backend != c.sharing.Backend:
-			why = ", and with externalTrafficPolicy: Local only Services of one namespace and with the same selector can share it"
+			why = "; with externalTrafficPolicy: Local only Services of one namespace and with the same selector can share an address"
 		default:
 			i := slices.IndexFunc(r.Sharing.Ports, func(p Port) bool { return slices.Contains(c.sharing.Ports, p) })
 			if i < 0 {
@@ -117,11 +118,11 @@ func (u users) clash(addr netip.Addr, r Request) *Error {
 	return nil
 }
 
-// stranger says that one of the users is in another namespace than r, or nil.
-func (u users) stranger(addr netip.Addr, r Request) *Error {
+// checkNamespace refuses addr if one of its users is in another namespace than r.
+func (u users) checkNamespace(addr netip.Addr, r Request) *Error {
 	for _, c := range u {
 		if c.namespace != r.Namespace {
-			return refuse(InUse, "%s is used by %s in another namespace, and its pool does not say share-across-namespaces", addr, c)
+			return refuse(InUse, "%s is used by %s in another namespace, and its pool does not set share-across-namespaces", addr, c)
 		}
 	}
 	return nil

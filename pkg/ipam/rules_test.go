@@ -9,8 +9,7 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/ipam"
 )
 
-// try is one request in a story, with what must come of it: addresses, or the
-// text of the refusal.
+// try is one request of a story. It wants addresses, or the text of the refusal.
 type try struct {
 	uid, namespace string
 	families       []ipam.Family
@@ -62,7 +61,7 @@ func TestSharing(t *testing.T) {
 		"a clash of ports gets another address, or a refusal when that one was asked for": {
 			{uid: "a", key: "dns", port: udp53, want: "10.0.0.1"}, {uid: "b", key: "dns", port: udp53, want: "10.0.0.2"},
 			{uid: "c", key: "dns", port: udp53, request: asking("10.0.0.1"), want: "10.0.0.1 is used by ns/a, which has port 53/UDP too"},
-			{uid: "c", key: "web", port: tcp80, request: asking("10.0.0.1"), want: "10.0.0.1 is used by ns/a, whose share key is another one"},
+			{uid: "c", key: "web", port: tcp80, request: asking("10.0.0.1"), want: "10.0.0.1 is used by ns/a, which has another share key"},
 			{uid: "c", key: "dns", port: tcp80, request: asking("10.0.0.2"), want: "10.0.0.2"},
 		},
 		"both families": {
@@ -72,12 +71,12 @@ func TestSharing(t *testing.T) {
 			{uid: "a", key: "dns", port: udp53, backend: "ns/app", want: "10.0.0.1"},
 			{uid: "b", key: "dns", port: tcp53, want: "10.0.0.2"},
 			{uid: "c", key: "dns", port: tcp53, backend: "ns/app", want: "10.0.0.1"},
-			{uid: "d", key: "dns", port: tcp80, backend: "ns/other", request: asking("10.0.0.1"), want: "10.0.0.1 is used by ns/a, and with externalTrafficPolicy: Local only Services of one namespace and with the same selector can share it"},
+			{uid: "d", key: "dns", port: tcp80, backend: "ns/other", request: asking("10.0.0.1"), want: "10.0.0.1 is used by ns/a; with externalTrafficPolicy: Local only Services of one namespace and with the same selector can share an address"},
 		},
 		"not across namespaces": {
 			{uid: "a", key: "dns", port: udp53, want: "10.0.0.1"},
 			{uid: "b", namespace: "other", key: "dns", port: tcp53, want: "10.0.0.2"},
-			{uid: "c", namespace: "other", key: "dns", port: tcp53, request: asking("10.0.0.1"), want: "10.0.0.1 is used by ns/a in another namespace, and its pool does not say share-across-namespaces"},
+			{uid: "c", namespace: "other", key: "dns", port: tcp53, request: asking("10.0.0.1"), want: "10.0.0.1 is used by ns/a in another namespace, and its pool does not set share-across-namespaces"},
 		},
 		"across namespaces where the pool allows it": {
 			{uid: "a", key: "dns", port: udp53, request: ipam.Request{Pool: "open"}, want: "10.0.1.1"},
@@ -114,7 +113,7 @@ func TestSharing(t *testing.T) {
 	}
 }
 
-func TestASharedAddressIsFreeWhenItsLastUserIsGone(t *testing.T) {
+func TestSharedAddressIsFreeAfterItsLastRelease(t *testing.T) {
 	a := allocator(t, `[{name: p, protocol: layer2, addresses: [10.0.0.1/32]}]`)
 	try{uid: "a", key: "k", port: udp53}.do(a)
 	try{uid: "b", key: "k", port: tcp53}.do(a)
@@ -128,7 +127,7 @@ func TestASharedAddressIsFreeWhenItsLastUserIsGone(t *testing.T) {
 	}
 }
 
-func TestAdoptionKeepsASharedAddressForThoseWhoMayShareIt(t *testing.T) {
+func TestAdoptionFollowsTheRulesOfSharing(t *testing.T) {
 	a := ipam.New()
 	adopt := func(uid, namespace string, port ipam.Port) error {
 		return a.Adopt(ipam.Request{UID: uid, Namespace: namespace, Name: uid, Claimed: addrs("10.0.0.1"), Sharing: ipam.Sharing{Key: "k", Ports: []ipam.Port{port}}})
@@ -147,7 +146,7 @@ func TestAdoptionKeepsASharedAddressForThoseWhoMayShareIt(t *testing.T) {
 	}
 }
 
-func TestPoolsForSome(t *testing.T) {
+func TestPoolSelectorsAndPriorities(t *testing.T) {
 	const pools = `
 - {name: last, protocol: layer2, addresses: [10.0.0.0/24]}
 - {name: second, protocol: layer2, addresses: [10.0.2.0/24], priority: 20, namespaces: [team]}
@@ -159,9 +158,9 @@ func TestPoolsForSome(t *testing.T) {
 		"of the namespace, by priority":              {namespace: "team", want: "10.0.2.0"},
 		"of the labels of namespace and Service":     {namespace: "team", request: ipam.Request{NamespaceLabels: gold, Labels: public}, want: "10.0.1.0"},
 		"both labels are needed":                     {namespace: "other", request: ipam.Request{NamespaceLabels: gold}, want: "10.0.0.0"},
-		"the others get what is for all":             {namespace: "other", want: "10.0.0.0"},
-		"a pool that is asked for must be for them":  {namespace: "other", request: ipam.Request{Pool: "asked"}, want: `pool "asked" is for other namespaces or Services`},
-		"and so must one of an address":              {namespace: "other", request: asking("10.0.3.7"), want: `10.0.3.7 is in pool "asked", which is for other namespaces or Services`},
+		"a Service gets the pool for all":            {namespace: "other", want: "10.0.0.0"},
+		"a requested pool must serve the Service":    {namespace: "other", request: ipam.Request{Pool: "asked"}, want: `pool "asked" is for other namespaces or Services`},
+		"the pool of a requested address must, too":  {namespace: "other", request: asking("10.0.3.7"), want: `10.0.3.7 is in pool "asked", which is for other namespaces or Services`},
 		"an address can be asked for without a pool": {namespace: "team", request: asking("10.0.3.7"), want: "10.0.3.7"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -182,7 +181,7 @@ func TestMaxPerNamespace(t *testing.T) {
 - {name: p, protocol: layer2, addresses: [10.0.0.1-10.0.0.9, "fd00::1-fd00::9"], max-per-namespace: 2}
 - {name: six, protocol: layer2, addresses: ["fd01::1-fd01::9"]}
 `)
-	const over = `pool "p" gives each namespace 2 at most (max-per-namespace), and ns has as many`
+	const over = `pool "p" allows each namespace at most 2 (max-per-namespace), and ns has used them all`
 	for i, s := range []try{
 		{uid: "a", key: "k", port: udp53, want: "10.0.0.1"},
 		{uid: "b", key: "k", port: tcp53, want: "10.0.0.1"}, // the same address counts once
@@ -190,7 +189,7 @@ func TestMaxPerNamespace(t *testing.T) {
 		{uid: "d", want: over},
 		{uid: "d", request: asking("10.0.0.5"), want: over},
 		{uid: "d", namespace: "other", want: "10.0.0.3"},
-		{uid: "c", request: asking("10.0.0.6"), want: "10.0.0.6"}, // an exchange
+		{uid: "c", request: asking("10.0.0.6"), want: "10.0.0.6"}, // replaces 10.0.0.2
 	} {
 		if got := s.do(a); got != s.want {
 			t.Errorf("step %d: got %s, want %s", i+1, got, s.want)
@@ -202,7 +201,7 @@ func TestMaxPerNamespace(t *testing.T) {
 	}
 }
 
-func TestWhatAServiceClaimsItGetsIfAPoolWouldGiveIt(t *testing.T) {
+func TestClaimedAddressIsGivenIfAPoolAllowsIt(t *testing.T) {
 	a := allocator(t, `[{name: p, protocol: layer2, addresses: [10.0.0.1-10.0.0.9]}]`)
 	for i, s := range []try{
 		{uid: "a", request: ipam.Request{Claimed: addrs("10.0.0.5")}, want: "10.0.0.5"},
@@ -216,7 +215,7 @@ func TestWhatAServiceClaimsItGetsIfAPoolWouldGiveIt(t *testing.T) {
 	}
 }
 
-func TestReassignMovesOnlyWhatNoPoolWouldGive(t *testing.T) {
+func TestReassignMovesOnlyOrphans(t *testing.T) {
 	a := allocator(t, `[{name: p, protocol: layer2, addresses: [10.0.0.1-10.0.0.3]}]`)
 	for _, uid := range []string{"a", "b", "c"} {
 		must(t, a, uid)
@@ -236,7 +235,7 @@ func TestReassignMovesOnlyWhatNoPoolWouldGive(t *testing.T) {
 		t.Errorf("c got %s", got)
 	}
 	if got := a.Addrs("c"); !slices.Equal(got, addrs("10.0.0.3")) {
-		t.Errorf("c, for whom there is no other, has %v", got)
+		t.Errorf("c, which can have no other address, has %v", got)
 	}
 }
 
@@ -263,7 +262,7 @@ func TestOrphans(t *testing.T) {
 	}
 }
 
-func TestAPoolsReuseDelay(t *testing.T) {
+func TestReuseDelayFollowsThePool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const slow, fast = `[{name: p, protocol: layer2, addresses: [10.0.0.1-10.0.0.9], reuse-delay: 10m}]`, `[{name: p, protocol: layer2, addresses: [10.0.0.1-10.0.0.9], reuse-delay: 1s}]`
 		a := allocator(t, slow)
@@ -271,21 +270,21 @@ func TestAPoolsReuseDelay(t *testing.T) {
 		a.Release("a")
 		time.Sleep(9 * time.Minute)
 		if got := must(t, a, "b"); got != "10.0.0.2" {
-			t.Errorf("while .1 rests: got %s", got)
+			t.Errorf("during the cooldown of .1: got %s", got)
 		}
 		a.Release("b")
-		a.SetPools(parse(t, fast)) // no rest is longer than the pool says now
+		a.SetPools(parse(t, fast)) // no cooldown is longer than the new reuse delay
 		time.Sleep(time.Second)
 		if got := must(t, a, "c"); got != "10.0.0.1" {
-			t.Errorf("after .1 has rested: got %s", got)
+			t.Errorf("after the cooldown of .1: got %s", got)
 		}
 		if got := must(t, a, "d"); got != "10.0.0.2" {
-			t.Errorf("after .2 has rested: got %s", got)
+			t.Errorf("after the cooldown of .2: got %s", got)
 		}
 	})
 }
 
-func TestTwoAddressesSwappedBetweenPoolsMoveNobody(t *testing.T) {
+func TestPoolSwapMovesNoService(t *testing.T) {
 	a := allocator(t, `[{name: a, protocol: layer2, addresses: [10.0.0.1/32]}, {name: b, protocol: layer2, addresses: [10.0.0.2/32]}]`)
 	inA, inB := try{uid: "x", request: ipam.Request{Pool: "a"}}, try{uid: "y", request: ipam.Request{Pool: "b"}}
 	inA.do(a)

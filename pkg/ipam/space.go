@@ -10,10 +10,10 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
 )
 
-// space is the part of a pool that is of one family. Its free addresses are in
-// one of three places: at the cursor and behind it (never given out since the
-// pools were set), in the heap (given back and rested), or resting. An entry of
-// the heap or the queue that has become untrue is dropped when it comes up, so
+// space is the part of a pool that belongs to one family. Each free address is in one
+// of three places: at or after the cursor (not given out since the pools were set), in
+// the heap (released, and its cooldown has expired), or in cooldown. An entry of the
+// heap or the queue can become outdated. It is dropped when it comes to the front, so
 // that no operation has to search.
 type space struct {
 	pool   *config.Pool
@@ -22,13 +22,13 @@ type space struct {
 	usable uint64
 	used   map[netip.Addr]bool
 
-	cursor place
-	heap   placeHeap
-	queue  []rested // in the order of until
-	until  map[netip.Addr]time.Time
+	cursor    place
+	heap      placeHeap
+	queue     []cooldown               // in the order of their end
+	cooldowns map[netip.Addr]time.Time // by address in cooldown: the end of its cooldown
 }
 
-// place is an address with the range it is in: pools are filled in file order.
+// place is an address and the index of its range. Pools are filled in the order of the file.
 type place struct {
 	rangeIndex int
 	addr       netip.Addr
@@ -41,13 +41,15 @@ func (p place) before(q place) bool {
 	return p.addr.Less(q.addr)
 }
 
-type rested struct {
+// cooldown is the time after the release of an address in which it is not given out, if
+// another address is free.
+type cooldown struct {
 	addr  netip.Addr
 	until time.Time
 }
 
 func newSpace(pool *config.Pool, family Family) *space {
-	s := &space{pool: pool, family: family, used: map[netip.Addr]bool{}, until: map[netip.Addr]time.Time{}}
+	s := &space{pool: pool, family: family, used: map[netip.Addr]bool{}, cooldowns: map[netip.Addr]time.Time{}}
 	for _, r := range pool.Ranges {
 		if FamilyOf(r.From) != family {
 			continue
@@ -71,29 +73,30 @@ func (s *space) full() bool { return uint64(len(s.used)) >= s.usable }
 
 func (s *space) take(addr netip.Addr) {
 	s.used[addr] = true
-	delete(s.until, addr)
+	delete(s.cooldowns, addr)
 }
 
-// release puts an address to rest.
-func (s *space) release(r rested) {
-	delete(s.used, r.addr)
-	s.until[r.addr] = r.until
-	s.queue = append(s.queue, r)
+// release makes an address free, and begins its cooldown.
+func (s *space) release(d cooldown) {
+	delete(s.used, d.addr)
+	s.cooldowns[d.addr] = d.until
+	s.queue = append(s.queue, d)
 }
 
+// free reports whether the address is neither in use nor in cooldown.
 func (s *space) free(addr netip.Addr) bool {
-	_, rests := s.until[addr]
-	return !rests && !s.used[addr]
+	_, cooling := s.cooldowns[addr]
+	return !cooling && !s.used[addr]
 }
 
-// first returns the address that would be given out next: the first free one
-// in the order of the pool, or else, if resting will do, the one that has rested
-// longest. It does not take it.
-func (s *space) first(now time.Time, resting bool) (netip.Addr, bool) {
+// first returns the address to give out next: the first free address in the order of
+// the pool. If there is none and endCooldown is true, it returns the address whose
+// cooldown expires first. It does not take the address.
+func (s *space) first(now time.Time, endCooldown bool) (netip.Addr, bool) {
 	if s.full() {
 		return netip.Addr{}, false
 	}
-	s.wake(now)
+	s.expireCooldowns(now)
 	for len(s.heap) > 0 && !s.free(s.heap[0].addr) {
 		heap.Pop(&s.heap)
 	}
@@ -103,31 +106,31 @@ func (s *space) first(now time.Time, resting bool) (netip.Addr, bool) {
 	if len(s.heap) > 0 {
 		return s.heap[0].addr, true
 	}
-	if !resting {
+	if !endCooldown {
 		return netip.Addr{}, false
 	}
-	return s.queue[0].addr, true // wake has dropped what is untrue before it
+	return s.queue[0].addr, true // expireCooldowns has dropped the outdated entries before it
 }
 
-// wake moves the addresses that have rested enough to the heap, up to the
-// first that has not.
-func (s *space) wake(now time.Time) {
+// expireCooldowns moves the addresses whose cooldown has expired to the heap. It stops
+// at the first address that is still in cooldown.
+func (s *space) expireCooldowns(now time.Time) {
 	for len(s.queue) > 0 {
-		r := s.queue[0]
-		if until, rests := s.until[r.addr]; rests && until.Equal(r.until) {
+		d := s.queue[0]
+		if until, cooling := s.cooldowns[d.addr]; cooling && until.Equal(d.until) {
 			if now.Before(until) {
 				return
 			}
-			delete(s.until, r.addr)
-			heap.Push(&s.heap, s.placeOf(r.addr))
+			delete(s.cooldowns, d.addr)
+			heap.Push(&s.heap, s.placeOf(d.addr))
 		}
 		s.queue = s.queue[1:]
 	}
 }
 
-// advance moves the cursor to the next free address and reports whether there
-// is one. What it passes is in use or rests, and comes back through the heap:
-// it never has to go back.
+// advance moves the cursor to the next free address, and reports whether there is one.
+// The addresses that the cursor passes are in use or in cooldown. They come back through
+// the heap, so the cursor never moves backwards.
 func (s *space) advance() bool {
 	for s.cursor.rangeIndex < len(s.ranges) {
 		addr := s.cursor.addr

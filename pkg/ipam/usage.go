@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Orphan is an address in use that no pool would give its Service now.
+// Orphan is an address in use that no pool would give to its Service any more.
 type Orphan struct {
 	Addr netip.Addr
 	Why  string
@@ -21,23 +21,24 @@ func (a *Allocator) Orphans(r Request) []Orphan {
 	}
 	var orphans []Orphan
 	for _, addr := range c.addrs {
-		if err := a.allowed(addr, r); err != nil {
+		if err := a.checkPool(addr, r); err != nil {
 			orphans = append(orphans, Orphan{Addr: addr, Why: err.Msg})
 		}
 	}
 	return orphans
 }
 
-// Usage is how full one family of one pool is.
+// Usage says how full one family of one pool is.
 type Usage struct {
 	Pool   string
 	Family Family
-	// Usable is the number of addresses that can be given out, in use or not.
-	// Pools of 2^64 addresses and more count as 2^64-1.
+	// Usable is the number of addresses that Services can have, in use or not. A pool of
+	// 2^64 addresses or more counts as 2^64-1.
 	Usable uint64
 	Used   uint64
-	// Resting is the number of free addresses that were in use a moment ago.
-	Resting uint64
+	// Cooldown is the number of free addresses that were released within the pool's
+	// reuse delay.
+	Cooldown uint64
 }
 
 // Usage returns one entry for each family of each pool, in the pools' order.
@@ -46,8 +47,8 @@ func (a *Allocator) Usage() []Usage {
 	defer a.mu.Unlock()
 	usage := make([]Usage, len(a.spaces))
 	for i, s := range a.spaces {
-		s.wake(time.Now())
-		usage[i] = Usage{Pool: s.pool.Name, Family: s.family, Usable: s.usable, Used: uint64(len(s.used)), Resting: uint64(len(s.until))}
+		s.expireCooldowns(time.Now())
+		usage[i] = Usage{Pool: s.pool.Name, Family: s.family, Usable: s.usable, Used: uint64(len(s.used)), Cooldown: uint64(len(s.cooldowns))}
 	}
 	return usage
 }

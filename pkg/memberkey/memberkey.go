@@ -34,7 +34,7 @@ func New(namespace string) *v1.Secret {
 func Read(secret *v1.Secret) ([]byte, error) {
 	key := secret.Data[DataKey]
 	if len(key) == 0 {
-		return nil, fmt.Errorf("the Secret %s/%s has no %q in its data; delete the Secret, and the cloud controller manager creates a new one",
+		return nil, fmt.Errorf("the Secret %s/%s has no %q in its data; delete the Secret and restart the cloud controller manager, which creates a new one",
 			secret.Namespace, secret.Name, DataKey)
 	}
 	return key, nil

@@ -16,20 +16,20 @@ const (
 	AddressesAnnotation = "lb.baremetal/addresses"
 	// PoolAnnotation names the pool to take the addresses from.
 	PoolAnnotation = "lb.baremetal/pool"
-	// ShareAnnotation is the key under which a Service shares its addresses with
-	// others of the same key.
+	// ShareAnnotation is the share key. A Service shares its addresses with Services that
+	// have the same key.
 	ShareAnnotation = "lb.baremetal/share"
 )
 
-// aliases are MetalLB's names for the same, the newer one first.
+// aliases are MetalLB's names of the same annotations, the newer name first.
 var aliases = map[string][]string{
 	AddressesAnnotation: {"metallb.io/loadBalancerIPs", "metallb.universe.tf/loadBalancerIPs"},
 	PoolAnnotation:      {"metallb.io/address-pool", "metallb.universe.tf/address-pool"},
 	ShareAnnotation:     {"metallb.io/allow-shared-ip", "metallb.universe.tf/allow-shared-ip"},
 }
 
-// annotation returns the value of the annotation or of its first alias that is
-// not empty, and the name under which it stands.
+// annotation returns the value of the annotation, or of its first alias that is not
+// empty, and the name of the annotation that has the value.
 func annotation(svc *v1.Service, name string) (value, from string) {
 	for _, from := range append([]string{name}, aliases[name]...) {
 		if value := svc.Annotations[from]; value != "" {
@@ -51,12 +51,12 @@ func ShareKey(svc *v1.Service) string {
 	return key
 }
 
-// Asked returns the addresses that svc asks for, by annotation or else by
-// spec.loadBalancerIP. The error says which of the two cannot be read.
-func Asked(svc *v1.Service) ([]netip.Addr, error) {
-	text, where := annotation(svc, AddressesAnnotation)
-	if where = "annotation " + where; text == "" {
-		text, where = svc.Spec.LoadBalancerIP, "spec.loadBalancerIP"
+// RequestedAddrs returns the addresses that svc asks for, by annotation or else by
+// spec.loadBalancerIP. The error names the field that cannot be read.
+func RequestedAddrs(svc *v1.Service) ([]netip.Addr, error) {
+	text, field := annotation(svc, AddressesAnnotation)
+	if field = "annotation " + field; text == "" {
+		text, field = svc.Spec.LoadBalancerIP, "spec.loadBalancerIP"
 	}
 	if text == "" {
 		return nil, nil
@@ -65,21 +65,20 @@ func Asked(svc *v1.Service) ([]netip.Addr, error) {
 	for part := range strings.SplitSeq(text, ",") {
 		addr, err := netip.ParseAddr(strings.TrimSpace(part))
 		if err != nil || addr.Zone() != "" {
-			return nil, fmt.Errorf("%s: %q is not an IP address", where, strings.TrimSpace(part))
+			return nil, fmt.Errorf("%s: %q is not an IP address", field, strings.TrimSpace(part))
 		}
 		addrs = append(addrs, addr.Unmap())
 	}
 	return addrs, nil
 }
 
-// Backend returns what the choice of the node that takes svc's traffic depends
-// on: nothing, if every node will do, or else the pods behind it. Two Services
-// can be announced by one node if it is the same.
+// Backend identifies the pods that decide which nodes can receive svc's traffic. It is
+// empty if every node can. One node can announce two Services with the same Backend.
 func Backend(svc *v1.Service) string {
 	switch {
 	case !Local(svc):
 		return ""
-	case len(svc.Spec.Selector) == 0: // its endpoints are made by hand
+	case len(svc.Spec.Selector) == 0: // the operator creates its endpoints
 		return "service " + Name(svc)
 	}
 	return "pods of " + svc.Namespace + " with " + labels.Set(svc.Spec.Selector).String()

@@ -1,6 +1,5 @@
-// Package service reads what this project needs from a Kubernetes Service and
-// its EndpointSlices. It is the border: behind it there are netip addresses and
-// plain names only.
+// Package service reads what this project needs from a Kubernetes Service and its
+// EndpointSlices. It turns the texts in these objects into netip addresses and names.
 package service
 
 import (
@@ -12,30 +11,31 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 )
 
-// Finalizer holds back the deletion of a Service with a class of ours until its
-// addresses are free. One without a class has upstream's finalizer, which any
-// cloud controller manager in the cluster would remove.
+// Finalizer delays the deletion of a Service with one of our classes until its addresses
+// are released. A Service without a class has upstream's finalizer instead. A Service with
+// a class cannot use that one, because any cloud controller manager in the cluster would
+// remove it.
 const Finalizer = "lb.baremetal/cleanup"
 
-// DefaultClass is the spec.loadBalancerClass that is ours unless told otherwise.
+// DefaultClass is the spec.loadBalancerClass that is ours by default.
 const DefaultClass = "lb.baremetal/default"
 
-// Scope is which Services this project serves.
+// Scope selects the Services that this project serves.
 type Scope struct {
-	// Default is true if those without a class are ours.
+	// Default is true if Services without a class are ours.
 	Default bool
 	// Classes are the values of spec.loadBalancerClass that are ours.
 	Classes []string
 }
 
-// DefaultScope is what both programs serve unless told otherwise.
+// DefaultScope returns the Services that both programs serve by default.
 func DefaultScope() Scope { return Scope{Default: true, Classes: []string{DefaultClass}} }
 
-// AddFlags adds the flags that change the scope. They must be the same for both
-// programs.
+// AddFlags adds the flags that change the scope. Both programs must have the same
+// values.
 func (s *Scope) AddFlags(flags *pflag.FlagSet) {
-	flags.StringSliceVar(&s.Classes, "load-balancer-class", s.Classes, "Services with one of these in spec.loadBalancerClass are served. The same for the cloud controller manager and the speakers.")
-	flags.BoolVar(&s.Default, "default-load-balancer", s.Default, "Services without spec.loadBalancerClass are served. Set it to false to live beside another provider. The same for the cloud controller manager and the speakers.")
+	flags.StringSliceVar(&s.Classes, "load-balancer-class", s.Classes, "The values of spec.loadBalancerClass whose Services are served. Must be the same for the cloud controller manager and the speakers.")
+	flags.BoolVar(&s.Default, "default-load-balancer", s.Default, "Whether Services without spec.loadBalancerClass are served. Set it to false if another provider serves them. Must be the same for the cloud controller manager and the speakers.")
 }
 
 // Ours reports whether this project serves svc.
@@ -43,21 +43,21 @@ func (s Scope) Ours(svc *v1.Service) bool {
 	return s.Classless(svc) || s.Classed(svc)
 }
 
-// Classless reports whether svc is ours as one that leaves the choice of the load
-// balancer to the cluster.
+// Classless reports whether svc is ours because Services without a class are ours.
 func (s Scope) Classless(svc *v1.Service) bool {
 	return s.Default && svc.Spec.Type == v1.ServiceTypeLoadBalancer && svc.Spec.LoadBalancerClass == nil
 }
 
-// Classed reports whether svc is ours by its class.
+// Classed reports whether svc is ours because of its class.
 func (s Scope) Classed(svc *v1.Service) bool {
 	return svc.Spec.Type == v1.ServiceTypeLoadBalancer && svc.Spec.LoadBalancerClass != nil && slices.Contains(s.Classes, *svc.Spec.LoadBalancerClass)
 }
 
-// Name returns namespace/name.
+// Name returns namespace/name of svc.
 func Name(svc *v1.Service) string { return svc.Namespace + "/" + svc.Name }
 
-// VIPs returns the addresses in svc's status, in their order.
+// VIPs returns the addresses in svc's status, in the order of the status. It ignores
+// entries that are not an IP address without a zone.
 func VIPs(svc *v1.Service) []netip.Addr {
 	var vips []netip.Addr
 	for _, ingress := range svc.Status.LoadBalancer.Ingress {
@@ -73,13 +73,13 @@ func Local(svc *v1.Service) bool {
 	return svc.Spec.ExternalTrafficPolicy == v1.ServiceExternalTrafficPolicyLocal
 }
 
-// Sticky reports whether all connections of a client to svc shall come to one pod.
+// Sticky reports whether all connections of a client to svc should reach the same pod.
 func Sticky(svc *v1.Service) bool { return svc.Spec.SessionAffinity == v1.ServiceAffinityClientIP }
 
-// EndpointNodes returns the nodes that have a ready endpoint in any of the
-// slices, which belong to one Service, in alphabetical order. When no endpoint
-// is ready at all, it returns those with one that still serves while it
-// terminates, as kube-proxy does (KEP-1669).
+// EndpointNodes returns the nodes that have a ready endpoint in any of the slices, in
+// alphabetical order. The slices belong to one Service. If no endpoint is ready, it returns
+// the nodes with an endpoint that still serves while it terminates, like kube-proxy
+// (KEP-1669).
 func EndpointNodes(endpointSlices []*discoveryv1.EndpointSlice) []string {
 	var ready, terminating []string
 	for _, slice := range endpointSlices {

@@ -35,25 +35,25 @@ func TestScope(t *testing.T) {
 	}
 }
 
-func TestMetalLBsAnnotationsAreAliases(t *testing.T) {
+func TestAnnotationsOfMetalLBAreAliases(t *testing.T) {
 	for _, prefix := range []string{"metallb.io/", "metallb.universe.tf/"} {
 		svc := &v1.Service{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{
 			prefix + "loadBalancerIPs": "192.0.2.7", prefix + "address-pool": "gold", prefix + "allow-shared-ip": "dns"}}}
-		addrs, err := service.Asked(svc)
+		addrs, err := service.RequestedAddrs(svc)
 		if got := fmt.Sprint(addrs, err, service.Pool(svc), service.ShareKey(svc)); got != "[192.0.2.7] <nil>golddns" {
 			t.Errorf("%s: got %s", prefix, got)
 		}
 		for name, own := range map[string]string{service.AddressesAnnotation: "192.0.2.8", service.PoolAnnotation: "iron", service.ShareAnnotation: "web"} {
 			svc.Annotations[name] = own
 		}
-		addrs, err = service.Asked(svc)
+		addrs, err = service.RequestedAddrs(svc)
 		if got := fmt.Sprint(addrs, err, service.Pool(svc), service.ShareKey(svc)); got != "[192.0.2.8] <nil>ironweb" {
 			t.Errorf("%s beside our own: got %s", prefix, got)
 		}
 	}
 }
 
-func TestBackendTellsServicesApartThatDifferentNodesCanServe(t *testing.T) {
+func TestBackendDiffersWhenDifferentNodesCanServe(t *testing.T) {
 	local := func(namespace string, selector map[string]string) *v1.Service {
 		return &v1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "x"},
 			Spec: v1.ServiceSpec{Selector: selector, ExternalTrafficPolicy: v1.ServiceExternalTrafficPolicyLocal}}
@@ -61,21 +61,21 @@ func TestBackendTellsServicesApartThatDifferentNodesCanServe(t *testing.T) {
 	app := map[string]string{"app": "web"}
 	a := service.Backend(local("a", app))
 	if a != service.Backend(local("a", app)) {
-		t.Error("the same selector is not the same")
+		t.Error("two Services with the same selector have different backends")
 	}
 	if a == service.Backend(local("b", app)) {
 		t.Error("the same selector in another namespace selects other pods")
 	}
 	without := local("a", nil)
 	if service.Backend(without) == "" {
-		t.Error("endpoints that are made by hand may be on any node")
+		t.Error("endpoints that the operator creates may be on any node")
 	}
 	if without.Spec.ExternalTrafficPolicy = v1.ServiceExternalTrafficPolicyCluster; service.Backend(without) != "" {
-		t.Error("with Cluster every node will do")
+		t.Error("with Cluster every node can receive the traffic")
 	}
 }
 
-func TestVIPsAreTheReadableAddressesOfTheStatus(t *testing.T) {
+func TestVIPsAreTheValidAddressesOfTheStatus(t *testing.T) {
 	svc := &v1.Service{}
 	for _, ip := range []string{"192.0.2.1", "", "::ffff:192.0.2.2", "nonsense", "fe80::1%eth0", "2001:db8::1"} {
 		svc.Status.LoadBalancer.Ingress = append(svc.Status.LoadBalancer.Ingress, v1.LoadBalancerIngress{IP: ip})
@@ -85,7 +85,7 @@ func TestVIPsAreTheReadableAddressesOfTheStatus(t *testing.T) {
 	}
 }
 
-func TestAsked(t *testing.T) {
+func TestRequestedAddrs(t *testing.T) {
 	for _, test := range []struct{ annotation, spec, want string }{
 		{"", "", "[] <nil>"},
 		{"", "192.0.2.1", "[192.0.2.1] <nil>"},
@@ -98,7 +98,7 @@ func TestAsked(t *testing.T) {
 		if test.annotation != "" {
 			svc.ObjectMeta = metav1.ObjectMeta{Annotations: map[string]string{service.AddressesAnnotation: test.annotation}}
 		}
-		addrs, err := service.Asked(svc)
+		addrs, err := service.RequestedAddrs(svc)
 		if got := fmt.Sprint(addrs, err); got != test.want {
 			t.Errorf("%+v: got %s", test, got)
 		}

@@ -6,7 +6,7 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/signal"
 )
 
-func TestSignalMakesManyWakeUpsOne(t *testing.T) {
+func TestSignalMergesWakeUps(t *testing.T) {
 	s := signal.New()
 	for range 3 {
 		s.Set() // would block here if the signal counted

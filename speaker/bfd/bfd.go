@@ -1,7 +1,7 @@
-// Package bfd tells within a fraction of a second that the path to a router is
-// broken: Bidirectional Forwarding Detection in asynchronous mode (RFC 5880), for
-// peers on a link (RFC 5881) and further away (RFC 5883). Authentication, echo
-// and demand mode are not spoken.
+// Package bfd detects within a fraction of a second that the path to a router is
+// broken. It implements Bidirectional Forwarding Detection in asynchronous mode (RFC
+// 5880), for peers on a link (RFC 5881) and further away (RFC 5883). It implements
+// neither authentication nor echo mode nor demand mode.
 package bfd
 
 import (
@@ -16,79 +16,97 @@ import (
 	"time"
 )
 
-// Session is a session that is wanted. Two of the same Peer are not possible.
+// Session describes a session. There can be one for each Peer.
 type Session struct {
 	Peer netip.Addr
-	// Local is the address to send from; the zero Addr leaves it to the kernel.
+	// Local is the address to send from; with the zero Addr the kernel chooses it.
 	Local netip.Addr
-	// Multihop is set when the peer may be more than one hop away; packets with a
-	// TTL of less than MinimumTTL are discarded then, else all that are not 255.
+	// Multihop is set if the peer may be more than one hop away. Packets with a TTL
+	// below MinimumTTL are discarded then. Without Multihop all packets with another TTL
+	// than 255 are discarded.
 	Multihop   bool
 	MinimumTTL uint8
-	// Receive and Transmit are the shortest intervals that we bear and offer.
+	// Receive and Transmit are the shortest intervals at which this node receives and
+	// sends.
 	Receive, Transmit time.Duration
-	// Multiplier is after how many of our intervals the peer gives us up.
+	// Multiplier is the number of our intervals after which the peer detects our failure.
 	Multiplier uint8
-	// Link is the index of the interface that a peer's packets must come in on, so that
-	// nothing on the node can speak in its name; 0 is any. Not for Multihop.
+	// Link is the index of the interface on which a peer's packets must arrive, so that
+	// no process on the node can forge them; 0 means any. It is not used with Multihop.
 	Link int
-	// Passive sessions send nothing until the peer does.
+	// Passive sessions send nothing until the peer sends.
 	Passive bool
 }
 
-// Status is how a session is.
+// Status is the status of a session.
 type Status struct {
 	Peer  netip.Addr
 	State State
-	// Since is when it came into this state.
+	// Since is when the session entered this state.
 	Since time.Time
-	// Why it is not up, in words; empty if it is.
+	// Why says in words why the session is not up; empty if it is up.
 	Why string
-	// Failures is how often it was up and the peer fell silent.
+	// Failures counts how often the session was up and its detection time expired.
 	Failures uint64
 }
 
 // Options of an Engine.
 type Options struct {
 	Log *slog.Logger
-	// Failed is called when a session was up and the peer has fallen silent. A peer
-	// that switches BFD off has not failed (RFC 5882, section 4.2), nor has one that
-	// says that its session is down: if it has given us up, it ends BGP as well, and
-	// if it begins a new session, as FRR does when BGP comes up, nothing has happened.
-	// Failed must not block for long, nor call the Engine, which may be waiting for
-	// this session to end.
+	// Failed is called when a session was up and its detection time has expired. A peer
+	// that disables BFD has not failed (RFC 5882, section 4.2). A peer that says that its
+	// session is down has not failed either: if it has detected a failure, it ends BGP
+	// itself, and if it begins a new session, as FRR does when BGP comes up, nothing has
+	// happened. Failed must not block for long, and must not call the Engine, which may
+	// be waiting for this session to end.
 	Failed func(peer netip.Addr, why string)
-	// Changed is called after a session has changed its state. It must not block,
-	// nor call the Engine.
+	// Changed is called after a session has changed its state. It must not block and
+	// must not call the Engine.
 	Changed func()
 }
 
-// Engine keeps sessions up.
+// Engine runs sessions.
 type Engine struct {
-	options Options
-	ctx     context.Context // of everything that the engine has started
-	cancel  context.CancelFunc
-	wg      sync.WaitGroup
+	options   Options
+	discarded atomic.Uint64
+	work      sync.WaitGroup // runners and listeners
 
 	mu        sync.Mutex // for what follows
 	runners   map[netip.Addr]*runner
 	listeners map[listenerKey]*listener
-	discarded atomic.Uint64
+	ended     bool // Run has ended
 }
 
 // New returns an engine without sessions.
 func New(o Options) *Engine {
-	e := &Engine{options: o, runners: map[netip.Addr]*runner{}, listeners: map[listenerKey]*listener{}}
-	e.ctx, e.cancel = context.WithCancel(context.Background())
-	return e
+	return &Engine{options: o, runners: map[netip.Addr]*runner{}, listeners: map[listenerKey]*listener{}}
 }
 
-// Set makes the sessions those that are wanted. A session that is wanted as
-// before is not touched. An error says which could not be begun; Set tries again
-// when it is called again.
+// Run waits until ctx ends. Then it tells every peer that BFD is disabled on purpose,
+// and returns nil when all sessions have ended.
+func (e *Engine) Run(ctx context.Context) error {
+	<-ctx.Done()
+	e.mu.Lock()
+	e.ended = true
+	for _, r := range e.runners {
+		r.cancel()
+	}
+	for _, l := range e.listeners {
+		l.close()
+	}
+	e.mu.Unlock()
+	e.work.Wait()
+	return nil
+}
+
+// Set replaces the sessions. It does not touch a session that stays the same. The
+// error says which sessions could not begin; the next Set tries them again.
 func (e *Engine) Set(sessions []Session) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.ended {
+		return nil
+	}
 	wanted := make(map[netip.Addr]Session, len(sessions))
 	for _, s := range sessions {
 		wanted[s.Peer] = s
@@ -104,9 +122,6 @@ func (e *Engine) Set(sessions []Session) error {
 	for _, r := range ended {
 		<-r.done
 	}
-	if e.ctx.Err() != nil {
-		return nil // closed meanwhile
-	}
 	var errs []error
 	for _, s := range wanted {
 		if e.runners[s.Peer] != nil {
@@ -118,12 +133,12 @@ func (e *Engine) Set(sessions []Session) error {
 		}
 		r := newRunner(newSession(s, e.discriminator()), &e.options)
 		e.runners[s.Peer] = r
-		e.wg.Go(func() { r.run(e.ctx) })
+		e.work.Go(r.run)
 	}
 	return errors.Join(errs...)
 }
 
-// discriminator returns a number that no session has (RFC 5880, section 6.3).
+// discriminator returns a number that no session uses (RFC 5880, section 6.3).
 func (e *Engine) discriminator() uint32 {
 	for {
 		d := rand.Uint32()
@@ -137,7 +152,7 @@ func (e *Engine) discriminator() uint32 {
 	}
 }
 
-// Status returns how the session with a peer is, if there is one.
+// Status returns the status of the session with a peer, if there is one.
 func (e *Engine) Status(peer netip.Addr) (Status, bool) {
 	r := e.runner(peer)
 	if r == nil {
@@ -146,24 +161,13 @@ func (e *Engine) Status(peer netip.Addr) (Status, bool) {
 	return *r.status.Load(), true
 }
 
-// Discarded returns how many packets have come that no session may take: of
-// unknown senders, of another form, or from too far away. Packets whose TTL is
-// not 255 from peers on a link are dropped by the kernel, and not counted.
+// Discarded counts the packets that no session accepts: from unknown senders,
+// malformed, or from too far away. The kernel drops packets of peers on a link whose
+// TTL is not 255; they are not counted.
 func (e *Engine) Discarded() uint64 { return e.discarded.Load() }
 
 func (e *Engine) runner(peer netip.Addr) *runner {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.runners[peer]
-}
-
-// Close tells every peer that BFD is switched off on purpose, and ends.
-func (e *Engine) Close() {
-	e.cancel()
-	e.mu.Lock()
-	for _, l := range e.listeners {
-		l.close()
-	}
-	e.mu.Unlock()
-	e.wg.Wait()
 }

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-func TestPacketsAreReadAsTheyWereWritten(t *testing.T) {
+func TestPacketRoundTrip(t *testing.T) {
 	for _, want := range []packet{
 		{state: Down, multiplier: 3, my: 1, desiredMinTx: time.Second, requiredRx: 300 * time.Millisecond},
 		{state: Up, diag: neighborDown, poll: true, multiplier: 255, my: 1 << 31, your: 5, desiredMinTx: 50 * time.Millisecond},
@@ -18,7 +18,7 @@ func TestPacketsAreReadAsTheyWereWritten(t *testing.T) {
 	}
 }
 
-func TestPacketsThatMustBeDiscarded(t *testing.T) {
+func TestPacketIsDiscardedIfItIsInvalid(t *testing.T) {
 	good := packet{state: Up, multiplier: 3, my: 1, your: 2}.marshal()
 	for name, c := range map[string]struct {
 		change func([]byte) []byte

@@ -1,7 +1,6 @@
 package bfd
 
 import (
-	"context"
 	"errors"
 	"math/rand/v2"
 	"net"
@@ -10,7 +9,7 @@ import (
 	"time"
 )
 
-// runner gives a session its packets and the time.
+// runner feeds a session with packets and the time.
 type runner struct {
 	session *session
 	options *Options
@@ -32,7 +31,7 @@ func newRunner(s *session, o *Options) *runner {
 // cancel lets run return.
 func (r *runner) cancel() { close(r.stop) }
 
-func (r *runner) run(ctx context.Context) {
+func (r *runner) run() {
 	defer close(r.done)
 	defer r.sayGoodbye()
 	timer := time.NewTimer(0)
@@ -44,10 +43,8 @@ func (r *runner) run(ctx context.Context) {
 		case <-timer.C:
 		case <-r.stop:
 			return
-		case <-ctx.Done():
-			return
 		}
-		r.drain() // before anybody counts as silent
+		r.drain() // before the deadline is checked
 		r.observe(func() { r.session.expire(time.Now()) })
 		if p := r.session.send(time.Now(), rand.Float64()); p != nil {
 			r.write(*p)
@@ -77,7 +74,7 @@ func (r *runner) receive(p packet) {
 	})
 }
 
-// observe tells others when f has changed the state of the session.
+// observe calls f and reports a change of the session's state.
 func (r *runner) observe(f func()) {
 	s := r.session
 	before := s.state
@@ -85,13 +82,14 @@ func (r *runner) observe(f func()) {
 	if s.state == before {
 		return
 	}
-	// What the peer says itself, it can act upon itself: it hears us, or has begun anew.
+	// If the peer itself says that the session is down, it can act itself: it hears this
+	// node, or has begun a new session.
 	failed := before == Up && s.diag == detectionExpired
 	if failed {
 		r.failures++
 	}
 	r.publish()
-	r.options.Log.Info("BFD", "peer", s.Peer, "state", s.state, "before", before, "why", s.why)
+	r.options.Log.Info("BFD session changed its state", "peer", s.Peer, "state", s.state, "before", before, "why", s.why)
 	if failed {
 		r.options.Failed(s.Peer, s.why)
 	}
@@ -103,28 +101,28 @@ func (r *runner) publish() {
 	r.status.Store(&Status{Peer: s.Peer, State: s.state, Since: time.Now(), Why: s.why, Failures: r.failures})
 }
 
-// write sends a packet. What cannot be sent is lost, as on the wire: the peer
-// misses it, and the session tells.
+// write sends a packet. A packet that cannot be sent is lost, like one that is lost on
+// the wire: the peer detects it.
 func (r *runner) write(p packet) {
 	if r.conn == nil {
 		conn, err := dial(r.session.Session)
 		if err != nil {
-			r.options.Log.Debug("BFD: sending", "peer", r.session.Peer, "error", err)
+			r.options.Log.Debug("sending a BFD packet failed", "peer", r.session.Peer, "error", err)
 			return
 		}
 		r.conn = conn
 	}
 	_, err := r.conn.Write(p.marshal())
-	if err == nil || errors.Is(err, syscall.ECONNREFUSED) { // the peer does not listen yet
+	if err == nil || errors.Is(err, syscall.ECONNREFUSED) { // refused: the peer does not listen yet
 		return
 	}
-	r.options.Log.Debug("BFD: sending", "peer", r.session.Peer, "error", err)
+	r.options.Log.Debug("sending a BFD packet failed", "peer", r.session.Peer, "error", err)
 	_ = r.conn.Close() // the next socket may have a better address or route
 	r.conn = nil
 }
 
-// sayGoodbye tells the peer that it is no failure that nothing more comes, more
-// than once, since a packet can be lost.
+// sayGoodbye tells the peer that the silence that follows is no failure. It does so
+// more than once, because a packet can be lost.
 func (r *runner) sayGoodbye() {
 	if r.session.your != 0 {
 		r.session.state, r.session.diag = AdminDown, administrative
@@ -134,7 +132,7 @@ func (r *runner) sayGoodbye() {
 		}
 	}
 	if r.conn != nil {
-		_ = r.conn.Close() // nothing is lost by it
+		_ = r.conn.Close() // the packets are sent
 	}
 }
 

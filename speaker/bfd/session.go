@@ -5,20 +5,20 @@ import (
 	"time"
 )
 
-// slow is the least interval of a session that is not up (RFC 5880, section 6.8.3).
+// slow is the shortest interval of a session that is not up (RFC 5880, section 6.8.3).
 const slow = time.Second
 
-// session is the state machine of one session. It is fed with packets and with
-// the time, and says what to send; it opens no socket and starts no timer.
+// session is the state machine of one session. Its inputs are packets and the time,
+// its outputs are packets. It opens no socket and starts no timer.
 type session struct {
 	Session
 	my uint32
 
 	state State
 	diag  diagnostic
-	why   string // the state is what it is
+	why   string // the session is not up
 
-	// What the last packet said of the peer.
+	// What the last packet said about the peer.
 	your         uint32
 	peerState    State
 	peerMinTx    time.Duration
@@ -26,17 +26,18 @@ type session struct {
 	peerMultiple uint8
 
 	polling  bool      // until the peer has confirmed our intervals
-	deadline time.Time // when the peer counts as silent; zero while it says nothing
+	deadline time.Time // when the detection time expires; zero while the peer sends nothing
 	sent     time.Time // when the last packet was due
-	share    float64   // of the interval, after which the next one is
-	now      bool      // something has changed: send at once
+	share    float64   // the share of the interval after which the next packet is due
+	now      bool      // the state has changed: send at once
 }
 
 func newSession(s Session, discriminator uint32) *session {
-	return &session{Session: s, my: discriminator, state: Down, peerState: Down, peerMinRx: time.Microsecond, why: "the peer has sent nothing yet"}
+	return &session{Session: s, my: discriminator, state: Down, peerState: Down, peerMinRx: time.Microsecond, why: "no packet from the peer yet"}
 }
 
-// desired is our interval: the configured one only while the session is up.
+// desired returns our interval. The configured one is used only while the session is
+// up.
 func (s *session) desired() time.Duration {
 	if s.state == Up {
 		return s.Transmit
@@ -44,16 +45,16 @@ func (s *session) desired() time.Duration {
 	return max(slow, s.Transmit)
 }
 
-// detection is how long the peer may be silent (RFC 5880, section 6.8.4).
+// detection returns the detection time (RFC 5880, section 6.8.4).
 func (s *session) detection() time.Duration {
 	return time.Duration(s.peerMultiple) * max(s.Receive, s.peerMinTx)
 }
 
-// receive takes a packet in, and reports whether it must be answered at once,
-// with the final bit (RFC 5880, section 6.8.6).
+// receive handles a packet. It reports whether to answer at once with the final bit
+// (RFC 5880, section 6.8.6).
 func (s *session) receive(p packet, now time.Time) (answer bool) {
 	if p.your != 0 && p.your != s.my {
-		return false // meant for a session of the past
+		return false // for an earlier session
 	}
 	s.your, s.peerState = p.my, p.state
 	s.peerMinTx, s.peerMinRx, s.peerMultiple = p.desiredMinTx, p.requiredRx, p.multiplier
@@ -64,7 +65,7 @@ func (s *session) receive(p packet, now time.Time) (answer bool) {
 	switch {
 	case p.state == AdminDown:
 		if s.state != Down {
-			s.become(Down, neighborDown, "the peer has switched BFD off")
+			s.become(Down, neighborDown, "the peer has disabled BFD")
 		}
 	case s.state == Down && p.state == Down:
 		s.become(Init, s.diag, "the peer does not hear this node yet")
@@ -81,8 +82,9 @@ func (s *session) become(state State, diag diagnostic, why string) {
 	s.now, s.polling = true, state == Up
 }
 
-// expire takes note that the peer is silent. A deadline that is looked at far too
-// late says more of this machine than of the peer, which gets one more interval.
+// expire ends the session if the detection time has expired. If this machine checks
+// the deadline much too late, it was this machine that stood still, and the peer gets
+// one more interval.
 func (s *session) expire(now time.Time) {
 	if s.deadline.IsZero() || now.Before(s.deadline) {
 		return
@@ -92,15 +94,15 @@ func (s *session) expire(now time.Time) {
 		s.deadline = now.Add(interval)
 		return
 	}
-	silent := s.detection()
+	detection := s.detection()
 	s.deadline, s.your = time.Time{}, 0
 	if s.state >= Init {
-		s.become(Down, detectionExpired, fmt.Sprintf("the peer was silent for %v", silent))
+		s.become(Down, detectionExpired, fmt.Sprintf("no packet from the peer for %v", detection))
 	}
 }
 
-// send returns the packet that is due, or nil. jitter is a random number from 0
-// to 1, by which intervals are made shorter (RFC 5880, section 6.8.7).
+// send returns the packet that is due, or nil. jitter is a random number from 0 to 1. It
+// shortens the interval (RFC 5880, section 6.8.7).
 func (s *session) send(now time.Time, jitter float64) *packet {
 	if !s.now && now.Before(s.next()) {
 		return nil
@@ -119,19 +121,19 @@ func (s *session) send(now time.Time, jitter float64) *packet {
 	return &p
 }
 
-// next is when the next packet is due. It comes sooner when the peer begins to bear
-// more of them, since it also begins to expect them then.
+// next returns when the next packet is due. When the peer allows a shorter interval, the
+// packet is due sooner, because the peer also expects it sooner.
 func (s *session) next() time.Time {
 	interval := max(s.desired(), s.peerMinRx)
 	return s.sent.Add(time.Duration(float64(interval) * s.share))
 }
 
-// packet is what there is to say.
+// packet returns a packet that describes the session.
 func (s *session) packet() packet {
 	return packet{diag: s.diag, state: s.state, multiplier: s.Multiplier, my: s.my, your: s.your, desiredMinTx: s.desired(), requiredRx: s.Receive}
 }
 
-// wake is when something is to be done if no packet comes before.
+// wake returns when the session has something to do if no packet comes before.
 func (s *session) wake() time.Time {
 	next := s.next()
 	if !s.deadline.IsZero() && s.deadline.Before(next) {

@@ -63,7 +63,7 @@ func (p *pair) want(t *testing.T, a, b State) {
 	}
 }
 
-func TestTwoSessionsComeUpAndThenSendAtTheirInterval(t *testing.T) {
+func TestSessionComesUpAndSendsAtItsInterval(t *testing.T) {
 	p := newPair(100*time.Millisecond, 100*time.Millisecond)
 	p.run(1500 * time.Millisecond)
 	p.want(t, Up, Up)
@@ -77,7 +77,7 @@ func TestTwoSessionsComeUpAndThenSendAtTheirInterval(t *testing.T) {
 	}
 }
 
-func TestASilentPeerIsGivenUpAfterThreeIntervals(t *testing.T) {
+func TestSessionExpiresAfterThreeIntervals(t *testing.T) {
 	p := newPair(100*time.Millisecond, 100*time.Millisecond)
 	p.run(2 * time.Second)
 	p.cut = true
@@ -85,7 +85,7 @@ func TestASilentPeerIsGivenUpAfterThreeIntervals(t *testing.T) {
 	p.want(t, Up, Up)
 	p.run(110 * time.Millisecond)
 	p.want(t, Down, Down)
-	if p.a.diag != detectionExpired || p.a.why != "the peer was silent for 300ms" {
+	if p.a.diag != detectionExpired || p.a.why != "no packet from the peer for 300ms" {
 		t.Errorf("diagnostic %d, %q", p.a.diag, p.a.why)
 	}
 	p.cut = false
@@ -93,7 +93,7 @@ func TestASilentPeerIsGivenUpAfterThreeIntervals(t *testing.T) {
 	p.want(t, Up, Up)
 }
 
-func TestTheSlowerOfBothDecidesTheInterval(t *testing.T) {
+func TestIntervalIsThatOfTheSlowerPeer(t *testing.T) {
 	p := newPair(100*time.Millisecond, 100*time.Millisecond)
 	p.b.Receive, p.b.Transmit = 400*time.Millisecond, 500*time.Millisecond
 	p.run(3 * time.Second)
@@ -110,7 +110,7 @@ func TestTheSlowerOfBothDecidesTheInterval(t *testing.T) {
 
 // FRR's bfdd bears one packet a second until the session is up, and then expects
 // as many as it is configured for at once.
-func TestAPeerThatBeginsToBearMorePacketsGetsThem(t *testing.T) {
+func TestIntervalShrinksWhenThePeerAllowsIt(t *testing.T) {
 	p := newPair(100*time.Millisecond, 100*time.Millisecond)
 	p.b.Receive = time.Second
 	p.run(3 * time.Second)
@@ -124,7 +124,7 @@ func TestAPeerThatBeginsToBearMorePacketsGetsThem(t *testing.T) {
 	}
 }
 
-func TestASessionThatIsNotUpSendsOnceASecond(t *testing.T) {
+func TestSessionSendsOnceASecondUntilItIsUp(t *testing.T) {
 	p := newPair(50*time.Millisecond, 50*time.Millisecond)
 	p.cut = true
 	p.run(10 * time.Second)
@@ -133,17 +133,17 @@ func TestASessionThatIsNotUpSendsOnceASecond(t *testing.T) {
 	}
 }
 
-func TestAPeerThatSwitchesOffHasNotFailed(t *testing.T) {
+func TestSessionDisabledByThePeerHasNotFailed(t *testing.T) {
 	p := newPair(100*time.Millisecond, 100*time.Millisecond)
 	p.run(2 * time.Second)
 	p.b.state = AdminDown
 	p.carry(p.b, p.a, p.b.packet())
-	if p.a.state != Down || p.a.peerState != AdminDown || p.a.why != "the peer has switched BFD off" {
+	if p.a.state != Down || p.a.peerState != AdminDown || p.a.why != "the peer has disabled BFD" {
 		t.Errorf("state %v, peer %v, %q", p.a.state, p.a.peerState, p.a.why)
 	}
 }
 
-func TestAPeerThatHasRestartedIsMetAgain(t *testing.T) {
+func TestSessionComesUpAgainAfterAPeerRestart(t *testing.T) {
 	p := newPair(100*time.Millisecond, 100*time.Millisecond)
 	p.run(2 * time.Second)
 	p.b = newSession(p.b.Session, 77)
@@ -153,7 +153,7 @@ func TestAPeerThatHasRestartedIsMetAgain(t *testing.T) {
 	p.want(t, Up, Up)
 }
 
-func TestAPassiveSessionWaitsForThePeer(t *testing.T) {
+func TestPassiveSessionWaitsForThePeer(t *testing.T) {
 	p := newPair(100*time.Millisecond, 100*time.Millisecond)
 	p.a.Passive = true
 	p.cut = true
@@ -166,7 +166,7 @@ func TestAPassiveSessionWaitsForThePeer(t *testing.T) {
 	p.want(t, Up, Up)
 }
 
-func TestNoPacketIsSentToAPeerThatWantsNone(t *testing.T) {
+func TestSessionSendsNothingToAPeerThatWantsNothing(t *testing.T) {
 	p := newPair(100*time.Millisecond, 100*time.Millisecond)
 	p.run(2 * time.Second)
 	p.cut = true
@@ -180,7 +180,7 @@ func TestNoPacketIsSentToAPeerThatWantsNone(t *testing.T) {
 	}
 }
 
-func TestAPacketForAnotherSessionChangesNothing(t *testing.T) {
+func TestSessionIgnoresPacketsOfAnotherSession(t *testing.T) {
 	p := newPair(100*time.Millisecond, 100*time.Millisecond)
 	p.run(2 * time.Second)
 	spoofed := p.b.packet()
@@ -190,7 +190,7 @@ func TestAPacketForAnotherSessionChangesNothing(t *testing.T) {
 }
 
 // A machine that stood still has not seen what its peer sent.
-func TestALateLookAtTheClockDoesNotEndASession(t *testing.T) {
+func TestSessionSurvivesAFreeze(t *testing.T) {
 	p := newPair(100*time.Millisecond, 100*time.Millisecond)
 	p.run(2 * time.Second)
 	p.now = p.now.Add(2 * time.Second)
@@ -198,7 +198,7 @@ func TestALateLookAtTheClockDoesNotEndASession(t *testing.T) {
 	p.want(t, Up, Up)
 }
 
-func TestATenthOfAllPacketsMayBeLost(t *testing.T) {
+func TestSessionSurvivesTheLossOfATenthOfAllPackets(t *testing.T) {
 	p := newPair(100*time.Millisecond, 100*time.Millisecond)
 	n := 0
 	p.loss = func() bool { n++; return n%10 == 0 }
@@ -209,7 +209,7 @@ func TestATenthOfAllPacketsMayBeLost(t *testing.T) {
 	}
 }
 
-func TestOnlyPacketsFromTheLinkAreAdmitted(t *testing.T) {
+func TestSessionAdmitsOnlyPacketsFromTheLink(t *testing.T) {
 	near, bound, far := Session{}, Session{Link: 7}, Session{Multihop: true, MinimumTTL: 250}
 	for _, c := range []struct {
 		session   Session

@@ -48,16 +48,17 @@ func (k listenerKey) port() int {
 // listener receives the packets of all sessions of one kind and family.
 type listener struct {
 	conn net.PacketConn
-	// read returns a packet with its TTL or hop limit and the interface it came in on.
+	// read returns a packet with its TTL or hop limit and the interface it came on.
 	read func([]byte) (n int, in arrival, from net.Addr, err error)
 }
 
-// arrival is what the kernel says of a packet.
+// arrival is what the kernel reports about a packet.
 type arrival struct{ ttl, link int }
 
-func (l *listener) close() { _ = l.conn.Close() } // nothing is lost by it
+func (l *listener) close() { _ = l.conn.Close() } // it only receives
 
-// listen opens the socket of a kind of sessions, unless it is open. e.mu is held.
+// listen opens the socket of a kind of sessions, unless it is open. The caller holds
+// e.mu.
 func (e *Engine) listen(key listenerKey) error {
 	if e.listeners[key] != nil {
 		return nil
@@ -68,7 +69,7 @@ func (e *Engine) listen(key listenerKey) error {
 		}
 		return dropOtherTTLs(fd, key.ipv4)
 	})}
-	conn, err := config.ListenPacket(e.ctx, key.network(), fmt.Sprintf(":%d", key.port()))
+	conn, err := config.ListenPacket(context.Background(), key.network(), fmt.Sprintf(":%d", key.port()))
 	if err != nil {
 		return fmt.Errorf("receiving on UDP port %d: %w", key.port(), err)
 	}
@@ -99,7 +100,7 @@ func (e *Engine) listen(key listenerKey) error {
 		return fmt.Errorf("receiving the TTL on UDP port %d: %w", key.port(), err)
 	}
 	e.listeners[key] = l
-	e.wg.Go(func() { e.receive(l, key) })
+	e.work.Go(func() { e.receive(l, key) })
 	return nil
 }
 
@@ -112,7 +113,7 @@ func (e *Engine) receive(l *listener, key listenerKey) {
 			return
 		}
 		if err != nil {
-			e.options.Log.Warn("BFD: receiving", "error", err)
+			e.options.Log.Warn("receiving BFD packets failed", "error", err)
 			continue
 		}
 		if !e.deliver(buffer[:n], in, from, key) {
@@ -121,7 +122,7 @@ func (e *Engine) receive(l *listener, key listenerKey) {
 	}
 }
 
-// deliver reports whether a session has taken the packet.
+// deliver gives a packet to its session, and reports whether the session took it.
 func (e *Engine) deliver(b []byte, in arrival, from net.Addr, key listenerKey) bool {
 	p, err := parse(b)
 	if err != nil {
@@ -138,12 +139,12 @@ func (e *Engine) deliver(b []byte, in arrival, from net.Addr, key listenerKey) b
 	select {
 	case r.in <- p:
 		return true
-	default: // the session is behind by many packets
+	default: // the session is many packets behind
 		return false
 	}
 }
 
-// admits reports whether a packet that came like this can be the peer's.
+// admits reports whether a packet with this arrival can come from the peer.
 func (s Session) admits(in arrival) bool {
 	if s.Multihop {
 		return in.ttl >= int(s.MinimumTTL)
@@ -151,8 +152,8 @@ func (s Session) admits(in arrival) bool {
 	return in.ttl == ttl && (s.Link == 0 || in.link == s.Link)
 }
 
-// dropOtherTTLs lets the kernel drop packets that have come over a router, which
-// anybody far away could have sent (RFC 5881, section 5).
+// dropOtherTTLs lets the kernel drop packets that have passed a router: any host far
+// away could have sent them (RFC 5881, section 5).
 func dropOtherTTLs(fd int, isIPv4 bool) error {
 	const networkHeader = 0xfff00000 // SKF_NET_OFF of linux/filter.h
 	field := uint32(8)               // the IPv4 header's TTL
@@ -175,7 +176,7 @@ func dropOtherTTLs(fd int, isIPv4 bool) error {
 	return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]})
 }
 
-// dial opens the socket that a session sends from: each has a port of its own.
+// dial opens the socket that a session sends from. Each session has its own port.
 func dial(s Session) (net.Conn, error) {
 	key := listenerKey{s.Peer.Is4(), s.Multihop}
 	var err error
@@ -198,7 +199,7 @@ func dial(s Session) (net.Conn, error) {
 	return nil, err
 }
 
-// control makes of f what package net calls before it binds a socket.
+// control turns f into the function that package net calls before it binds a socket.
 func control(f func(fd int) error) func(string, string, syscall.RawConn) error {
 	return func(_, _ string, raw syscall.RawConn) error {
 		var inner error

@@ -11,7 +11,7 @@ import (
 )
 
 // A packet that has come over a router may be anybody's: the kernel drops it.
-func TestTheKernelDropsPacketsThatAreNotFromTheLink(t *testing.T) {
+func TestSocketDropsPacketsThatAreNotFromTheLink(t *testing.T) {
 	for _, c := range []struct {
 		ipv4          bool
 		network, addr string
@@ -57,7 +57,7 @@ func deliverTo(s Session) (*Engine, *runner) {
 	return e, r
 }
 
-func TestPacketsReachOnlyTheSessionTheyAreFor(t *testing.T) {
+func TestEngineDeliversPacketsOnlyToTheirSession(t *testing.T) {
 	peer := netip.MustParseAddr("192.0.2.1")
 	good := packet{state: Down, multiplier: 3, my: 5}.marshal()
 	for name, c := range map[string]struct {

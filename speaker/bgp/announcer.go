@@ -10,30 +10,31 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/signal"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/bfd"
 )
 
-// Announcer keeps sessions with the peers and tells them the routes.
+// Announcer holds sessions with the peers and advertises the routes to them.
 type Announcer struct {
-	log     *slog.Logger
-	changed func()
-	bfd     *bfd.Engine
-	cancel  context.CancelFunc
-	kick    chan struct{}
-	running sync.WaitGroup // run
-	resets  sync.WaitGroup // of sessions, because of BFD
+	log        *slog.Logger
+	changed    func()
+	bfd        *bfd.Engine
+	pending    signal.Signal  // apply has something to do
+	resets     sync.WaitGroup // of sessions, because of BFD
+	keepRoutes atomic.Bool    // see KeepRoutes
 
 	mu       sync.Mutex // for what follows
 	wanted   *wanted
 	sessions map[string]*session
 	problems map[string]error // by the peer's name
-	noBFD    error            // why there is no BFD with some peers
+	noBFD    error            // why some peers have no BFD
 	failures map[netip.Addr]uint64
 }
 
-// wanted is never changed.
+// wanted is what Set was told last. It never changes.
 type wanted struct {
 	peers  []Peer
 	routes []Route
@@ -41,22 +42,41 @@ type wanted struct {
 
 // New returns an Announcer without peers.
 func New(o Options) *Announcer {
-	a := &Announcer{log: o.Log, kick: make(chan struct{}, 1), wanted: &wanted{}, sessions: map[string]*session{}, failures: map[netip.Addr]uint64{}}
+	a := &Announcer{log: o.Log, pending: signal.New(), wanted: &wanted{}, sessions: map[string]*session{}, failures: map[netip.Addr]uint64{}}
 	a.changed = func() {
-		a.again() // BFD begins and ends with the sessions
+		a.pending.Set() // BFD begins and ends with the sessions
 		o.Changed()
 	}
 	a.bfd = bfd.New(bfd.Options{Log: o.Log, Changed: o.Changed, Failed: a.pathFailed})
-	ctx, cancel := context.WithCancel(context.Background())
-	a.cancel = cancel
-	a.running.Go(func() { a.run(ctx) })
 	o.Metrics.MustRegister(collector{a})
 	return a
 }
 
-// Set makes the peers and the routes those that are wanted, and does not wait
-// until they are: what cannot be done is in the Status, and is tried again. A
-// session whose peer is wanted as before is not touched.
+// Run holds the sessions until ctx ends. Then it ends them; see KeepRoutes. It
+// returns nil when everything that it started has ended.
+func (a *Announcer) Run(ctx context.Context) error {
+	bfdContext, endBFD := context.WithCancel(context.WithoutCancel(ctx))
+	var watching sync.WaitGroup
+	watching.Go(func() { _ = a.bfd.Run(bfdContext) }) // never fails
+	a.applyChanges(ctx)
+	var closing sync.WaitGroup
+	for _, s := range a.sessions {
+		closing.Go(func() { s.close(a.keepRoutes.Load()) })
+	}
+	closing.Wait()
+	endBFD()
+	watching.Wait() // no path fails after this
+	a.resets.Wait()
+	return nil
+}
+
+// KeepRoutes says what peers with graceful restart should do when Run ends: keep the
+// routes for a while, or drop them at once. Peers without it always drop them.
+func (a *Announcer) KeepRoutes(keep bool) { a.keepRoutes.Store(keep) }
+
+// Set replaces the peers and the routes. It does not wait for the changes. What fails
+// is in the Status, and is tried again. A session whose peer stays the same is not
+// touched.
 func (a *Announcer) Set(peers []Peer, routes []Route) {
 	a.mu.Lock()
 	same := slices.Equal(a.wanted.peers, peers) && slices.EqualFunc(a.wanted.routes, routes, Route.equal)
@@ -65,34 +85,27 @@ func (a *Announcer) Set(peers []Peer, routes []Route) {
 	}
 	a.mu.Unlock()
 	if !same {
-		a.again()
-	}
-}
-
-// again lets run apply. It never blocks.
-func (a *Announcer) again() {
-	select {
-	case a.kick <- struct{}{}:
-	default:
+		a.pending.Set()
 	}
 }
 
 const (
-	// retry is after how long what has failed is tried again.
-	retry = 5 * time.Second
-	// settled is how long a session must be up before BFD begins. Some routers set
-	// up BFD anew when BGP has come up (FRR does), and take the end of their old BFD
-	// session, if it has been up, for a failure.
-	settled = time.Second
+	// retryInterval is when to try again what has failed.
+	retryInterval = 5 * time.Second
+	// bfdDelay is how long a BGP session must be up before BFD begins. Some routers
+	// replace their BFD session when BGP comes up (FRR does). If the old BFD session was
+	// up, they treat its end as a failure.
+	bfdDelay = time.Second
 )
 
-func (a *Announcer) run(ctx context.Context) {
+// applyChanges applies what Set says, until ctx ends.
+func (a *Announcer) applyChanges(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		select {
 		case <-timer.C:
-		case <-a.kick:
+		case <-a.pending.C():
 		case <-ctx.Done():
 			return
 		}
@@ -102,8 +115,8 @@ func (a *Announcer) run(ctx context.Context) {
 	}
 }
 
-// apply does what has changed, and returns after how long it shall be called again
-// even if nothing has; 0 is never.
+// apply makes the changes. It returns after which time to call it again even if
+// nothing has changed; 0 means never.
 func (a *Announcer) apply() (next time.Duration) {
 	a.mu.Lock()
 	wanted, sessions := a.wanted, maps.Clone(a.sessions)
@@ -134,8 +147,8 @@ func (a *Announcer) apply() (next time.Duration) {
 		}
 		next = sooner(next, later)
 		if st := s.status(); p.BFD.Peer.IsValid() && st.Up {
-			if young := settled - time.Since(st.Since); young > 0 {
-				next = sooner(next, young)
+			if left := bfdDelay - time.Since(st.Since); left > 0 {
+				next = sooner(next, left)
 			} else if !slices.ContainsFunc(watch, func(b bfd.Session) bool { return b.Peer == p.BFD.Peer }) {
 				watch = append(watch, p.BFD)
 			}
@@ -143,16 +156,16 @@ func (a *Announcer) apply() (next time.Duration) {
 	}
 	noBFD := a.bfd.Set(watch)
 	if len(problems) > 0 || noBFD != nil {
-		next = sooner(next, retry)
+		next = sooner(next, retryInterval)
 	}
-	a.sayProblems(problems, noBFD)
+	a.logProblems(problems, noBFD)
 	a.mu.Lock()
 	a.sessions, a.problems, a.noBFD = sessions, problems, noBFD
 	a.mu.Unlock()
 	return next
 }
 
-// sooner returns the smaller of two durations of which 0 is never.
+// sooner returns the smaller of two durations. 0 means never.
 func sooner(a, b time.Duration) time.Duration {
 	if a == 0 || b == 0 {
 		return cmp.Or(a, b)
@@ -160,8 +173,8 @@ func sooner(a, b time.Duration) time.Duration {
 	return min(a, b)
 }
 
-// sayProblems logs those that are new.
-func (a *Announcer) sayProblems(problems map[string]error, noBFD error) {
+// logProblems logs the problems that are new.
+func (a *Announcer) logProblems(problems map[string]error, noBFD error) {
 	text := func(err error) string {
 		if err == nil {
 			return ""
@@ -170,16 +183,16 @@ func (a *Announcer) sayProblems(problems map[string]error, noBFD error) {
 	}
 	for name, err := range problems {
 		if text(err) != text(a.problems[name]) {
-			a.log.Error("no BGP with a peer, trying again", "peer", name, "error", err)
+			a.log.Error("BGP session cannot begin, trying again", "peer", name, "error", err)
 		}
 	}
 	if noBFD != nil && text(noBFD) != text(a.noBFD) {
-		a.log.Error("no BFD, trying again", "error", noBFD)
+		a.log.Error("BFD session cannot begin, trying again", "error", noBFD)
 	}
 }
 
-// unwanted returns the names of the sessions that have to end: their peers are
-// wanted no more, or not as they are.
+// unwanted returns the names of the sessions that have to end, because their peers
+// were removed or have changed.
 func unwanted(sessions map[string]*session, peers []Peer) (names []string) {
 	for name, s := range sessions {
 		i := slices.IndexFunc(peers, func(p Peer) bool { return p.Name == name })
@@ -190,8 +203,8 @@ func unwanted(sessions map[string]*session, peers []Peer) (names []string) {
 	return names
 }
 
-// pathFailed ends the sessions with an address that BFD does not reach any more
-// (RFC 5882, section 4.2), instead of waiting for the hold time.
+// pathFailed ends the sessions with an address that BFD has lost (RFC 5882, section
+// 4.2). Without it they would end after the hold time.
 func (a *Announcer) pathFailed(addr netip.Addr, why string) {
 	a.resets.Go(func() {
 		a.mu.Lock()
@@ -206,7 +219,7 @@ func (a *Announcer) pathFailed(addr netip.Addr, why string) {
 	})
 }
 
-// Status returns how the sessions are, in the order of the peers' names.
+// Status returns the status of all sessions, in the order of the peers' names.
 func (a *Announcer) Status() []Status {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -226,7 +239,7 @@ func (a *Announcer) Status() []Status {
 			case a.noBFD != nil:
 				b = bfd.Status{Peer: p.BFD.Peer, State: bfd.Down, Since: st.Since, Why: a.noBFD.Error()}
 			default:
-				b = bfd.Status{Peer: p.BFD.Peer, State: bfd.Down, Since: st.Since, Why: "it begins a second after the BGP session is up"}
+				b = bfd.Status{Peer: p.BFD.Peer, State: bfd.Down, Since: st.Since, Why: "BFD begins a second after the BGP session is up"}
 			}
 			b.Failures = a.failures[p.BFD.Peer]
 			st.BFD = &b
@@ -237,19 +250,5 @@ func (a *Announcer) Status() []Status {
 	return all
 }
 
-// Discarded returns how many BFD packets were of no session; see bfd.Engine.
-func (a *Announcer) Discarded() uint64 { return a.bfd.Discarded() }
-
-// Close ends all sessions. With keep, peers with graceful restart keep the routes
-// for a while; all others drop them at once.
-func (a *Announcer) Close(keep bool) {
-	a.cancel()
-	a.running.Wait() // nothing is begun after this
-	var closing sync.WaitGroup
-	for _, s := range a.sessions {
-		closing.Go(func() { s.close(keep) })
-	}
-	closing.Wait()
-	a.bfd.Close() // and no path fails after this
-	a.resets.Wait()
-}
+// discarded counts the BFD packets of no session; see bfd.Engine.
+func (a *Announcer) discarded() uint64 { return a.bfd.Discarded() }

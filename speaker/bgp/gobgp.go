@@ -10,21 +10,21 @@ import (
 	packet "github.com/osrg/gobgp/v4/pkg/packet/bgp"
 )
 
-// What is ours in the words of GoBGP.
+// This file translates our values into GoBGP's.
 
 const (
-	// connectRetry is how often a connection is tried, in seconds; a try lasts a
-	// second less.
+	// connectRetry is the time between two attempts to connect, in seconds. An attempt
+	// lasts a second less.
 	connectRetry = 5
-	// afterReset is how long a session that we have ended rests, in seconds.
+	// afterReset is how long GoBGP waits after we have ended a session, in seconds.
 	afterReset = 1
-	// deferral is how long a speaker that has restarted waits for the peer's routes
-	// before it tells its own (RFC 4724, section 4.1), in seconds.
+	// deferral is how long a restarted speaker waits for the peer's routes before it
+	// advertises its own (RFC 4724, section 4.1), in seconds.
 	deferral = 5
 )
 
-// importOnlyOurOwn is the policy that what a router tells us does not compete with
-// what we tell it.
+// importOnlyOurOwn returns the policy that rejects the routes of routers. They must not
+// compete with the routes that we advertise.
 func importOnlyOurOwn() (*api.Policy, *api.PolicyAssignment) {
 	own := &api.Policy{Name: "own", Statements: []*api.Statement{{
 		Name:       "own",
@@ -37,8 +37,8 @@ func importOnlyOurOwn() (*api.Policy, *api.PolicyAssignment) {
 	}
 }
 
-// neighbour is the peer as GoBGP has it. Both families are offered, so that a
-// session carries whatever the router takes.
+// neighbour returns the peer in GoBGP's form. It offers both families, so that a session
+// carries those that the router accepts.
 func (p Peer) neighbour() *api.Peer {
 	n := &api.Peer{
 		Conf:      &api.PeerConf{NeighborAddress: p.Address.String(), PeerAsn: p.ASN, LocalAsn: p.MyASN, AuthPassword: p.Password},
@@ -56,8 +56,8 @@ func (p Peer) neighbour() *api.Peer {
 	}
 	restart := p.GracefulRestart > 0
 	if restart {
-		// To a peer that knows us from before, it is told with the first OPEN that we
-		// have kept forwarding; for others it means nothing.
+		// The first OPEN says that this node kept forwarding. That matters only for a peer
+		// that remembers this node.
 		n.GracefulRestart = &api.GracefulRestart{Enabled: true, RestartTime: uint32(p.GracefulRestart / time.Second), DeferralTime: deferral, LocalRestarting: true}
 	}
 	for _, afi := range []api.Family_Afi{api.Family_AFI_IP, api.Family_AFI_IP6} {
@@ -69,7 +69,7 @@ func (p Peer) neighbour() *api.Peer {
 	return n
 }
 
-// paths are the prefixes as GoBGP has them.
+// paths returns the prefixes in GoBGP's form.
 func paths(prefixes []netip.Prefix, of map[netip.Prefix]attributes) (paths []*apiutil.Path, err error) {
 	for _, prefix := range prefixes {
 		p, err := path(prefix, of[prefix])
@@ -120,16 +120,16 @@ func path(prefix netip.Prefix, a attributes) (*apiutil.Path, error) {
 	return p, nil
 }
 
-// taken returns the families that a peer takes: IPv4 if it does not say (RFC 4760,
-// section 8).
-func taken(capabilities []packet.ParameterCapabilityInterface) (ipv4, ipv6 bool) {
-	said := false
+// acceptedFamilies returns the families that a peer accepts. A peer that does not say so
+// accepts IPv4 (RFC 4760, section 8).
+func acceptedFamilies(capabilities []packet.ParameterCapabilityInterface) (ipv4, ipv6 bool) {
+	listed := false
 	for _, c := range capabilities {
 		if mp, ok := c.(*packet.CapMultiProtocol); ok {
-			said = true
+			listed = true
 			ipv4 = ipv4 || mp.CapValue == packet.RF_IPv4_UC
 			ipv6 = ipv6 || mp.CapValue == packet.RF_IPv6_UC
 		}
 	}
-	return ipv4 || !said, ipv6
+	return ipv4 || !listed, ipv6
 }

@@ -6,8 +6,8 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/bfd"
 )
 
-// collector makes the metrics from the Status when somebody asks, so that a peer's
-// series are gone with it.
+// collector makes the metrics from the Status at each scrape. So the series of a peer end
+// with the peer.
 type collector struct{ a *Announcer }
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
@@ -21,11 +21,11 @@ var (
 	upsDesc      = desc("bgp_session_ups_total", "Number of times that the session has come up.")
 	downsDesc    = desc("bgp_session_downs_total", "Number of times that the session has gone down.")
 	problemDesc  = desc("bgp_session_problem", "1 for a peer whose session is not up, with the reason in words.", "problem")
-	prefixesDesc = desc("bgp_prefixes", "Number of prefixes that the peer is told.")
-	withheldDesc = desc("bgp_prefixes_withheld", "Number of prefixes that the peer is not told, since the node has no address of their family for a next hop, or the peer does not take it.")
+	prefixesDesc = desc("bgp_prefixes", "Number of prefixes that are advertised to the peer.")
+	withheldDesc = desc("bgp_prefixes_withheld", "Number of prefixes that are not advertised to the peer, because the node has no address of their family for a next hop, or because the peer does not accept the family.")
 	bfdUpDesc    = desc("bfd_session_up", "1 if the BFD session with the peer is up.")
-	bfdFailDesc  = desc("bfd_failures_total", "Number of times that BFD was up and the peer fell silent.")
-	foreignDesc  = prometheus.NewDesc("baremetal_bfd_packets_discarded_total", "Number of BFD packets that belong to no session. Those that the kernel drops for their TTL are not counted.", nil, nil)
+	bfdFailDesc  = desc("bfd_failures_total", "Number of times that the BFD session was up and its detection time expired.")
+	foreignDesc  = prometheus.NewDesc("baremetal_bfd_packets_discarded_total", "Number of BFD packets that belong to no session. Packets that the kernel drops for their TTL are not counted.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
@@ -61,7 +61,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 			count(bfdFailDesc, s.BFD.Failures)
 		}
 	}
-	ch <- prometheus.MustNewConstMetric(foreignDesc, prometheus.CounterValue, float64(c.a.Discarded()))
+	ch <- prometheus.MustNewConstMetric(foreignDesc, prometheus.CounterValue, float64(c.a.discarded()))
 }
 
 func one(b bool) float64 {

@@ -10,7 +10,7 @@ func (r Route) equal(o Route) bool {
 		slices.Equal(r.LargeCommunities, o.LargeCommunities) && slices.Equal(r.Peers, o.Peers)
 }
 
-// attributes are what a peer is told of a prefix.
+// attributes are what a peer learns about a prefix.
 type attributes struct {
 	nextHop          netip.Addr
 	localPref        uint32
@@ -24,11 +24,11 @@ func (a attributes) equal(b attributes) bool {
 		slices.Equal(a.communities, b.communities) && slices.Equal(a.largeCommunities, b.largeCommunities)
 }
 
-// tell returns what a peer is to be told, and how many prefixes it is not told
-// since there is no next hop. Several routes of one prefix become one, with all of
-// their communities, the highest local preference and the highest MED.
-func tell(p Peer, routes []Route) (told map[netip.Prefix]attributes, withheld int) {
-	told = map[netip.Prefix]attributes{}
+// routesFor returns the routes for a peer. noNextHop is the number of prefixes that it
+// leaves out because they have no next hop. Several routes of one prefix become one,
+// with all of their communities, the highest local preference and the highest MED.
+func routesFor(p Peer, routes []Route) (advertised map[netip.Prefix]attributes, noNextHop int) {
+	advertised = map[netip.Prefix]attributes{}
 	none := map[netip.Prefix]bool{}
 	for _, r := range routes {
 		if len(r.Peers) > 0 && !slices.Contains(r.Peers, p.Name) {
@@ -39,27 +39,28 @@ func tell(p Peer, routes []Route) (told map[netip.Prefix]attributes, withheld in
 			none[r.Prefix] = true
 			continue
 		}
-		a := told[r.Prefix]
+		a := advertised[r.Prefix]
 		a.nextHop = hop
 		a.localPref = max(a.localPref, r.LocalPref)
 		a.med = max(a.med, r.MED)
 		a.communities = append(a.communities, r.Communities...)
 		a.largeCommunities = append(a.largeCommunities, r.LargeCommunities...)
-		told[r.Prefix] = a
+		advertised[r.Prefix] = a
 	}
-	for prefix, a := range told {
+	for prefix, a := range advertised {
 		slices.Sort(a.communities)
 		a.communities = slices.Compact(a.communities)
 		slices.SortFunc(a.largeCommunities, func(a, b [3]uint32) int { return slices.Compare(a[:], b[:]) })
 		a.largeCommunities = slices.Compact(a.largeCommunities)
-		told[prefix] = a
+		advertised[prefix] = a
 	}
-	return told, len(none)
+	return advertised, len(none)
 }
 
-// nextHop is the unspecified address for the session's own family, which stands
-// for the address of ours that the session uses. Of a session between link-local
-// addresses it is a global one, if there is one: not all routers take the other.
+// nextHop returns the next hop for a family. For the session's own family that is the
+// unspecified address: it stands for our address in the session. A session between
+// link-local addresses uses a global address if there is one, because not all routers
+// accept the other.
 func (p Peer) nextHop(ipv4 bool) (hop netip.Addr, ok bool) {
 	switch {
 	case ipv4 && p.Address.Is4():
@@ -72,8 +73,8 @@ func (p Peer) nextHop(ipv4 bool) (hop netip.Addr, ok bool) {
 	return p.NextHop6, p.NextHop6.IsValid()
 }
 
-// change is what has to be told so that a peer that knows before knows after:
-// the prefixes in the order of their addresses.
+// change returns what to announce and to withdraw so that a peer that has the routes
+// before has the routes after. The prefixes are in the order of their addresses.
 func change(before, after map[netip.Prefix]attributes) (announce, withdraw []netip.Prefix) {
 	for prefix, a := range after {
 		if old, ok := before[prefix]; !ok || !old.equal(a) {

@@ -16,8 +16,8 @@ import (
 
 const (
 	idle, openConfirm = "IDLE", "OPENCONFIRM"
-	// settling is how long a session is left alone when it has come up.
-	settling = 100 * time.Millisecond
+	// settleTime is how long a session is left alone after it has come up.
+	settleTime = 100 * time.Millisecond
 )
 
 // session is the session with one peer.
@@ -26,27 +26,27 @@ type session struct {
 	log     *slog.Logger
 	changed func()
 	server  *server.BgpServer
-	cancel  context.CancelFunc // of what watches the server
+	cancel  context.CancelFunc // ends the watch of the server
 
-	// For advertise alone: what the peer knows, and of which wish and peer.
-	told   map[netip.Prefix]attributes
-	toldOf *wanted
+	// For advertise alone: the routes that the peer has, and what they were made from.
+	advertised   map[netip.Prefix]attributes
+	advertisedOf *wanted
 
-	mu             sync.Mutex // for what follows
-	now            Status
-	takes4, takes6 bool // the families that the peer takes, while the session is up
-	told4, told6   int  // how many prefixes of each there are
-	hopless        int  // and how many that have no next hop
-	closed         bool
+	mu                 sync.Mutex // for what follows
+	now                Status
+	accepts4, accepts6 bool // the families that the peer accepts, while the session is up
+	count4, count6     int  // the number of prefixes of each family
+	noNextHop          int  // the number of prefixes without a next hop
+	closed             bool
 }
 
-// newSession begins to connect.
+// newSession begins to connect. The session runs until close.
 func newSession(p Peer, log *slog.Logger, changed func()) (*session, error) {
 	s := &session{peer: p.sessionPart(), log: log.With("peer", p.Name, "address", p.Address), changed: changed}
 	begun := time.Now()
 	s.now = Status{Peer: p.Name, Address: p.Address, State: idle, Begun: begun, Since: begun}
-	s.server = server.NewBgpServer(server.LoggerOption(slog.New(&listener{session: s}), nil))
-	go s.server.Serve() // until Stop, which waits for it
+	s.server = server.NewBgpServer(server.LoggerOption(slog.New(&logReader{session: s}), nil))
+	go s.server.Serve() // ends with Stop, which waits for it
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
 	if err := s.begin(ctx); err != nil {
@@ -57,8 +57,8 @@ func newSession(p Peer, log *slog.Logger, changed func()) (*session, error) {
 }
 
 func (s *session) begin(ctx context.Context) error {
-	// Nobody can connect to us: a router that only waits is met, and so is one
-	// that does both.
+	// The server does not listen. It connects to routers that only wait for a connection
+	// and to those that also connect.
 	global := &api.Global{Asn: s.peer.MyASN, RouterId: s.peer.RouterID.String(), ListenPort: -1}
 	if err := s.server.StartBgp(ctx, &api.StartBgpRequest{Global: global}); err != nil {
 		return err
@@ -77,25 +77,25 @@ func (s *session) begin(ctx context.Context) error {
 	return s.server.AddPeer(ctx, &api.AddPeerRequest{Peer: s.peer.neighbour()})
 }
 
-// advertise makes the routes that the peer is told those that are wanted. If this is
-// no time for it, it returns after how long to call it again, else 0.
+// advertise tells the peer the routes in w. If it has to wait, it returns after which
+// time to call it again, else 0.
 func (s *session) advertise(p Peer, w *wanted) (later time.Duration, err error) {
-	if s.toldOf == w {
+	if s.advertisedOf == w {
 		return 0, nil
 	}
-	// GoBGP tells a peer its routes in the moment in which the session comes up, and
-	// forgets changes that are made between that and when it notes that it is up.
+	// GoBGP sends the routes to a peer when the session comes up. It loses changes that are
+	// made between that moment and the moment when it marks the session as up.
 	st := s.status()
-	if age := time.Since(st.Since); st.State == openConfirm || st.Up && age < settling {
-		return settling, nil
+	if age := time.Since(st.Since); st.State == openConfirm || st.Up && age < settleTime {
+		return settleTime, nil
 	}
-	told, hopless := tell(p, w.routes)
-	announce, withdraw := change(s.told, told)
-	added, err := paths(announce, told)
+	advertised, noNextHop := routesFor(p, w.routes)
+	announce, withdraw := change(s.advertised, advertised)
+	added, err := paths(announce, advertised)
 	if err != nil {
 		return 0, err
 	}
-	gone, err := paths(withdraw, s.told)
+	gone, err := paths(withdraw, s.advertised)
 	if err != nil {
 		return 0, err
 	}
@@ -110,19 +110,19 @@ func (s *session) advertise(p Peer, w *wanted) (later time.Duration, err error) 
 		}
 	}
 	if now := s.status(); now.State != st.State || now.Ups != st.Ups {
-		return settling, nil // it may have come up meanwhile: once more
+		return settleTime, nil // the session may have come up in between: try again
 	}
-	s.told, s.toldOf = told, w
-	ipv4, ipv6 := count(told)
+	s.advertised, s.advertisedOf = advertised, w
+	ipv4, ipv6 := count(advertised)
 	s.mu.Lock()
-	s.told4, s.told6, s.hopless = ipv4, ipv6, hopless
+	s.count4, s.count6, s.noNextHop = ipv4, ipv6, noNextHop
 	s.mu.Unlock()
 	return 0, nil
 }
 
-// count returns how many prefixes are of which family.
-func count(told map[netip.Prefix]attributes) (ipv4, ipv6 int) {
-	for prefix := range told {
+// count returns the number of prefixes of each family.
+func count(routes map[netip.Prefix]attributes) (ipv4, ipv6 int) {
+	for prefix := range routes {
 		if prefix.Addr().Is4() {
 			ipv4++
 		} else {
@@ -132,7 +132,7 @@ func count(told map[netip.Prefix]attributes) (ipv4, ipv6 int) {
 	return ipv4, ipv6
 }
 
-// peerChanged is called by the server for every change of the session's state.
+// peerChanged handles a change of the session's state. The server calls it.
 func (s *session) peerChanged(e *apiutil.WatchEventMessage_PeerEvent, _ time.Time) {
 	if e.Type != apiutil.PEER_EVENT_STATE {
 		return
@@ -149,11 +149,11 @@ func (s *session) peerChanged(e *apiutil.WatchEventMessage_PeerEvent, _ time.Tim
 	case up && !was:
 		s.now.Since, s.now.Problem = time.Now(), ""
 		s.now.Ups++
-		s.takes4, s.takes6 = taken(e.Peer.State.RemoteCap)
+		s.accepts4, s.accepts6 = acceptedFamilies(e.Peer.State.RemoteCap)
 	case was && !up:
 		s.now.Since = time.Now()
 		s.now.Downs++
-		if s.now.Problem == "" { // else it has been said
+		if s.now.Problem == "" { // else the reason is known already
 			s.now.Problem = s.peer.ended(e.Peer.State.DisconnectReason, e.Peer.State.DisconnectMessage)
 		}
 	}
@@ -161,16 +161,16 @@ func (s *session) peerChanged(e *apiutil.WatchEventMessage_PeerEvent, _ time.Tim
 	s.mu.Unlock()
 	switch {
 	case up && !was:
-		s.log.Info("BGP session up")
+		s.log.Info("BGP session is up")
 	case was && !up:
-		s.log.Warn("BGP session down", "reason", problem)
+		s.log.Warn("BGP session is down", "reason", problem)
 	case unconfirmed:
 		s.failed(s.peer.unconfirmed())
 	}
 	s.changed()
 }
 
-// failed is called when a try to set up the session has failed.
+// failed is called when an attempt to set up the session has failed.
 func (s *session) failed(why string) {
 	s.mu.Lock()
 	changed := s.now.Problem != why && !s.now.Up && !s.closed
@@ -184,8 +184,8 @@ func (s *session) failed(why string) {
 	}
 }
 
-// silent notes why the session, which is up, is about to end.
-func (s *session) silent(why string) {
+// noteReason notes why the session, which is up, is about to end.
+func (s *session) noteReason(why string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.now.Up {
@@ -199,15 +199,15 @@ func (s *session) isClosed() bool {
 	return s.closed
 }
 
-// reset ends the session if it is up; it is set up again as soon as it can be.
+// reset ends the session if it is up. GoBGP sets it up again as soon as possible.
 func (s *session) reset(why string) {
-	s.silent(why)
+	s.noteReason(why)
 	if !s.status().Up || s.isClosed() {
 		return
 	}
 	request := &api.ResetPeerRequest{Address: s.peer.Address.String(), Communication: why, Direction: api.ResetPeerRequest_DIRECTION_BOTH}
 	if err := s.server.ResetPeer(context.Background(), request); err != nil {
-		s.log.Error("the session cannot be ended", "reason", why, "error", err)
+		s.log.Error("resetting the BGP session failed", "reason", why, "error", err)
 	}
 }
 
@@ -215,15 +215,15 @@ func (s *session) status() Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.now
-	st.Withheld = s.hopless
+	st.Withheld = s.noNextHop
 	if !st.Up {
 		return st
 	}
 	for _, family := range []struct {
-		taken bool
-		n     int
-	}{{s.takes4, s.told4}, {s.takes6, s.told6}} {
-		if family.taken {
+		accepted bool
+		n        int
+	}{{s.accepts4, s.count4}, {s.accepts6, s.count6}} {
+		if family.accepted {
 			st.Prefixes += family.n
 		} else {
 			st.Withheld += family.n
@@ -232,8 +232,8 @@ func (s *session) status() Status {
 	return st
 }
 
-// close ends the session for good. With keep it is not said to the peer, which
-// keeps the routes then if graceful restart was agreed.
+// close ends the session. With keep it does not tell the peer, and the peer keeps the
+// routes if both have agreed on graceful restart.
 func (s *session) close(keep bool) {
 	s.mu.Lock()
 	s.closed = true
@@ -241,7 +241,7 @@ func (s *session) close(keep bool) {
 	s.cancel()
 	if keep {
 		if err := s.server.StopBgp(context.Background(), &api.StopBgpRequest{AllowGracefulRestart: true}); err != nil {
-			s.log.Error("ending the session", "error", err)
+			s.log.Error("ending the BGP session failed", "error", err)
 		}
 	}
 	s.server.Stop()

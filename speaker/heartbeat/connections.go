@@ -15,27 +15,28 @@ import (
 	"time"
 )
 
-// A connection is kept to every neighbour. Nothing is said on it once both have
-// proved that they know the key; but when the neighbour's process ends, however
-// it ends, its kernel closes the connection.
+// This speaker keeps a TCP connection to every neighbour. Both sides first prove
+// that they have the key; after that nothing is sent. When the neighbour's process
+// ends, however it ends, its kernel closes the connection.
 const (
 	helloLength   = 16
 	helloPatience = 2 * time.Second
-	dialAgain     = 500 * time.Millisecond
-	// guests bounds the connections of others that are kept open.
-	guests = 256
+	dialInterval  = 500 * time.Millisecond
+	// maxInbound bounds the connections of other speakers that are kept open.
+	maxInbound = 256
 )
 
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 5 * time.Second, Count: 3}
 
-// proof shows that somebody knows the key, for a question nobody has asked before.
+// proof proves that its sender has the key. The question is random, so that an old
+// proof is worth nothing.
 func proof(key []byte, who string, question []byte) []byte {
 	mac := hmac.New(sha256.New, key)
 	mac.Write(append([]byte(who+"\x00"), question...)) // never fails
 	return mac.Sum(nil)
 }
 
-// greet is the beginning of a connection, on the side that has dialled.
+// greet begins a connection on the side that dials.
 func greet(conn io.ReadWriter, key []byte) error {
 	mine := make([]byte, helloLength)
 	rand.Read(mine) // never fails
@@ -53,7 +54,7 @@ func greet(conn io.ReadWriter, key []byte) error {
 	return err
 }
 
-// welcome is the same on the other side.
+// welcome begins a connection on the side that accepts.
 func welcome(conn io.ReadWriter, key []byte) error {
 	theirs, mine := make([]byte, helloLength), make([]byte, helloLength)
 	rand.Read(mine) // never fails
@@ -73,42 +74,42 @@ func welcome(conn io.ReadWriter, key []byte) error {
 	return nil
 }
 
-// accept keeps the connections of others open until ctx ends.
+// accept keeps the connections of other speakers open until ctx ends.
 func (h *Heartbeat) accept(ctx context.Context) {
 	var open sync.WaitGroup
 	defer open.Wait()
-	seats := make(chan struct{}, guests)
+	slots := make(chan struct{}, maxInbound)
 	for {
 		conn, err := h.listener.Accept()
 		if err != nil {
 			if ctx.Err() != nil {
 				return
 			}
-			h.log.Warn("a connection of another speaker could not be accepted", "error", err)
+			h.log.Warn("accepting a connection of another speaker failed", "error", err)
 			sleep(ctx, time.Second)
 			continue
 		}
 		select {
-		case seats <- struct{}{}:
+		case slots <- struct{}{}:
 		default:
-			_ = conn.Close() // who belongs to us tries again
+			_ = conn.Close() // a member tries again
 			continue
 		}
 		open.Go(func() {
-			defer func() { <-seats }()
+			defer func() { <-slots }()
 			h.keep(ctx, conn, welcome)
 		})
 	}
 }
 
-// keep holds a connection until one of the two sides closes it, and returns why
-// the reading ended if it had begun well.
+// keep holds a connection until one side closes it. It returns whether the
+// connection began well, and why it ended.
 func (h *Heartbeat) keep(ctx context.Context, conn net.Conn, begin func(io.ReadWriter, []byte) error) (ended error, began bool) {
 	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { _ = conn.Close() }) // ends the reading
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() }) // ends the read
 	defer stop()
 	if tcp, ok := conn.(*net.TCPConn); ok {
-		_ = tcp.SetKeepAliveConfig(keepAlive) // without it a dead peer's connection stays longer
+		_ = tcp.SetKeepAliveConfig(keepAlive) // without it the connection of a dead member stays longer
 	}
 	_ = conn.SetDeadline(time.Now().Add(helloPatience))
 	if err := begin(conn, h.key); err != nil {
@@ -119,10 +120,9 @@ func (h *Heartbeat) keep(ctx context.Context, conn net.Conn, begin func(io.ReadW
 	return err, true
 }
 
-// connections are those that this speaker has made to its neighbours.
+// connections are the connections from this speaker to its neighbours.
 type connections struct {
 	h    *Heartbeat
-	ctx  context.Context
 	work *sync.WaitGroup
 	to   map[string]connection
 }
@@ -132,12 +132,12 @@ type connection struct {
 	cancel context.CancelFunc
 }
 
-// set keeps a connection to every member that is a neighbour, and to nobody else.
-func (c connections) set(peers []Peer, ring ring) {
+// set keeps a connection to every neighbour, until ctx ends, and to no other member.
+func (c connections) set(ctx context.Context, members []Member, ring ring) {
 	want := map[string]netip.Addr{}
-	for _, p := range peers {
-		if p.Member && len(p.Paths) > 0 && ring.neighbours(c.h.options.Name, p.Name) {
-			want[p.Name] = p.Paths[0].Remote
+	for _, m := range members {
+		if !m.Lost && len(m.Paths) > 0 && ring.neighbours(c.h.options.Name, m.Name) {
+			want[m.Name] = m.Paths[0].Remote
 		}
 	}
 	for name, connection := range c.to {
@@ -148,28 +148,28 @@ func (c connections) set(peers []Peer, ring ring) {
 	}
 	for name, addr := range want {
 		if _, ok := c.to[name]; !ok {
-			ctx, cancel := context.WithCancel(c.ctx)
+			ctx, cancel := context.WithCancel(ctx)
 			c.to[name] = connection{addr, cancel}
 			c.work.Go(func() { c.h.watch(ctx, name, addr) })
 		}
 	}
 }
 
-// watch connects to a neighbour, again and again, and tells when its kernel has
-// closed the connection.
+// watch connects to a neighbour, again and again until ctx ends, and reports when
+// the neighbour's kernel has closed the connection.
 func (h *Heartbeat) watch(ctx context.Context, name string, addr netip.Addr) {
 	dialer := net.Dialer{Timeout: helloPatience}
-	for ; ctx.Err() == nil; sleep(ctx, dialAgain) {
+	for ; ctx.Err() == nil; sleep(ctx, dialInterval) {
 		conn, err := dialer.DialContext(ctx, "tcp", netip.AddrPortFrom(addr, h.options.Port).String())
 		if err != nil {
-			h.log.Debug("no connection to another speaker", "node", name, "error", err)
+			h.log.Debug("connecting to a member failed", "node", name, "error", err)
 			continue
 		}
 		ended, began := h.keep(ctx, conn, greet)
 		switch {
 		case ctx.Err() != nil:
 		case !began:
-			h.log.Debug("no connection to another speaker", "node", name, "error", fmt.Errorf("greeting: %w", ended))
+			h.log.Debug("connecting to a member failed", "node", name, "error", fmt.Errorf("greeting: %w", ended))
 		case errors.Is(ended, io.EOF), errors.Is(ended, syscall.ECONNRESET):
 			select {
 			case h.closed <- name:

@@ -4,160 +4,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
 )
 
-// world is a cluster of engines on a network that exists in memory only. Time
-// passes as fast as it can be computed.
-type world struct {
-	t       *testing.T
-	now     time.Time
-	rng     *rand.Rand
-	timing  Timing
-	nodes   []*node
-	flights []flight
-	// lost says whether a message is lost on its way.
-	lost func(from, to *node) bool
-}
-
-type node struct {
-	name     string
-	addr     netip.Addr
-	engine   *engine
-	next     time.Time
-	off      bool // has no power
-	frozen   bool
-	linkless bool      // its own link is down, and it knows
-	inbox    []message // what has come while it was frozen
-	// members are those that are told to the engine as members; nil for all.
-	members []string
-	// deaths are what it has taken for dead, in the course of time.
-	deaths []string
-}
-
-type flight struct {
-	at time.Time
-	to *node
-	m  message
-}
-
-const latency = 200 * time.Microsecond
-
-func newWorld(t *testing.T, n int, timing Timing) *world {
-	w := &world{t: t, now: time.Unix(1_000_000_000, 0), rng: rand.New(rand.NewPCG(7, uint64(n))), timing: timing, lost: func(_, _ *node) bool { return false }}
-	for i := range n {
-		w.nodes = append(w.nodes, &node{name: fmt.Sprint("node", i+1), addr: netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i + 1)})})
-	}
-	for _, node := range w.nodes {
-		w.now = w.now.Add(time.Duration(w.rng.Int64N(int64(timing.Interval)))) // they do not beat together
-		node.engine = newEngine(node.name, timing, w.now)
-		w.tell(node)
-	}
-	w.run(2 * time.Second)
-	for _, node := range w.nodes {
-		if v := node.engine.view; !v.Ready || v.Silent != "" || len(v.Dead) > 0 {
-			t.Fatalf("%s after the start: %+v", node.name, v)
-		}
-	}
-	return w
-}
-
-// tell tells an engine who is there.
-func (w *world) tell(n *node) {
-	var peers []Peer
-	for _, other := range w.nodes {
-		if other == n {
-			continue
-		}
-		peer := Peer{Name: other.name, Member: n.members == nil || slices.Contains(n.members, other.name)}
-		peer.Paths = []Path{{Link: "eth0", Local: n.addr, Remote: other.addr}}
-		if n.linkless {
-			peer.Paths[0].Link = ""
-		}
-		peers = append(peers, peer)
-	}
-	n.engine.set(w.now, peers)
-	n.next = w.now
-}
-
-// run lets time pass, until a condition holds if there is one.
-func (w *world) run(d time.Duration, until ...func() bool) (took time.Duration) {
-	start := w.now
-	for end := w.now.Add(d); w.now.Before(end); {
-		w.now = end
-		for _, n := range w.nodes {
-			if !n.off && !n.frozen && n.next.Before(w.now) {
-				w.now = n.next
-			}
-		}
-		if len(w.flights) > 0 && w.flights[0].at.Before(w.now) {
-			w.now = w.flights[0].at
-		}
-		for len(w.flights) > 0 && !w.flights[0].at.After(w.now) {
-			f := w.flights[0]
-			w.flights = w.flights[1:]
-			switch {
-			case f.to.off:
-			case f.to.frozen:
-				f.to.inbox = append(f.to.inbox, f.m)
-			default:
-				f.to.engine.receive(w.now, f.m)
-				w.after(f.to)
-			}
-		}
-		for _, n := range w.nodes {
-			if !n.off && !n.frozen && !n.next.After(w.now) {
-				w.after(n)
-			}
-		}
-		if len(until) > 0 && until[0]() {
-			break
-		}
-	}
-	return w.now.Sub(start)
-}
-
-func (w *world) after(n *node) {
-	n.next = n.engine.step(w.now)
-	for _, p := range n.engine.out {
-		to := w.nodes[slices.IndexFunc(w.nodes, func(o *node) bool { return o.addr == p.path.Remote })]
-		if !w.lost(n, to) {
-			w.flights = append(w.flights, flight{w.now.Add(latency), to, p.message})
-		}
-	}
-	n.engine.out = nil
-	for name := range n.engine.view.Dead {
-		if len(n.deaths) == 0 || n.deaths[len(n.deaths)-1] != name {
-			n.deaths = append(n.deaths, name)
-		}
-	}
-}
-
-// thaw lets a frozen node go on: it finds all that was sent to it meanwhile.
-func (w *world) thaw(n *node) {
-	n.frozen = false
-	for _, m := range n.inbox {
-		n.engine.receive(w.now, m)
-	}
-	n.inbox = nil
-	n.next = w.now
-}
-
-func (n *node) holdsDead(other *node) bool { return len(n.engine.view.Dead[other.name]) > 0 }
-
-func (w *world) allHoldDead(dead *node) func() bool {
-	return func() bool {
-		return !slices.ContainsFunc(w.nodes, func(n *node) bool { return n != dead && !n.off && !n.frozen && !n.holdsDead(dead) })
-	}
-}
-
-func (w *world) nobodyHoldsDead() bool {
-	return !slices.ContainsFunc(w.nodes, func(n *node) bool { return len(n.engine.view.Dead) > 0 || n.engine.view.Silent != "" })
-}
-
-func TestADeadSpeakerIsMissedByAllWithinTheDetectionTime(t *testing.T) {
+func TestEngineDetectsADeadMemberInTime(t *testing.T) {
 	for _, timing := range []Timing{Default, Fast, Calm} {
 		for _, n := range []int{3, 5, 10, 40} {
 			t.Run(fmt.Sprint(timing.Detection(), "/", n), func(t *testing.T) {
@@ -165,21 +18,21 @@ func TestADeadSpeakerIsMissedByAllWithinTheDetectionTime(t *testing.T) {
 				for _, dead := range w.nodes[:3] {
 					w.run(time.Duration(w.rng.Int64N(int64(timing.Interval))))
 					dead.off = true
-					took := w.run(10*time.Second, w.allHoldDead(dead))
+					took := w.run(10*time.Second, w.allBelieveDead(dead))
 					if low, high := timing.Detection()-timing.Interval-5*time.Millisecond, timing.Detection()+5*time.Millisecond; took < low || took > high {
 						t.Errorf("missed after %v, want %v to %v", took, low, high)
 					}
 					dead.off = false
 					dead.engine = newEngine(dead.name, timing, w.now)
 					w.tell(dead)
-					w.run(10*time.Second, w.nobodyHoldsDead)
+					w.run(10*time.Second, w.noneBelievedDead)
 				}
 			})
 		}
 	}
 }
 
-func TestAProcessThatEndsIsMissedAtOnce(t *testing.T) {
+func TestEngineDetectsACrashAtOnce(t *testing.T) {
 	w := newWorld(t, 3, Default)
 	dead := w.nodes[1]
 	dead.off = true
@@ -189,12 +42,12 @@ func TestAProcessThatEndsIsMissedAtOnce(t *testing.T) {
 			w.after(n)
 		}
 	}
-	if took := w.run(time.Second, w.allHoldDead(dead)); took > crashGrace+2*time.Millisecond {
+	if took := w.run(time.Second, w.allBelieveDead(dead)); took > crashGrace+2*time.Millisecond {
 		t.Errorf("missed after %v", took)
 	}
 }
 
-func TestAConnectionThatWasOnlyCutIsNoDeath(t *testing.T) {
+func TestEngineIgnoresACutConnection(t *testing.T) {
 	w := newWorld(t, 3, Default)
 	for _, n := range w.nodes {
 		for _, other := range w.nodes {
@@ -210,19 +63,19 @@ func TestAConnectionThatWasOnlyCutIsNoDeath(t *testing.T) {
 	}
 }
 
-func TestOfTwoSpeakersTheProcessThatEndsIsMissedWithoutAWitness(t *testing.T) {
+func TestEngineOfTwoDetectsACrashWithoutAWitness(t *testing.T) {
 	w := newWorld(t, 2, Default)
 	w.nodes[1].off = true
 	w.run(2 * latency) // what it has said last comes before its kernel's word
 	w.nodes[0].engine.crashed(w.now, "node2")
 	w.after(w.nodes[0])
-	w.run(time.Second, w.allHoldDead(w.nodes[1]))
-	if v := w.nodes[0].engine.view; v.Silent != "" || !w.nodes[0].holdsDead(w.nodes[1]) {
+	w.run(time.Second, w.allBelieveDead(w.nodes[1]))
+	if v := w.nodes[0].engine.view; v.Fenced != "" || !w.nodes[0].believesDead(w.nodes[1]) {
 		t.Errorf("%+v", v)
 	}
 }
 
-func TestASpeakerThatHearsNobodyIsTheOneThatFallsSilent(t *testing.T) {
+func TestEngineFencesTheSpeakerThatHearsNoMember(t *testing.T) {
 	for _, direction := range []string{"ingress", "egress", "both"} {
 		for _, n := range []int{3, 10} {
 			t.Run(fmt.Sprint(direction, "/", n), func(t *testing.T) {
@@ -231,21 +84,21 @@ func TestASpeakerThatHearsNobodyIsTheOneThatFallsSilent(t *testing.T) {
 				w.lost = func(from, to *node) bool {
 					return direction != "egress" && to == cut || direction != "ingress" && from == cut
 				}
-				took := w.run(time.Second, w.allHoldDead(cut))
+				took := w.run(time.Second, w.allBelieveDead(cut))
 				if took > Default.Detection()+2*Default.Interval {
 					t.Errorf("missed after %v", took)
 				}
 				w.run(time.Second)
-				if cut.engine.view.Silent == "" || !cut.engine.lease().IsZero() || len(cut.engine.view.Dead) > 0 {
+				if cut.engine.view.Fenced == "" || !cut.engine.lease().IsZero() || len(cut.engine.view.Dead) > 0 {
 					t.Errorf("who is cut off thinks %+v", cut.engine.view)
 				}
 				for _, other := range w.nodes[1:] {
-					if !slices.Equal(other.deaths, []string{cut.name}) || other.engine.view.Silent != "" {
-						t.Errorf("%s has missed %v, and is silent: %q", other.name, other.deaths, other.engine.view.Silent)
+					if !slices.Equal(other.deaths, []string{cut.name}) || other.engine.view.Fenced != "" {
+						t.Errorf("%s has missed %v, and is silent: %q", other.name, other.deaths, other.engine.view.Fenced)
 					}
 				}
 				w.lost = func(_, _ *node) bool { return false }
-				if took := w.run(time.Second, w.nobodyHoldsDead); took > 2*Default.Interval {
+				if took := w.run(time.Second, w.noneBelievedDead); took > 2*Default.Interval {
 					t.Errorf("back after %v", took)
 				}
 			})
@@ -253,45 +106,45 @@ func TestASpeakerThatHearsNobodyIsTheOneThatFallsSilent(t *testing.T) {
 	}
 }
 
-func TestTheSmallerPartOfAPartitionFallsSilentIfItIsOne(t *testing.T) {
+func TestPartitionIntoHalvesFencesNoSpeaker(t *testing.T) {
 	w := newWorld(t, 4, Default)
 	side := func(n *node) bool { return n == w.nodes[0] || n == w.nodes[1] }
 	w.lost = func(from, to *node) bool { return side(from) != side(to) }
 	w.run(time.Second)
 	for _, n := range w.nodes {
 		for _, other := range w.nodes {
-			if n != other && n.holdsDead(other) != (side(n) != side(other)) {
-				t.Errorf("%s holds %s dead: %v", n.name, other.name, n.holdsDead(other))
+			if n != other && n.believesDead(other) != (side(n) != side(other)) {
+				t.Errorf("%s holds %s dead: %v", n.name, other.name, n.believesDead(other))
 			}
 		}
-		if n.engine.view.Silent != "" {
-			t.Errorf("%s is silent: %s", n.name, n.engine.view.Silent)
+		if n.engine.view.Fenced != "" {
+			t.Errorf("%s is silent: %s", n.name, n.engine.view.Fenced)
 		}
 	}
 	w.lost = func(_, _ *node) bool { return false }
-	if took := w.run(time.Second, w.nobodyHoldsDead); took > 2*Default.Interval {
+	if took := w.run(time.Second, w.noneBelievedDead); took > 2*Default.Interval {
 		t.Errorf("healed after %v", took)
 	}
 }
 
-func TestOneSpeakerThatCannotHearAnotherDoesNotKillIt(t *testing.T) {
+func TestSuspicionOfOneMemberIsNotEnough(t *testing.T) {
 	w := newWorld(t, 5, Default)
 	w.lost = func(from, to *node) bool { return from == w.nodes[0] && to == w.nodes[1] }
 	w.run(time.Minute)
 	for _, n := range w.nodes {
-		if len(n.deaths) > 0 || n.engine.view.Silent != "" {
-			t.Errorf("%s has missed %v, silent %q", n.name, n.deaths, n.engine.view.Silent)
+		if len(n.deaths) > 0 || n.engine.view.Fenced != "" {
+			t.Errorf("%s has missed %v, silent %q", n.name, n.deaths, n.engine.view.Fenced)
 		}
 	}
 }
 
-func TestAFrozenSpeakerFindsOutBeforeItAnswersAgain(t *testing.T) {
+func TestFreezeIsDetectedBeforeTheSpeakerAnswers(t *testing.T) {
 	for _, n := range []int{3, 10} {
 		w := newWorld(t, n, Default)
 		frozen := w.nodes[0]
 		lease := frozen.engine.lease()
 		frozen.frozen = true
-		took := w.run(time.Second, w.allHoldDead(frozen))
+		took := w.run(time.Second, w.allBelieveDead(frozen))
 		if taken := w.now; taken.Before(lease) {
 			t.Errorf("taken over after %v, while it still answered", took)
 		}
@@ -301,15 +154,15 @@ func TestAFrozenSpeakerFindsOutBeforeItAnswersAgain(t *testing.T) {
 			t.Error("it answers before it has heard anything new")
 		}
 		w.after(frozen)
-		w.run(time.Second, w.nobodyHoldsDead)
+		w.run(time.Second, w.noneBelievedDead)
 		w.run(4 * latency) // until it has heard of it
-		if v := frozen.engine.view; v.Silent != "" || v.Thaws != 1 || frozen.engine.lease().IsZero() || len(frozen.deaths) > 0 {
+		if v := frozen.engine.view; v.Fenced != "" || v.Freezes != 1 || frozen.engine.lease().IsZero() || len(frozen.deaths) > 0 {
 			t.Errorf("afterwards %+v, deaths %v", v, frozen.deaths)
 		}
 	}
 }
 
-func TestAMachineThatStopsWithAllItsNodesMovesNothing(t *testing.T) {
+func TestFreezeOfAllSpeakersMovesNothing(t *testing.T) {
 	w := newWorld(t, 3, Default)
 	for range 20 {
 		for _, n := range w.nodes {
@@ -323,33 +176,33 @@ func TestAMachineThatStopsWithAllItsNodesMovesNothing(t *testing.T) {
 		}
 		w.run(2 * time.Second)
 		for _, n := range w.nodes {
-			if len(n.deaths) > 0 || n.engine.view.Silent != "" || n.engine.lease().IsZero() {
+			if len(n.deaths) > 0 || n.engine.view.Fenced != "" || n.engine.lease().IsZero() {
 				t.Fatalf("%s has missed %v, %+v", n.name, n.deaths, n.engine.view)
 			}
 		}
 	}
 }
 
-func TestASpeakerThatTwoMissIsCutOffEvenIfAThirdHearsIt(t *testing.T) {
+func TestSuspicionOfTwoMembersFencesTheSpeaker(t *testing.T) {
 	w := newWorld(t, 4, Default)
 	missed := w.nodes[0]
 	w.lost = func(from, to *node) bool { return from == missed && to != w.nodes[3] }
 	w.run(2 * Default.Detection())
-	if missed.engine.view.Silent == "" {
+	if missed.engine.view.Fenced == "" {
 		t.Error("it goes on although others have taken its place")
 	}
 	for _, n := range w.nodes[1:] {
-		if !n.holdsDead(missed) {
+		if !n.believesDead(missed) {
 			t.Errorf("%s does not know of it", n.name)
 		}
 	}
 	w.lost = func(_, _ *node) bool { return false }
-	if took := w.run(time.Second, w.nobodyHoldsDead); took > 3*Default.Interval {
+	if took := w.run(time.Second, w.noneBelievedDead); took > 3*Default.Interval {
 		t.Errorf("back after %v", took)
 	}
 }
 
-func TestAPathThatWasNotThereForAWhileIsSoonEstablishedAgain(t *testing.T) {
+func TestPathIsEstablishedAgainWithinAnInterval(t *testing.T) {
 	w := newWorld(t, 3, Default)
 	n := w.nodes[0]
 	w.run(10 * time.Second)
@@ -357,14 +210,14 @@ func TestAPathThatWasNotThereForAWhileIsSoonEstablishedAgain(t *testing.T) {
 		n.engine.set(w.now, nil) // its link is gone
 		w.run(200 * time.Millisecond)
 		w.tell(n)
-		if took := w.run(time.Second, func() bool { return n.engine.peers["node2"].paths[0].mutual(w.now) }); took > Default.Interval {
+		if took := w.run(time.Second, func() bool { return n.engine.members["node2"].paths[0].mutual(w.now) }); took > Default.Interval {
 			t.Errorf("established after %v", took)
 		}
 		w.run(time.Second)
 	}
 }
 
-func TestHavingSleptALittleIsNobodysDeath(t *testing.T) {
+func TestFreezeShorterThanTheDetectionTimeIsIgnored(t *testing.T) {
 	w := newWorld(t, 3, Default)
 	for range 20 {
 		w.nodes[0].frozen = true
@@ -376,13 +229,13 @@ func TestHavingSleptALittleIsNobodysDeath(t *testing.T) {
 		w.run(time.Second)
 	}
 	for _, n := range w.nodes {
-		if len(n.deaths) > 0 || n.engine.view.Thaws > 0 {
-			t.Errorf("%s has missed %v, thaws %d", n.name, n.deaths, n.engine.view.Thaws)
+		if len(n.deaths) > 0 || n.engine.view.Freezes > 0 {
+			t.Errorf("%s has missed %v, thaws %d", n.name, n.deaths, n.engine.view.Freezes)
 		}
 	}
 }
 
-func TestNobodyIsTakenForDeadOnABadNetwork(t *testing.T) {
+func TestEngineDetectsNoDeathOnALossyNetwork(t *testing.T) {
 	for _, loss := range []float64{0.1, 0.2} {
 		for _, n := range []int{2, 3, 10} {
 			if n == 2 && loss > 0.1 {
@@ -397,8 +250,8 @@ func TestNobodyIsTakenForDeadOnABadNetwork(t *testing.T) {
 						if n.engine.view.NeedWitness {
 							n.engine.witness(w.now, w.now.Add(time.Second))
 						}
-						if len(n.deaths) > 0 || n.engine.view.Silent != "" {
-							t.Fatalf("%s has missed %v, silent %q", n.name, n.deaths, n.engine.view.Silent)
+						if len(n.deaths) > 0 || n.engine.view.Fenced != "" {
+							t.Fatalf("%s has missed %v, silent %q", n.name, n.deaths, n.engine.view.Fenced)
 						}
 					}
 				}
@@ -407,7 +260,7 @@ func TestNobodyIsTakenForDeadOnABadNetwork(t *testing.T) {
 	}
 }
 
-func TestOfTwoSpeakersTheOneWithAWitnessGoesOn(t *testing.T) {
+func TestWitnessKeepsOneOfTwoSpeakersUnfenced(t *testing.T) {
 	w := newWorld(t, 2, Default)
 	w.lost = func(_, _ *node) bool { return true }
 	w.run(Default.Detection() - Default.Interval/2)
@@ -417,23 +270,23 @@ func TestOfTwoSpeakersTheOneWithAWitnessGoesOn(t *testing.T) {
 	}
 	survivor.engine.witness(w.now, w.now.Add(time.Second))
 	w.run(Default.Interval)
-	if v := survivor.engine.view; v.Silent != "" || !survivor.holdsDead(other) {
+	if v := survivor.engine.view; v.Fenced != "" || !survivor.believesDead(other) {
 		t.Errorf("with a witness: %+v", v)
 	}
-	if v := other.engine.view; v.Silent == "" || len(v.Dead) > 0 {
+	if v := other.engine.view; v.Fenced == "" || len(v.Dead) > 0 {
 		t.Errorf("without one: %+v", v)
 	}
 	w.run(time.Minute)
-	if v := survivor.engine.view; v.Silent != "" || v.NeedWitness {
+	if v := survivor.engine.view; v.Fenced != "" || v.NeedWitness {
 		t.Errorf("a witness of then is not enough later: %+v", v)
 	}
 	w.lost = func(_, _ *node) bool { return false }
-	if took := w.run(time.Second, w.nobodyHoldsDead); took > 2*Default.Interval {
+	if took := w.run(time.Second, w.noneBelievedDead); took > 2*Default.Interval {
 		t.Errorf("healed after %v", took)
 	}
 }
 
-func TestTheSurvivorOfTwoGoesOnAfterAFreeze(t *testing.T) {
+func TestWitnessUnfencesTheLastSpeakerAfterAFreeze(t *testing.T) {
 	w := newWorld(t, 2, Default)
 	last := w.nodes[0]
 	w.nodes[1].off = true
@@ -443,29 +296,29 @@ func TestTheSurvivorOfTwoGoesOnAfterAFreeze(t *testing.T) {
 	w.thaw(last)
 	w.after(last)
 	w.run(2 * Default.Detection())
-	if last.engine.view.Silent == "" {
+	if last.engine.view.Fenced == "" {
 		t.Error("goes on without a witness")
 	}
 	last.engine.witness(w.now, w.now.Add(time.Second))
 	w.run(Default.Interval)
-	if v := last.engine.view; v.Silent != "" || last.engine.lease().IsZero() {
+	if v := last.engine.view; v.Fenced != "" || last.engine.lease().IsZero() {
 		t.Errorf("with a witness: %+v, lease %v", v, last.engine.lease())
 	}
 }
 
-func TestOfTwoSpeakersTheDeafOneIsMissedByTheOtherWithAWitness(t *testing.T) {
+func TestWitnessLetsOneOfTwoDetectADeafSpeaker(t *testing.T) {
 	w := newWorld(t, 2, Default)
 	deaf := w.nodes[0]
 	w.lost = func(_, to *node) bool { return to == deaf }
 	w.run(Default.Detection() + Default.Interval)
 	w.nodes[1].engine.witness(w.now, w.now.Add(time.Second))
 	w.run(Default.Interval)
-	if v := w.nodes[1].engine.view; v.Silent != "" || !w.nodes[1].holdsDead(deaf) || deaf.engine.view.Silent == "" {
+	if v := w.nodes[1].engine.view; v.Fenced != "" || !w.nodes[1].believesDead(deaf) || deaf.engine.view.Fenced == "" {
 		t.Errorf("%+v; the deaf one: %+v", v, deaf.engine.view)
 	}
 }
 
-func TestWhoWasCutOffDoesNotCountTheOthersAsDying(t *testing.T) {
+func TestFencedSpeakerSuppressesNoMember(t *testing.T) {
 	w := newWorld(t, 3, Default)
 	cut := w.nodes[0]
 	for range 3 {
@@ -480,7 +333,7 @@ func TestWhoWasCutOffDoesNotCountTheOthersAsDying(t *testing.T) {
 		w.run(2 * time.Second)
 	}
 	for _, other := range w.nodes[1:] {
-		if cut.engine.view.Held[other.name] || other.engine.view.Held[other.name] {
+		if cut.engine.view.Suppressed[other.name] || other.engine.view.Suppressed[other.name] {
 			t.Errorf("%s is held", other.name)
 		}
 	}
@@ -488,7 +341,7 @@ func TestWhoWasCutOffDoesNotCountTheOthersAsDying(t *testing.T) {
 
 // When its link is back, a node may have one member left, which it hears before it is
 // heard, and a witness that hears it.
-func TestWhoComesBackWhileTheOthersHaveGivenItUpDoesNotCountThemAsDying(t *testing.T) {
+func TestReturningSpeakerSuppressesNoMember(t *testing.T) {
 	w := newWorld(t, 3, Default)
 	cut, others := w.nodes[0], w.nodes[1:]
 	heard, hears := true, true
@@ -522,32 +375,32 @@ func TestWhoComesBackWhileTheOthersHaveGivenItUpDoesNotCountThemAsDying(t *testi
 		w.run(2 * time.Second)
 	}
 	for _, other := range others {
-		if cut.engine.view.Held[other.name] || other.engine.view.Held[other.name] {
+		if cut.engine.view.Suppressed[other.name] || other.engine.view.Suppressed[other.name] {
 			t.Errorf("%s is held", other.name)
 		}
 	}
 }
 
-func TestTheLastOfManyNeedsTheMemberListAndAWitness(t *testing.T) {
+func TestLastSpeakerNeedsTheMemberListAndAWitness(t *testing.T) {
 	w := newWorld(t, 3, Default)
 	w.nodes[1].off, w.nodes[2].off = true, true
 	w.run(time.Second)
 	last := w.nodes[0]
-	if v := last.engine.view; v.Silent == "" || v.NeedWitness || len(v.Dead) > 0 {
+	if v := last.engine.view; v.Fenced == "" || v.NeedWitness || len(v.Dead) > 0 {
 		t.Errorf("when both others fall silent together: %+v", v)
 	}
 	last.members = []string{}
 	w.tell(last)
-	if v := last.engine.view; v.Silent == "" || !v.NeedWitness {
+	if v := last.engine.view; v.Fenced == "" || !v.NeedWitness {
 		t.Errorf("when they are no members any more: %+v", v)
 	}
 	last.engine.witness(w.now, w.now.Add(time.Second))
-	if v := last.engine.view; v.Silent != "" {
+	if v := last.engine.view; v.Fenced != "" {
 		t.Errorf("with a witness: %+v", v)
 	}
 }
 
-func TestTheReturnOfOneThatWasGivenUpIsNoticed(t *testing.T) {
+func TestEngineDetectsTheReturnOfALostMember(t *testing.T) {
 	w := newWorld(t, 4, Default)
 	side := func(n *node) bool { return n == w.nodes[0] || n == w.nodes[1] }
 	w.lost = func(from, to *node) bool { return side(from) != side(to) }
@@ -571,47 +424,47 @@ func TestTheReturnOfOneThatWasGivenUpIsNoticed(t *testing.T) {
 	}
 }
 
-func TestASpeakerThatDiesAgainAndAgainIsHeld(t *testing.T) {
+func TestMemberThatFailsTooOftenIsSuppressed(t *testing.T) {
 	w := newWorld(t, 3, Default)
 	bad := w.nodes[0]
 	for round := 1; round <= 3; round++ {
 		bad.frozen = true
-		w.run(2*time.Second, w.allHoldDead(bad))
+		w.run(2*time.Second, w.allBelieveDead(bad))
 		w.run(2 * time.Second)
 		w.thaw(bad)
 		w.run(2 * time.Second)
 		for _, n := range w.nodes {
-			if held := n.engine.view.Held[bad.name]; held != (round >= maxLosses) {
+			if held := n.engine.view.Suppressed[bad.name]; held != (round >= maxLosses) {
 				t.Errorf("after %d deaths %s holds it: %v", round, n.name, held)
 			}
 		}
 	}
-	w.run(memory + heldLife)
+	w.run(lossMemory + suppressionLife)
 	for _, n := range w.nodes {
-		if n.engine.view.Held[bad.name] {
-			t.Errorf("%s holds it after %v", n.name, memory)
+		if n.engine.view.Suppressed[bad.name] {
+			t.Errorf("%s holds it after %v", n.name, lossMemory)
 		}
 	}
 }
 
-func TestTheSurvivorOfTwoCountsTheDeathsOfTheOther(t *testing.T) {
+func TestSuppressionWorksBetweenTwoSpeakers(t *testing.T) {
 	w := newWorld(t, 2, Default)
 	bad, good := w.nodes[0], w.nodes[1]
 	for round := 1; round <= maxLosses; round++ {
 		bad.frozen = true
 		w.run(time.Second, func() bool { return good.engine.view.NeedWitness })
 		good.engine.witness(w.now, w.now.Add(time.Second))
-		w.run(2*time.Second, w.allHoldDead(bad))
+		w.run(2*time.Second, w.allBelieveDead(bad))
 		w.run(2 * time.Second)
 		w.thaw(bad)
 		w.run(2 * time.Second)
-		if held := good.engine.view.Held[bad.name]; held != (round == maxLosses) {
+		if held := good.engine.view.Suppressed[bad.name]; held != (round == maxLosses) {
 			t.Errorf("after %d deaths the other holds it: %v", round, held)
 		}
 	}
 }
 
-func TestHeartbeatsThatNeverComeProveNothing(t *testing.T) {
+func TestHeartbeatsThatNeverArriveProveNoDeath(t *testing.T) {
 	w := &world{t: t, now: time.Unix(1_000_000_000, 0), timing: Default, lost: func(_, _ *node) bool { return true }}
 	for i := range 3 {
 		n := &node{name: fmt.Sprint("node", i+1), addr: netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)})}
@@ -621,19 +474,19 @@ func TestHeartbeatsThatNeverComeProveNothing(t *testing.T) {
 	for _, n := range w.nodes {
 		w.tell(n)
 	}
-	w.run(patience / 2)
+	w.run(readyPatience / 2)
 	if w.nodes[0].engine.view.Ready {
 		t.Error("does not wait for its neighbours")
 	}
 	w.run(time.Minute)
 	for _, n := range w.nodes {
-		if v := n.engine.view; !v.Ready || v.Silent != "" || len(v.Dead) > 0 {
+		if v := n.engine.view; !v.Ready || v.Fenced != "" || len(v.Dead) > 0 {
 			t.Errorf("%s: %+v", n.name, v)
 		}
 	}
 }
 
-func TestOldMessagesAreNotTakenForNewOnes(t *testing.T) {
+func TestEngineIgnoresReplayedMessages(t *testing.T) {
 	w := newWorld(t, 3, Default)
 	var recorded []flight
 	dead := w.nodes[0]
@@ -648,7 +501,7 @@ func TestOldMessagesAreNotTakenForNewOnes(t *testing.T) {
 		return w.now.Sub(record) > 500*time.Millisecond
 	})
 	dead.off = true
-	w.run(time.Second, w.allHoldDead(dead))
+	w.run(time.Second, w.allBelieveDead(dead))
 	// Somebody plays back all that it has ever said, also to one that has started anew.
 	w.nodes[1].engine = newEngine("node2", Default, w.now)
 	w.tell(w.nodes[1])
@@ -659,67 +512,50 @@ func TestOldMessagesAreNotTakenForNewOnes(t *testing.T) {
 		}
 		w.run(100 * time.Millisecond)
 	}
-	if v := w.nodes[2].engine.view; len(v.Dead[dead.name]) == 0 && w.nodes[2].engine.accusing[accusation{nodeID(dead.name), dead.addr}] == false {
+	if v := w.nodes[2].engine.view; len(v.Dead[dead.name]) == 0 && w.nodes[2].engine.suspicions[suspicion{nodeID(dead.name), dead.addr}] == false {
 		t.Errorf("it seems to live: %+v", v)
 	}
-	if p := w.nodes[1].engine.peers[dead.name]; p.paths[0].established {
+	if p := w.nodes[1].engine.members[dead.name]; p.paths[0].established {
 		t.Error("one that has started anew believes the recording")
 	}
 }
 
-func TestEverySpeakerHasThreeWatchersAndWatchesThree(t *testing.T) {
-	for _, n := range []int{1, 2, 3, 5, 7, 8, 100} {
-		var names []string
-		for i := range n {
-			names = append(names, fmt.Sprint("node", i))
-		}
-		r := newRing(slices.Clone(names))
-		for _, a := range names {
-			near := 0
-			for _, b := range names {
-				if r.neighbours(a, b) != r.neighbours(b, a) || r.neighbours(a, b) != slices.Contains(r.around(a), b) {
-					t.Fatalf("%s and %s disagree", a, b)
-				}
-				if r.neighbours(a, b) {
-					near++
-				}
-			}
-			if want := min(n-1, 2*watchers); near != want {
-				t.Errorf("of %d, %s has %d neighbours, want %d", n, a, near, want)
+// The engine observes again and again at any time, so observing twice must conclude
+// the same, and looking at the view must change nothing.
+func TestViewDoesNotChangeByLooking(t *testing.T) {
+	w := newWorld(t, 5, Default)
+	rng := rand.New(rand.NewPCG(1, 1))
+	for range 300 {
+		n := w.nodes[rng.IntN(len(w.nodes))]
+		n.off = rng.IntN(3) == 0
+		w.lost = func(_, _ *node) bool { return rng.IntN(4) == 0 }
+		w.run(time.Duration(rng.Int64N(int64(500 * time.Millisecond))))
+		e := w.nodes[rng.IntN(len(w.nodes))].engine
+		e.updateView(w.now)
+		view := e.view
+		for range 2 {
+			if again := e.currentView(w.now); !reflect.DeepEqual(view, again) {
+				t.Fatalf("looking changed\n%+v\nto\n%+v", view, again)
 			}
 		}
-	}
-}
-
-// around returns the neighbours of name.
-func (r ring) around(name string) []string {
-	i, ok := r.place[name]
-	if !ok {
-		return nil
-	}
-	var near []string
-	n := len(r.names)
-	for d := 1; d <= watchers; d++ {
-		for _, other := range []string{r.names[(i+d)%n], r.names[((i-d)%n+n)%n]} {
-			if other != name && !slices.Contains(near, other) {
-				near = append(near, other)
-			}
+		e.updateView(w.now)
+		if !reflect.DeepEqual(view, e.view) {
+			t.Fatalf("observing twice changed\n%+v\nto\n%+v", view, e.view)
 		}
 	}
-	return near
 }
 
 func BenchmarkReceiveAmong1000(b *testing.B) {
 	now := time.Unix(1_000_000_000, 0)
 	e := newEngine("node0", Default, now)
-	var peers []Peer
+	var members []Member
 	for i := 1; i < 1000; i++ {
 		addr := netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})
-		peers = append(peers, Peer{Name: fmt.Sprint("node", i), Member: true, Paths: []Path{{Link: "eth0", Local: netip.MustParseAddr("10.1.0.1"), Remote: addr}}})
+		members = append(members, Member{Name: fmt.Sprint("node", i), Paths: []Path{{Link: "eth0", Local: netip.MustParseAddr("10.1.0.1"), Remote: addr}}})
 	}
-	e.set(now, peers)
-	p := e.peers[e.ring.around("node0")[0]]
-	m := message{name: p.name, from: p.paths[0].Remote, to: p.paths[0].Local, epoch: 1, echo: e.epoch, flags: hearing}
+	e.set(now, members)
+	p := e.members[e.ring.around("node0")[0]]
+	m := message{name: p.name, from: p.paths[0].Remote, to: p.paths[0].Local, epoch: 1, echo: e.epoch, flags: flagHearing}
 	for b.Loop() {
 		m.seq++
 		now = now.Add(time.Millisecond)

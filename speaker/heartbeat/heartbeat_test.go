@@ -20,34 +20,34 @@ import (
 func example() message {
 	return message{
 		name: "node1", from: netip.MustParseAddr("192.0.2.1"), to: netip.MustParseAddr("2001:db8::2"),
-		epoch: 1 << 60, echo: 2, seq: 3, flags: probing | hearing,
-		accused: []accusation{{nodeID("node2"), netip.MustParseAddr("192.0.2.2")}, {nodeID("node3"), netip.MustParseAddr("2001:db8::3")}},
+		epoch: 1 << 60, echo: 2, seq: 3, flags: flagProbe | flagHearing,
+		suspicions: []suspicion{{nodeID("node2"), netip.MustParseAddr("192.0.2.2")}, {nodeID("node3"), netip.MustParseAddr("2001:db8::3")}},
 	}
 }
 
-func TestAMessageIsReadAsItWasWritten(t *testing.T) {
+func TestMessageRoundTrip(t *testing.T) {
 	k := key([]byte("secret"))
 	long := example()
 	long.name = strings.Repeat("n", 300)
-	for range maxAccused {
-		long.accused = append(long.accused, accusation{4, netip.MustParseAddr("192.0.2.4")})
+	for range maxSuspicions {
+		long.suspicions = append(long.suspicions, suspicion{4, netip.MustParseAddr("192.0.2.4")})
 	}
 	short := example()
-	short.accused = nil
+	short.suspicions = nil
 	for _, m := range []message{example(), short, long} {
 		sealed := m.seal(k)
 		if len(sealed) > maxMessage {
 			t.Errorf("%d bytes, more than %d", len(sealed), maxMessage)
 		}
 		got, err := open(k, sealed)
-		m.name, m.accused = m.name[:min(255, len(m.name))], m.accused[:min(maxAccused, len(m.accused))]
+		m.name, m.suspicions = m.name[:min(255, len(m.name))], m.suspicions[:min(maxSuspicions, len(m.suspicions))]
 		if err != nil || !reflect.DeepEqual(got, m) {
 			t.Errorf("got %+v (%v), want %+v", got, err, m)
 		}
 	}
 }
 
-func TestAMessageThatIsNotOursIsNotTaken(t *testing.T) {
+func TestOpenRefusesForeignMessages(t *testing.T) {
 	k := key([]byte("secret"))
 	good := example().seal(k)
 	other := bytes.Clone(good)
@@ -86,7 +86,7 @@ func FuzzOpen(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if again, err := open(k, m.seal(k)); err != nil || len(m.accused) <= maxAccused && !reflect.DeepEqual(again, m) {
+		if again, err := open(k, m.seal(k)); err != nil || len(m.suspicions) <= maxSuspicions && !reflect.DeepEqual(again, m) {
 			t.Errorf("%+v is read again as %+v (%v)", m, again, err)
 		}
 	})
@@ -112,27 +112,26 @@ func loopback(t *testing.T, secrets ...string) (all []*Heartbeat, ends []func(),
 		log := &logBuffer{}
 		h, err := newOn(addr(i).String(), Options{
 			Name: fmt.Sprint("node", i), Port: port, Secret: []byte(secret), Timing: Default, Changed: func() {},
-			Witness: func(context.Context) error { return errors.New("nobody") },
-			Log:     slog.New(slog.NewTextHandler(log, nil)), Metrics: prometheus.NewRegistry(),
+			Log: slog.New(slog.NewTextHandler(log, nil)), Metrics: prometheus.NewRegistry(),
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(context.Background())
 		ended := make(chan struct{})
-		go func() { h.Run(ctx); close(ended) }()
+		go func() { defer close(ended); _ = h.Run(ctx) }()
 		end := func() { cancel(); <-ended }
 		t.Cleanup(end)
 		all, ends, logs = append(all, h), append(ends, end), append(logs, log)
 	}
 	for i, h := range all {
-		var peers []Peer
+		var members []Member
 		for j := range all {
 			if i != j {
-				peers = append(peers, Peer{Name: fmt.Sprint("node", j), Member: true, Paths: []Path{{Link: "lo", Local: addr(i), Remote: addr(j)}}})
+				members = append(members, Member{Name: fmt.Sprint("node", j), Paths: []Path{{Link: "lo", Local: addr(i), Remote: addr(j)}}})
 			}
 		}
-		h.Set(t.Context(), peers)
+		h.Set(t.Context(), members)
 	}
 	return all, ends, logs
 }
@@ -173,7 +172,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-func TestSpeakersHearEachOtherAndMissWhoEnds(t *testing.T) {
+func TestSpeakersHearEachOtherAndDetectACrash(t *testing.T) {
 	all, ends, _ := loopback(t, "s", "s", "s")
 	for _, h := range all {
 		eventually(t, "it is ready and may answer", func() bool { return h.View().Ready && h.MayAnswer() })
@@ -182,7 +181,7 @@ func TestSpeakersHearEachOtherAndMissWhoEnds(t *testing.T) {
 	ends[2]()
 	for _, h := range all[:2] {
 		eventually(t, "it misses node2", func() bool { return len(h.View().Dead["node2"]) > 0 })
-		if h.View().Silent != "" || !h.MayAnswer() {
+		if h.View().Fenced != "" || !h.MayAnswer() {
 			t.Errorf("%+v", h.View())
 		}
 	}
@@ -194,14 +193,14 @@ func TestSpeakersHearEachOtherAndMissWhoEnds(t *testing.T) {
 	}
 }
 
-func TestAnotherKeyIsSaidClearly(t *testing.T) {
+func TestKeyMismatchIsLogged(t *testing.T) {
 	_, _, logs := loopback(t, "s", "t")
 	for _, log := range logs {
 		eventually(t, "it is in the log", func() bool { return strings.Contains(log.String(), "another key") })
 	}
 }
 
-func TestAPortThatIsTakenIsSaidClearly(t *testing.T) {
+func TestPortInUseIsReported(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.2:0")
 	if err != nil {
 		t.Fatal(err)
@@ -214,7 +213,7 @@ func TestAPortThatIsTakenIsSaidClearly(t *testing.T) {
 	}
 }
 
-func TestTheBeginningOfAConnectionProvesTheKeyToBothSides(t *testing.T) {
+func TestHandshakeProvesTheKeyToBothSides(t *testing.T) {
 	for name, keys := range map[string][2]string{"the same key": {"s", "s"}, "another key": {"s", "t"}} {
 		a, b := net.Pipe()
 		result := make(chan error, 1)

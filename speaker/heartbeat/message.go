@@ -9,37 +9,38 @@ import (
 	"net/netip"
 )
 
-// message is one heartbeat, from one address of a speaker to one of another.
+// message is one heartbeat, from one address of a speaker to one of a member.
 //
-// Epochs make it impossible to pass off an old message as a new one: a speaker
-// counts only what repeats its own epoch, which it has chosen when it started or
-// was thawed, and within the epoch of the sender only rising sequence numbers.
+// Epochs make a replay worthless. A speaker chooses its epoch when it starts and
+// after a freeze. A receiver counts a message only if it repeats the receiver's own
+// epoch, and if its sequence number is higher than the last one in the sender's
+// epoch.
 type message struct {
-	name     string // of the sender's node
-	from, to netip.Addr
-	epoch    uint64 // the sender's
-	echo     uint64 // the receiver's, as far as the sender knows; 0 if it does not
-	seq      uint64
-	flags    flags
-	accused  []accusation
+	name       string // of the sender's node
+	from, to   netip.Addr
+	epoch      uint64 // the sender's
+	echo       uint64 // the receiver's, as far as the sender knows; 0 if it does not
+	seq        uint64
+	flags      flags
+	suspicions []suspicion
 }
 
 type flags uint8
 
 const (
-	probing flags = 1 << iota // an answer is wanted at once
-	hearing                   // the sender hears the receiver on this path
-	fenced                    // the sender answers for nothing on this link
-	holding                   // the sender has seen the receiver die too often
+	flagProbe    flags = 1 << iota // the sender wants an answer at once
+	flagHearing                    // the sender hears the receiver on this path
+	flagFenced                     // the sender announces nothing on this link
+	flagSuppress                   // the sender has seen the receiver die too often
 )
 
-// accusation says that a speaker cannot be heard at one of its addresses.
-type accusation struct {
+// suspicion says that a speaker cannot be heard at one of its addresses.
+type suspicion struct {
 	node uint64 // nodeID of its name
 	addr netip.Addr
 }
 
-// nodeID stands for a name, to keep messages short.
+// nodeID is a hash of a name. It keeps messages short.
 func nodeID(name string) uint64 {
 	h := fnv.New64a()
 	h.Write([]byte(name)) // never fails
@@ -47,22 +48,22 @@ func nodeID(name string) uint64 {
 }
 
 const (
-	version      = 1
-	fixedLength  = 2 + 3*8 + 2*16 + 1 // all but the name, the accusations and the tag
-	accusedBytes = 8 + 16
-	maxAccused   = 40 // a message fits into any link's frame
-	tagLength    = 16
-	maxMessage   = fixedLength + 255 + 1 + maxAccused*accusedBytes + tagLength
+	version        = 1
+	fixedLength    = 2 + 3*8 + 2*16 + 1 // all but the name, the suspicions and the tag
+	suspicionBytes = 8 + 16
+	maxSuspicions  = 40 // so that a message fits into one frame on every link
+	tagLength      = 16
+	maxMessage     = fixedLength + 255 + 1 + maxSuspicions*suspicionBytes + tagLength
 )
 
-// The reasons why a message is not taken.
+// The reasons for rejecting a message. Their texts are labels of a metric.
 var (
 	errMalformed = errors.New("malformed")
 	errVersion   = errors.New("version")
 	errKey       = errors.New("key")
 )
 
-// key derives the key of the heartbeats from what all speakers know.
+// key derives the key of the heartbeats from the key that all speakers share.
 func key(secret []byte) []byte {
 	sum := sha256.Sum256(append([]byte("baremetal heartbeat\x00"), secret...))
 	return sum[:]
@@ -74,7 +75,7 @@ func tag(key, text []byte) []byte {
 	return mac.Sum(nil)[:tagLength]
 }
 
-// seal returns the message as it goes over the network.
+// seal returns the message in its form on the network.
 func (m message) seal(key []byte) []byte {
 	b := append(make([]byte, 0, maxMessage), version, byte(m.flags))
 	for _, v := range []uint64{m.epoch, m.echo, m.seq} {
@@ -86,16 +87,16 @@ func (m message) seal(key []byte) []byte {
 	}
 	name := m.name[:min(len(m.name), 255)]
 	b = append(append(b, byte(len(name))), name...)
-	accused := m.accused[:min(len(m.accused), maxAccused)]
-	b = append(b, byte(len(accused)))
-	for _, a := range accused {
+	suspicions := m.suspicions[:min(len(m.suspicions), maxSuspicions)]
+	b = append(b, byte(len(suspicions)))
+	for _, a := range suspicions {
 		as16 := a.addr.As16()
 		b = append(binary.BigEndian.AppendUint64(b, a.node), as16[:]...)
 	}
 	return append(b, tag(key, b)...)
 }
 
-// open reads a message and checks that somebody has sent it who knows the key.
+// open reads a message and checks that its sender has the key.
 func open(key, b []byte) (message, error) {
 	if len(b) < fixedLength+1+tagLength {
 		return message{}, errMalformed
@@ -119,12 +120,12 @@ func open(key, b []byte) (message, error) {
 	}
 	m.name, rest = string(rest[1:1+length]), rest[1+length:]
 	count := int(rest[0])
-	if rest = rest[1:]; len(rest) != count*accusedBytes {
+	if rest = rest[1:]; len(rest) != count*suspicionBytes {
 		return message{}, errMalformed
 	}
-	for ; len(rest) > 0; rest = rest[accusedBytes:] {
-		m.accused = append(m.accused, accusation{
-			node: binary.BigEndian.Uint64(rest), addr: netip.AddrFrom16([16]byte(rest[8:accusedBytes])).Unmap(),
+	for ; len(rest) > 0; rest = rest[suspicionBytes:] {
+		m.suspicions = append(m.suspicions, suspicion{
+			node: binary.BigEndian.Uint64(rest), addr: netip.AddrFrom16([16]byte(rest[8:suspicionBytes])).Unmap(),
 		})
 	}
 	return m, nil

@@ -22,21 +22,22 @@ func newMetrics(registry Registerer, h *Heartbeat) *metrics {
 	gauge := func(name, help string, value func(View) float64) {
 		registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts(opts(name, help)), func() float64 { return value(h.View()) }))
 	}
-	gauge("dead", "Number of members that are silent.", func(v View) float64 { return float64(len(v.Dead)) })
-	gauge("held", "Number of speakers that have died too often of late, this one included.", func(v View) float64 { return float64(len(v.Held)) })
-	gauge("cut_off", "1 while this speaker answers for nothing because it hears no other.", func(v View) float64 {
-		if v.Silent != "" {
+	gauge("dead", "Number of members that are dead.", func(v View) float64 { return float64(len(v.Dead)) })
+	gauge("suppressed", "Number of speakers that are suppressed for flapping, this one included.", func(v View) float64 { return float64(len(v.Suppressed)) })
+	gauge("fenced", "1 while this speaker announces nothing because it hears no member.", func(v View) float64 {
+		if v.Fenced != "" {
 			return 1
 		}
 		return 0
 	})
-	gauge("freezes_total", "Number of times that this speaker did not run for so long that others may have taken its place.", func(v View) float64 { return float64(v.Thaws) })
+	registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts(opts("freezes_total", "Number of times that this speaker did not run for so long that other nodes may have taken its place.")),
+		func() float64 { return float64(h.View().Freezes) }))
 	m := &metrics{
 		sent:     counter("sent_total", "Number of heartbeats sent."),
 		unsent:   counter("send_errors_total", "Number of heartbeats that could not be sent."),
 		received: counter("received_total", "Number of heartbeats received from speakers with the same key."),
-		deaths:   counter("deaths_total", "Number of times that a member fell silent."),
-		rejected: prometheus.NewCounterVec(prometheus.CounterOpts(opts("rejected_total", "Number of heartbeats that were not taken: malformed, another version, or another key.")), []string{"reason"}),
+		deaths:   counter("deaths_total", "Number of times that this speaker detected the death of a member."),
+		rejected: prometheus.NewCounterVec(prometheus.CounterOpts(opts("rejected_total", "Number of heartbeats that were rejected: malformed, another version, or another key.")), []string{"reason"}),
 	}
 	registry.MustRegister(m.rejected)
 	return m

@@ -6,96 +6,104 @@ import (
 	"time"
 )
 
-// Path is how heartbeats go between this speaker and another: over one link that
-// they share, or, when they share none, over whatever leads there.
+// Path is how heartbeats go between this speaker and a member: over one link that
+// both share, or if they share none, over any route.
 type Path struct {
-	// Link is the name of this node's interface; "" when they share none.
+	// Link is the name of this node's interface; "" if the two share no link.
 	Link string
-	// Local and Remote are this node's address and the other's.
+	// Local and Remote are the addresses of this node and of the member.
 	Local, Remote netip.Addr
 }
 
-// Peer is another speaker.
-type Peer struct {
+// Member is another speaker.
+type Member struct {
 	Name string
-	// Member is false for one that was taken for dead and has not come back: only
-	// its return is listened for.
-	Member bool
-	Paths  []Path
+	// Lost is set for a member that was declared dead and has not come back to the
+	// member list. This speaker only listens for its return.
+	Lost  bool
+	Paths []Path
 }
 
-// path is what is known of a Path.
+// path is what the engine knows about a Path.
 type path struct {
 	Path
-	peer *peer
+	member *member
 	// watched is set for the neighbours on the ring.
 	watched bool
-	// established is set once a message has come that knows our epoch. Before that
-	// nothing follows from silence: a firewall may be in the way.
-	established bool
-	// since is when that was, and met is set once the two have heard each other.
-	since time.Time
-	met   bool
-	// together is since when they hear each other, and proven is set once that has
-	// lasted, until this speaker is cut off.
-	together time.Time
-	proven   bool
-	// deadline is when the path is silent, unless something comes before.
+	// established is set when a message has come that repeats our epoch, at
+	// establishedAt. Before that silence means nothing: a firewall may be in the way.
+	established   bool
+	establishedAt time.Time
+	// bidirectional is set once both ends have heard each other.
+	bidirectional bool
+	// mutualSince is since when both ends hear each other. proven is set once that
+	// has lasted for sameLoss; a fence of this speaker resets it.
+	mutualSince time.Time
+	proven      bool
+	// deadline is when the path expires, unless a message comes before.
 	deadline time.Time
-	// probeAt is when to ask next, because a heartbeat is late.
+	// probeAt is when to send the next probe, because a heartbeat is late.
 	probeAt time.Time
-	// closed is set when the peer's kernel has closed its process's connection.
+	// closed is set when the member's kernel has closed the process's connection.
 	closed bool
-	// their is the flags of the last message.
-	their flags
-	// heard is the last sequence number that was taken.
-	heard uint64
+	// flags are those of the last message.
+	flags flags
+	// lastSeq is the last sequence number that was accepted.
+	lastSeq uint64
 }
 
-type peer struct {
-	name   string
-	id     uint64
-	member bool
-	paths  []*path
-	epoch  uint64
-	// accuses is whom the peer could not hear at accusedAt.
-	accuses   map[accusation]bool
-	accusedAt time.Time
-	// losses are when it has died lately.
+// member is what the engine knows about a Member.
+type member struct {
+	name  string
+	id    uint64
+	lost  bool
+	paths []*path
+	epoch uint64
+	// suspicions are what the member said at suspectedAt: whom it cannot hear.
+	suspicions  map[suspicion]bool
+	suspectedAt time.Time
+	// dead are the addresses at which the member is dead.
+	dead []netip.Addr
+	// losses are the times of its last deaths.
 	losses []time.Time
-	dead   bool
 }
 
-func (p *path) silent(now time.Time) bool { return p.established && !now.Before(p.deadline) }
+// expired reports whether no message has come in time.
+func (p *path) expired(now time.Time) bool { return p.established && !now.Before(p.deadline) }
 
-// counts reports whether something follows from what is not heard: the two have
-// heard each other once, or have had the time to.
-func (p *path) counts(now time.Time, t Timing) bool {
-	return p.met || p.established && now.Sub(p.since) >= t.Detection()
+// refresh is called for each message: the path expires later.
+func (p *path) refresh(now time.Time, t Timing) {
+	p.deadline, p.probeAt = now.Add(t.Detection()), now.Add(t.late())
 }
 
-// mutual reports whether the two hear each other.
+// hadTime reports whether silence on the path means something: both ends have
+// heard each other once, or have had the time for it.
+func (p *path) hadTime(now time.Time, t Timing) bool {
+	return p.bidirectional || p.established && now.Sub(p.establishedAt) >= t.Detection()
+}
+
+// mutual reports whether both ends hear each other now.
 func (p *path) mutual(now time.Time) bool {
-	return p.established && !p.silent(now) && p.their&hearing != 0
+	return p.established && !p.expired(now) && p.flags&flagHearing != 0
 }
 
-// prove takes note of whether the two hear each other.
-func (p *path) prove(now time.Time, cutOff bool) {
+// prove notes whether both ends have heard each other for a while.
+func (p *path) prove(now time.Time, fenced bool) {
 	switch {
-	case cutOff:
-		p.together, p.proven = time.Time{}, false
+	case fenced:
+		p.mutualSince, p.proven = time.Time{}, false
 	case !p.mutual(now):
-		p.together = time.Time{}
-	case p.together.IsZero():
-		p.together = now
-	case now.Sub(p.together) >= oneLoss:
+		p.mutualSince = time.Time{}
+	case p.mutualSince.IsZero():
+		p.mutualSince = now
+	case now.Sub(p.mutualSince) >= sameLoss:
 		p.proven = true
 	}
 }
 
 // find returns the path between two addresses, or nil.
-func (p *peer) find(local, remote netip.Addr) *path {
-	for _, path := range p.paths {
+func (m *member) find(local, remote netip.Addr) *path {
+	for _, path := range m.paths {
 		if path.Local == local && path.Remote == remote {
 			return path
 		}
@@ -103,27 +111,28 @@ func (p *peer) find(local, remote netip.Addr) *path {
 	return nil
 }
 
-// votes reports whether the peer could say of another that it is dead: it is
-// heard, or might be, and is not cut off itself.
-func (p *peer) votes(now time.Time) bool {
-	for _, path := range p.paths {
-		if !path.silent(now) && path.their&fenced == 0 {
+// canVote reports whether the member could suspect another one: it is heard, or
+// may still be heard, and it is not fenced.
+func (m *member) canVote(now time.Time) bool {
+	for _, path := range m.paths {
+		if !path.expired(now) && path.flags&flagFenced == 0 {
 			return true
 		}
 	}
 	return false
 }
 
-// proven reports whether the peer and this speaker have heard each other for a while,
-// and this one was not cut off since.
-func (p *peer) proven() bool {
-	return slices.ContainsFunc(p.paths, func(p *path) bool { return p.proven })
+// proven reports whether the member and this speaker have heard each other for a
+// while, and this speaker was not fenced since.
+func (m *member) proven() bool {
+	return slices.ContainsFunc(m.paths, func(p *path) bool { return p.proven })
 }
 
-// missed reports whether something is wrong with the peer as far as is seen from here.
-func (p *peer) missed(now time.Time) bool {
-	for _, path := range p.paths {
-		if path.silent(now) || path.established && path.their&(fenced|hearing) != hearing {
+// looksWrong reports whether this speaker itself sees that something is wrong with
+// the member.
+func (m *member) looksWrong(now time.Time) bool {
+	for _, path := range m.paths {
+		if path.expired(now) || path.established && path.flags&(flagFenced|flagHearing) != flagHearing {
 			return true
 		}
 	}

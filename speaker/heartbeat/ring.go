@@ -5,12 +5,12 @@ import (
 	"slices"
 )
 
-// watchers is how many speakers watch each one, if there are as many. The cost
-// of watching does not grow with the cluster.
+// watchers is how many speakers watch each speaker, if there are that many. So the
+// cost of watching does not grow with the cluster.
 const watchers = 3
 
-// ring is an order of the members that all of them come to by themselves: by the
-// hash of their names. Each is watched by those that follow it.
+// ring is the members in an order that all of them compute alike: by the hashes of
+// their names. Each member is watched by those that follow it.
 type ring struct {
 	names []string
 	place map[string]int
@@ -25,15 +25,15 @@ func newRing(names []string) ring {
 	return r
 }
 
-// mixed spreads the hashes of names that differ only at their ends.
+// mixed spreads the hashes of names that differ only in their last bytes.
 func mixed(name string) uint64 {
 	h := nodeID(name)
 	h = (h ^ h>>33) * 0xff51afd7ed558ccd
 	return h ^ h>>33
 }
 
-// neighbours reports whether one of the two watches the other. Both then send
-// heartbeats to each other, so each watches.
+// neighbours reports whether one of the two watches the other. Then both send
+// heartbeats, so that each of them watches the other.
 func (r ring) neighbours(a, b string) bool {
 	i, okA := r.place[a]
 	j, okB := r.place[b]

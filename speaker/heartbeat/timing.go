@@ -5,29 +5,29 @@ import (
 	"time"
 )
 
-// Timing is how soon a speaker is missed.
+// Timing says how fast a dead member is detected.
 type Timing struct {
 	// Interval is the time between two heartbeats.
 	Interval time.Duration
-	// Misses is how many intervals may pass without a word.
+	// Misses is how many intervals may pass without a message.
 	Misses int
 }
 
-// The timings that can be chosen by name.
+// The timings that an operator can choose by name.
 var (
 	Default = Timing{Interval: 100 * time.Millisecond, Misses: 3}
 	Fast    = Timing{Interval: 50 * time.Millisecond, Misses: 3}
 	Calm    = Timing{Interval: 250 * time.Millisecond, Misses: 6}
 )
 
-// Detection is the time without a word after which a speaker is missed.
+// Detection is the time without a message after which a path expires.
 func (t Timing) Detection() time.Duration { return t.Interval * time.Duration(t.Misses) }
 
-// late is the time without a word after which a speaker is asked whether it is
-// there, so that some lost packets do not make it look dead.
+// late is the time without a message after which a member is probed, so that a few
+// lost packets do not make it look dead.
 func (t Timing) late() time.Duration { return t.Interval * 3 / 2 }
 
-// again is the time between two such questions.
+// again is the time between two such probes.
 func (t Timing) again() time.Duration { return t.Interval / 3 }
 
 // ParseTiming returns the Timing of that name.
@@ -40,5 +40,5 @@ func ParseTiming(name string) (Timing, error) {
 	case "calm":
 		return Calm, nil
 	}
-	return Timing{}, fmt.Errorf("unknown value %q: write default (a dead node is missed after %v), fast (%v) or calm (%v)", name, Default.Detection(), Fast.Detection(), Calm.Detection())
+	return Timing{}, fmt.Errorf("unknown value %q: write default (detects a dead node after %v), fast (%v) or calm (%v)", name, Default.Detection(), Fast.Detection(), Calm.Detection())
 }

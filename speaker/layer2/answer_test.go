@@ -65,10 +65,10 @@ func TestAnswerARP(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			var out [maxAnswer]byte
 			answer, addr, v := answerARP(vips, ours, tt.frame, &out)
-			if (answer != nil) != tt.answers || (v == answers) != tt.answers || (v == claims) != tt.claims || addr.IsValid() != (tt.answers || tt.claims) {
+			if (answer != nil) != tt.answers || (v == verdictAnswered) != tt.answers || (v == verdictClaim) != tt.claims || addr.IsValid() != (tt.answers || tt.claims) {
 				t.Fatalf("answer %x, %v %v", answer, v, addr)
 			}
-			if silent, _, v := answerARP(newTable(map[netip.Addr]bool{vip4: false}), ours, tt.frame, &out); silent != nil || (v == claims) != tt.claims {
+			if silent, _, v := answerARP(newTable(map[netip.Addr]bool{vip4: false}), ours, tt.frame, &out); silent != nil || (v == verdictClaim) != tt.claims {
 				t.Fatalf("an address that is only listened to: answer %x, %v", silent, v)
 			}
 			if !tt.answers {
@@ -140,11 +140,11 @@ func TestAnswerNS(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var out [maxAnswer]byte
-			if silent, _, v := answerNS(newTable(map[netip.Addr]bool{vip6: false}), ours, tt.frame, &out); silent != nil || (v == claims) != tt.claims {
+			if silent, _, v := answerNS(newTable(map[netip.Addr]bool{vip6: false}), ours, tt.frame, &out); silent != nil || (v == verdictClaim) != tt.claims {
 				t.Fatalf("an address that is only listened to: answer %x, %v", silent, v)
 			}
 			answer, _, v := answerNS(vips, ours, tt.frame, &out)
-			if (answer != nil) != (tt.toMAC != "") || (v == claims) != tt.claims {
+			if (answer != nil) != (tt.toMAC != "") || (v == verdictClaim) != tt.claims {
 				t.Fatalf("answer %x, %v", answer, v)
 			}
 			if answer == nil {
@@ -209,7 +209,7 @@ func TestAnnouncements(t *testing.T) {
 	}
 }
 
-func TestProbesClaimNothingAndAreAnsweredByWhoHasTheAddress(t *testing.T) {
+func TestProbeClaimsNothingAndItsOwnerAnswers(t *testing.T) {
 	var out [maxAnswer]byte
 	for _, addr := range []netip.Addr{vip4, vip6} {
 		frame := probe([6]byte(theirs), addr)
@@ -217,16 +217,16 @@ func TestProbesClaimNothingAndAreAnsweredByWhoHasTheAddress(t *testing.T) {
 		if addr.Is6() {
 			answer = answerNS
 		}
-		if reply, _, v := answer(vips, ours, frame, &out); v != answers || reply == nil {
+		if reply, _, v := answer(vips, ours, frame, &out); v != verdictAnswered || reply == nil {
 			t.Errorf("%s: %v", addr, v)
 		}
-		if _, _, v := answer(newTable(map[netip.Addr]bool{addr: false}), ours, frame, &out); v != notYet {
+		if _, _, v := answer(newTable(map[netip.Addr]bool{addr: false}), ours, frame, &out); v != verdictNotAnnounced {
 			t.Errorf("%s: taken for %v by one who probes, too", addr, v)
 		}
 	}
 }
 
-func TestFiltersPassWhatConcernsUsAndNothingElse(t *testing.T) {
+func TestFilterPassesOnlyRelevantFrames(t *testing.T) {
 	ns := &ndp.NeighborSolicitation{TargetAddress: vip6}
 	next4, next6 := vip4.Next(), vip6.Next()
 	arps, nds := arpFilter([]netip.Addr{vip4}), ndpFilter([]netip.Addr{vip6})
@@ -259,7 +259,7 @@ func TestFiltersPassWhatConcernsUsAndNothingElse(t *testing.T) {
 	}
 }
 
-func TestAFilterForManyAddressesPassesAllAndFitsTheKernel(t *testing.T) {
+func TestFilterForManyAddressesFitsTheKernel(t *testing.T) {
 	const kernelMax = 4096 // BPF_MAXINSNS
 	rng := rand.New(rand.NewPCG(5, 6))
 	for _, n := range []int{0, 1, 2, maxSpans, maxSpans + 1, 10000} {
@@ -293,7 +293,7 @@ func TestAFilterForManyAddressesPassesAllAndFitsTheKernel(t *testing.T) {
 	}
 }
 
-func TestOneHostThatAsksAllTheTimeDoesNotSilenceUsForOthers(t *testing.T) {
+func TestLimiterLimitsEachHostOnItsOwn(t *testing.T) {
 	l := new(limiter)
 	host, other := [6]byte{2, 0, 0, 0, 0, 9}, [6]byte{2, 0, 0, 0, 0, 8}
 	var now time.Duration
@@ -364,7 +364,7 @@ func benchmarkAnswer(b *testing.B, answer answerer, frame []byte) {
 	var out [maxAnswer]byte
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, addr, v := answer(t, ours, frame, &out); v == answers && mayAnswer() {
+		if _, addr, v := answer(t, ours, frame, &out); v == verdictAnswered && mayAnswer() {
 			limits.allow(clock, [6]byte(frame[6:12]), addr)
 		}
 	}

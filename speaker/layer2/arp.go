@@ -23,28 +23,27 @@ const (
 // arpHeader is Ethertype, hardware type, protocol type and address lengths.
 var arpHeader = []byte{0x08, 0x06, 0, 1, 0x08, 0x00, 6, 4}
 
-// answerARP answers a request for an address of the table, which may be
-// unicast, or a probe (sender address 0.0.0.0, RFC 5227). It does no
-// allocation. An announcement or answer for such an address by another host is
-// a claim.
+// answerARP answers a request for an address of the table. The request may be unicast,
+// or a probe (sender address 0.0.0.0, RFC 5227). If another host announces or answers
+// for such an address, that is a claim. answerARP does not allocate.
 func answerARP(t *table, mac [6]byte, frame []byte, out *[maxAnswer]byte) (answer []byte, addr netip.Addr, v verdict) {
 	if len(frame) < arpEnd || !bytes.Equal(frame[12:arpOp], arpHeader) {
-		return nil, netip.Addr{}, malformed
+		return nil, netip.Addr{}, verdictMalformed
 	}
 	if bytes.Equal(frame[arpSHA:arpSPA], mac[:]) {
-		return nil, netip.Addr{}, ourOwn
+		return nil, netip.Addr{}, verdictOwn
 	}
-	if sender := [4]byte(frame[arpSPA:arpTHA]); known(t.ipv4, sender) {
-		return nil, netip.AddrFrom4(sender), claims
+	if sender := [4]byte(frame[arpSPA:arpTHA]); has(t.ipv4, sender) {
+		return nil, netip.AddrFrom4(sender), verdictClaim
 	}
 	if binary.BigEndian.Uint16(frame[arpOp:]) != uint16(arp.OperationRequest) {
-		return nil, netip.Addr{}, noQuestion
+		return nil, netip.Addr{}, verdictNoRequest
 	}
 	target := [4]byte(frame[arpTPA:arpEnd])
 	if answered, ok := t.ipv4[target]; !ok {
-		return nil, netip.Addr{}, notOurs
+		return nil, netip.Addr{}, verdictNotOurs
 	} else if !answered {
-		return nil, netip.Addr{}, notYet
+		return nil, netip.Addr{}, verdictNotAnnounced
 	}
 	copy(out[0:], frame[arpSHA:arpSPA])
 	copy(out[6:], mac[:])
@@ -54,18 +53,18 @@ func answerARP(t *table, mac [6]byte, frame []byte, out *[maxAnswer]byte) (answe
 	copy(out[arpSPA:], frame[arpTPA:arpEnd])
 	copy(out[arpTHA:], frame[arpSHA:arpSPA])
 	copy(out[arpTPA:], frame[arpSPA:arpTHA])
-	return out[:arpEnd], netip.AddrFrom4(target), answers
+	return out[:arpEnd], netip.AddrFrom4(target), verdictAnswered
 }
 
-func known[A comparable](t map[A]bool, addr A) bool {
+func has[A comparable](t map[A]bool, addr A) bool {
 	_, ok := t[addr]
 	return ok
 }
 
-// gratuitousARP returns the two forms of "mac has addr" that between them all
-// stacks obey: first a request (RFC 5227 2.3), then a reply whose target
-// hardware address is the sender's own (RFC 5944 4.6), since Linux takes any
-// other reply for an ordinary one and ignores it for a second.
+// gratuitousARP returns two frames that say "mac has addr"; every network stack obeys
+// one of them. The first is a request (RFC 5227 section 2.3). The second is a reply
+// whose target hardware address is the sender's own (RFC 5944 section 4.6): Linux
+// treats any other reply as an ordinary one and ignores it for a second.
 func gratuitousARP(mac [6]byte, addr netip.Addr) [][]byte {
 	return [][]byte{
 		arpFrame(arp.OperationRequest, mac, addr, make(net.HardwareAddr, 6), addr),
@@ -73,7 +72,7 @@ func gratuitousARP(mac [6]byte, addr netip.Addr) [][]byte {
 	}
 }
 
-// probeARP asks whether somebody has addr, without saying that we do (RFC 5227 2.1.1).
+// probeARP asks whether a host has addr, without claiming it (RFC 5227 section 2.1.1).
 func probeARP(mac [6]byte, addr netip.Addr) []byte {
 	return arpFrame(arp.OperationRequest, mac, netip.IPv4Unspecified(), make(net.HardwareAddr, 6), addr)
 }

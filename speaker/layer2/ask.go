@@ -13,11 +13,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// askPause is the time between two questions of Ask.
+// askPause is the time between two requests of Ask.
 const askPause = 50 * time.Millisecond
 
-// Ask asks by ARP who has an IPv4 address, until somebody answers or ctx ends.
-// source is this node's address on the link; not valid if it has none.
+// Ask sends ARP requests for an IPv4 address until a host answers or ctx ends. It
+// returns nil after an answer. source is this node's address on the link; the zero
+// Addr if it has none.
 func Ask(ctx context.Context, l Link, source, addr netip.Addr) error {
 	program, err := bpf.Assemble(arpFilter([]netip.Addr{addr}))
 	if err != nil {
@@ -31,10 +32,10 @@ func Ask(ctx context.Context, l Link, source, addr netip.Addr) error {
 	if !source.IsValid() {
 		source = netip.IPv4Unspecified()
 	}
-	question := arpFrame(arp.OperationRequest, l.MAC, source, make(net.HardwareAddr, 6), addr)
+	request := arpFrame(arp.OperationRequest, l.MAC, source, make(net.HardwareAddr, 6), addr)
 	frame := make([]byte, 128)
 	for ctx.Err() == nil {
-		if _, err := conn.WriteTo(question, &packet.Addr{HardwareAddr: allEthernet}); err != nil {
+		if _, err := conn.WriteTo(request, &packet.Addr{HardwareAddr: allEthernet}); err != nil {
 			return fmt.Errorf("asking for %s on %s: %w", addr, l.Name, err)
 		}
 		if err := conn.SetReadDeadline(time.Now().Add(askPause)); err != nil {
@@ -43,9 +44,9 @@ func Ask(ctx context.Context, l Link, source, addr netip.Addr) error {
 		for {
 			n, _, err := conn.ReadFrom(frame)
 			if err != nil {
-				break // it is time to ask again
+				break // the deadline has passed: ask again
 			}
-			if _, sender, v := answerARP(newTable(map[netip.Addr]bool{addr: false}), l.MAC, frame[:n], nil); v == claims && sender == addr {
+			if _, sender, v := answerARP(newTable(map[netip.Addr]bool{addr: false}), l.MAC, frame[:n], nil); v == verdictClaim && sender == addr {
 				return nil
 			}
 		}

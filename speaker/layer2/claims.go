@@ -9,16 +9,16 @@ import (
 )
 
 const (
-	// defendAgain is how long an address is not defended again (RFC 5227 2.4,
-	// DEFEND_INTERVAL).
-	defendAgain = 10 * time.Second
-	// correctAgain is how long a lost speaker is not corrected again.
-	correctAgain = time.Second
+	// defendInterval is the shortest time between two defences of an address (RFC 5227
+	// section 2.4, DEFEND_INTERVAL).
+	defendInterval = 10 * time.Second
+	// correctInterval is the shortest time between two answers to a lost member.
+	correctInterval = time.Second
 	// contestedFor is how long a claim is reported that is not repeated.
 	contestedFor = time.Minute
 )
 
-// claim is somebody who says that it has an address.
+// claim is the frame of a host that says that it has an address.
 type claim struct {
 	addr netip.Addr
 	mac  [6]byte
@@ -29,17 +29,20 @@ type claim struct {
 type conflict struct {
 	MAC  [6]byte
 	link string
-	// at is when it was last heard, answered when this node last spoke against it.
+	// at is when the host was last heard. answered is when this node last defended the
+	// address.
 	at, answered time.Time
 }
 
-// Conflict is a foreign host that has an address of this node's.
+// Conflict is a foreign host that has an address of this node. A foreign host is a
+// host that is no speaker.
 type Conflict struct {
 	Addr netip.Addr
 	MAC  string
 	Link string
-	// Announced is false if it was there first: the address is not announced then. It
-	// is true if it came later: the address is defended.
+	// Announced is false if the foreign host had the address first. This node does not
+	// announce it then. It is true if the foreign host came later. This node goes on
+	// announcing the address and defends it.
 	Announced bool
 }
 
@@ -57,8 +60,8 @@ func (a *Announcer) Conflicts() []Conflict {
 	return all
 }
 
-// heard handles a claim by another host. It reports whether anything is due.
-func (a *Announcer) heard(c claim) (changed bool) {
+// handleClaim handles a claim by another host. It reports whether anything is due.
+func (a *Announcer) handleClaim(c claim) (changed bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, p := range a.ports {
@@ -70,71 +73,73 @@ func (a *Announcer) heard(c claim) (changed bool) {
 	if e == nil {
 		return false
 	}
-	if peer, ok := a.peers[c.mac]; ok {
-		return a.heardPeer(e, c, peer)
+	if member, ok := a.members[c.mac]; ok {
+		return a.handleMemberClaim(e, c, member)
 	}
-	return a.heardForeign(e, c)
+	return a.handleForeignClaim(e, c)
 }
 
-// heardPeer handles the claim of another speaker. As long as both know of each
-// other the plan decides who is right, and does so in a moment; only of one that
-// was taken for dead is it not known what it knows.
-func (a *Announcer) heardPeer(e *entry, c claim, peer Peer) (changed bool) {
+// handleMemberClaim handles the claim of another speaker. While both speakers know of
+// each other, their plans agree on the owner within a moment, and nothing has to be
+// done here. What a lost member believes is not known.
+func (a *Announcer) handleMemberClaim(e *entry, c claim, member Member) (changed bool) {
 	switch {
 	case e.phase == lingering:
-		a.log.Info("handed over", "vip", c.addr, "to", peer.Name, "link", c.link)
+		a.log.Info("address handed over", "vip", c.addr, "to", member.Name, "link", c.link)
 		delete(a.entries, c.addr)
 		a.publish()
 		return true
 	case e.phase == probing || e.phase == conflicting:
-		a.start(c.addr, e) // no need to probe what one of us has
+		a.start(c.addr, e) // no foreign host has what a speaker announces
 		a.publish()
 		return true
-	case !peer.Lost || e.phase != announcing:
+	case !member.Lost || e.phase != announcing:
 		e.moved = a.now()
-		if e.phase == announcing && e.next.After(e.moved.Add(Linger)) {
-			// If this node is still the owner then, who was told otherwise is told so.
-			e.next = e.moved.Add(Linger)
+		if e.phase == announcing && e.next.After(e.moved.Add(linger)) {
+			// If this node is still the owner then, it corrects the hosts that have heard
+			// the other speaker.
+			e.next = e.moved.Add(linger)
 			return true
 		}
 		return false
 	}
-	a.options.Met(peer.Name)
-	if slices.Contains(e.row.Rivals, peer.Name) {
-		a.log.Warn("gives way to a speaker that was taken for dead and comes first", "vip", c.addr, "to", peer.Name, "link", c.link)
+	a.lostHeard.Add(1)
+	a.options.Changed()
+	if slices.Contains(e.assignment.Rivals, member.Name) {
+		a.log.Warn("giving way to a lost member that outranks this node", "vip", c.addr, "to", member.Name, "link", c.link)
 		e.phase, e.next = yielding, a.now().Add(yieldFor)
 		a.publish()
 		return true
 	}
-	a.answer(c.addr, e, correctAgain)
+	a.defend(c.addr, e, correctInterval)
 	return false
 }
 
-// heardForeign handles the claim of a host that is no speaker.
-func (a *Announcer) heardForeign(e *entry, c claim) (changed bool) {
+// handleForeignClaim handles the claim of a host that is no speaker.
+func (a *Announcer) handleForeignClaim(e *entry, c claim) (changed bool) {
 	switch e.phase {
 	case probing:
 		a.metrics.conflicts.WithLabelValues(c.link).Inc()
-		a.log.Error("another host has an address of ours, which is not announced as long as that is so", "vip", c.addr, "mac", net.HardwareAddr(c.mac[:]).String(), "link", c.link)
+		a.log.Error("a foreign host has the VIP, the VIP is not announced", "vip", c.addr, "mac", net.HardwareAddr(c.mac[:]).String(), "link", c.link)
 		e.phase, e.sent, e.next = conflicting, 0, a.now().Add(probeAgain)
 		e.found = conflict{MAC: c.mac, link: c.link, at: a.now()}
 		a.options.Changed()
 	case announcing:
 		if fresh := e.found.MAC != c.mac || a.now().Sub(e.found.at) >= contestedFor; fresh {
 			a.metrics.conflicts.WithLabelValues(c.link).Inc()
-			a.log.Error("another host claims an address of ours, which is defended; look for that host", "vip", c.addr, "mac", net.HardwareAddr(c.mac[:]).String(), "link", c.link)
+			a.log.Error("a foreign host claims the VIP, this node defends it; find that host", "vip", c.addr, "mac", net.HardwareAddr(c.mac[:]).String(), "link", c.link)
 			e.found.MAC, e.found.link = c.mac, c.link
 			a.options.Changed()
 		}
 		e.found.at = a.now()
-		a.answer(c.addr, e, defendAgain)
+		a.defend(c.addr, e, defendInterval)
 	}
 	return false
 }
 
-// answer announces an address at once against a claim, but not again too soon.
-func (a *Announcer) answer(addr netip.Addr, e *entry, again time.Duration) {
-	if now := a.now(); now.Sub(e.found.answered) >= again && a.options.MayAnswer() {
+// defend announces an address at once, at most once in an interval.
+func (a *Announcer) defend(addr netip.Addr, e *entry, interval time.Duration) {
+	if now := a.now(); now.Sub(e.found.answered) >= interval && a.options.MayAnswer() {
 		e.found.answered = now
 		a.announce(addr, e)
 	}

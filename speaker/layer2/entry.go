@@ -6,78 +6,80 @@ import (
 	"time"
 )
 
-// phase is where an address is on its way.
+// phase is the state of an address on this node.
 type phase uint8
 
 const (
-	// probing asks whether another host has the address, before anything is said.
+	// probing: this node asks whether a foreign host has the address.
 	probing phase = iota + 1
-	// announcing answers for the address.
+	// announcing: this node answers for the address.
 	announcing
-	// conflicting is silent, because another host has it, and asks again later.
+	// conflicting: a foreign host has the address. This node does not answer and probes
+	// again later.
 	conflicting
-	// yielding is silent, because a speaker has been heard that comes first.
+	// yielding: a lost member that outranks this node was heard. This node does not
+	// answer.
 	yielding
-	// lingering answers until the new owner is heard.
+	// lingering: this node answers until it hears the new owner.
 	lingering
 )
 
 const (
-	// Three probes in 300 ms are enough on networks of today; RFC 5227 asks for up
-	// to 9 s, which is from the time of slow hubs. Solaris waits about as long.
+	// Three probes in 300 ms are enough on the networks of today. RFC 5227 asks for up
+	// to 9 s; it was written for slow hubs. Solaris takes about as long as this.
 	probes     = 3
 	probePause = 100 * time.Millisecond
-	// probeAgain is how long a host that has an address is left alone.
+	// probeAgain is the time between two attempts while a foreign host has an address.
 	probeAgain = 10 * time.Second
-	// yieldFor is how long another speaker is given to become known.
+	// yieldFor is how long a lost member gets to come back to the member list.
 	yieldFor = 2 * time.Second
 )
 
-// entry is an address that this node has something to do with.
+// entry is an address that is assigned to this node.
 type entry struct {
-	row   Row
-	phase phase
-	sent  int       // probes or announcements in this phase
-	next  time.Time // when the next is due, or the phase ends
-	found conflict
-	// moved is when another speaker has last announced the address while this one
-	// did.
+	assignment Assignment
+	phase      phase
+	sent       int       // probes or announcements in this phase
+	next       time.Time // when the next one is due, or the phase ends
+	found      conflict
+	// moved is when another speaker last announced the address while this node
+	// announced it, too.
 	moved time.Time
 }
 
-// answers reports whether the address is answered for in this phase.
+// answers reports whether this node answers for the address in this phase.
 func (e *entry) answers() bool { return e.phase == announcing || e.phase == lingering }
 
-// step gives an address a row. e is nil for one that had none.
-func (a *Announcer) step(addr netip.Addr, e *entry, r Row) {
+// step applies an assignment to an address. e is nil for a new address.
+func (a *Announcer) step(addr netip.Addr, e *entry, as Assignment) {
 	now := a.now()
-	if r.Role == Standby {
+	if as.Role == Standby {
 		switch {
 		case e == nil:
-		case e.phase == announcing && now.Sub(e.moved) < Linger:
-			a.log.Info("handed over", "vip", addr) // the new owner was quicker than our plan
+		case e.phase == announcing && now.Sub(e.moved) < linger:
+			a.log.Info("address handed over", "vip", addr) // the new owner was faster than our plan
 			delete(a.entries, addr)
 		case e.phase == announcing:
-			e.phase, e.next = lingering, now.Add(Linger) // on the links of before
+			e.phase, e.next = lingering, now.Add(linger) // on the links as they were assigned before
 		case e.phase != lingering:
 			delete(a.entries, addr)
 		}
 		return
 	}
 	switch {
-	case e == nil && r.Fresh:
-		a.entries[addr] = &entry{row: r, phase: probing, next: now}
+	case e == nil && as.Fresh:
+		a.entries[addr] = &entry{assignment: as, phase: probing, next: now}
 	case e == nil:
-		a.start(addr, &entry{row: r})
+		a.start(addr, &entry{assignment: as})
 	case e.phase == lingering:
-		e.row = r
+		e.assignment = as
 		a.start(addr, e)
-	case e.phase == conflicting && a.knows(e.found.MAC):
-		e.row = r // it is one of us: what it says of itself came late
+	case e.phase == conflicting && a.isMember(e.found.MAC):
+		e.assignment = as // the foreign host is a member whose profile came late
 		a.start(addr, e)
 	default:
-		more := slices.ContainsFunc(r.Links, func(l string) bool { return !slices.Contains(e.row.Links, l) })
-		e.row = r
+		more := slices.ContainsFunc(as.Links, func(l string) bool { return !slices.Contains(e.assignment.Links, l) })
+		e.assignment = as
 		if more && e.phase == announcing {
 			e.sent, e.next = 0, now
 		}
@@ -92,7 +94,7 @@ func (a *Announcer) start(addr netip.Addr, e *entry) {
 	a.metrics.takeovers.Inc()
 }
 
-func (a *Announcer) knows(mac [6]byte) bool {
-	_, ok := a.peers[mac]
+func (a *Announcer) isMember(mac [6]byte) bool {
+	_, ok := a.members[mac]
 	return ok
 }

@@ -9,13 +9,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The filters run in the kernel, so that the process is not woken by frames that
-// are nobody's question. The kernel marks as for another host what it sees only
-// because the link is promiscuous, and what belongs to a VLAN that has no link
-// here; a VLAN that has one gets its frames on its own link.
+// The filters run in the kernel, so that other frames do not wake the process. The
+// kernel marks a frame as being for another host in two cases: the frame is only seen
+// because the link is promiscuous, or it belongs to a VLAN that has no link on this
+// node. A VLAN with a link gets its frames on that link.
 
-// maxSpans bounds the length of a filter. With more spans of addresses than that
-// the closest become one, and what lies between them is sorted out later.
+// maxSpans bounds the length of a filter. If there are more spans of addresses, the
+// closest ones are merged. The process then drops the frames for the addresses in
+// between.
 const maxSpans = 32
 
 // span is a range of addresses by their last 32 bits.
@@ -58,7 +59,7 @@ func spans(addrs []netip.Addr) []span {
 	return merged
 }
 
-// unless drops the frame unless what was loaded last is one of the values.
+// unless drops the frame unless the last loaded value is one of the values.
 func unless(values ...uint32) []bpf.Instruction {
 	var program []bpf.Instruction
 	for i, v := range values {
@@ -67,7 +68,7 @@ func unless(values ...uint32) []bpf.Instruction {
 	return append(program, bpf.RetConstant{Val: 0})
 }
 
-// passIf lets the frame pass if what was loaded last is in one of the spans.
+// passIf lets the frame pass if the last loaded value is in one of the spans.
 func passIf(spans []span) []bpf.Instruction {
 	var program []bpf.Instruction
 	for _, s := range spans {
@@ -79,15 +80,15 @@ func passIf(spans []span) []bpf.Instruction {
 	return program
 }
 
-// notForOthers drops what is for another host.
+// notForOthers drops frames for other hosts.
 var notForOthers = []bpf.Instruction{
 	bpf.LoadExtension{Num: bpf.ExtType},
 	bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.PACKET_OTHERHOST, SkipTrue: 1},
 	bpf.RetConstant{Val: 0},
 }
 
-// arpFilter lets ARP for Ethernet and IPv4 pass that asks for one of the
-// addresses, or comes from one.
+// arpFilter lets ARP frames for Ethernet and IPv4 pass that ask for one of the
+// addresses, or whose sender has one.
 func arpFilter(addrs []netip.Addr) []bpf.Instruction {
 	s := spans(addrs)
 	return slices.Concat(notForOthers,
@@ -98,8 +99,8 @@ func arpFilter(addrs []netip.Addr) []bpf.Instruction {
 		[]bpf.Instruction{bpf.RetConstant{Val: 0}})
 }
 
-// ndpFilter lets solicitations and advertisements of one of the addresses pass
-// that no router has forwarded.
+// ndpFilter lets solicitations and advertisements of the addresses pass, unless a
+// router has forwarded them.
 func ndpFilter(addrs []netip.Addr) []bpf.Instruction {
 	return slices.Concat(notForOthers,
 		[]bpf.Instruction{bpf.LoadAbsolute{Off: ipNext, Size: 2}}, unless(icmpv6<<8|hopLimit),

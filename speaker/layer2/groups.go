@@ -11,16 +11,15 @@ import (
 )
 
 const (
-	// groupsPerSocket keeps the memberships of one socket well inside the memory
-	// that the kernel allows it (net.core.optmem_max, 20 KiB in the worst case).
+	// groupsPerSocket keeps the memberships of one socket well within the memory that
+	// the kernel allows for it (net.core.optmem_max, 20 KiB in the worst case).
 	groupsPerSocket = 256
-	// joinAgain is how long a group is not tried again that could not be joined.
+	// joinAgain is how long a group that could not be joined is not tried again.
 	joinAgain = 10 * time.Second
 )
 
-// groups holds the solicited-node groups that are joined on one link. The
-// sockets are bound to nothing and never read: a membership lives as long as its
-// socket.
+// groups holds the solicited-node groups that this node has joined on one link. A
+// membership lives as long as its socket. The sockets are neither bound nor read.
 type groups struct {
 	link    int // interface index
 	sockets []*groupSocket
@@ -34,8 +33,8 @@ func newGroups(link int) *groups {
 	return &groups{link: link, joined: map[netip.Addr]*groupSocket{}, failed: map[netip.Addr]time.Time{}}
 }
 
-// set joins the groups of the IPv6 addresses in addrs and leaves all others.
-// Many addresses can have one group: those with the same last 24 bits.
+// set joins the groups of the IPv6 addresses in addrs and leaves all others. Addresses
+// with the same last 24 bits have the same group.
 func (g *groups) set(addrs []netip.Addr, now time.Time) error {
 	want := map[netip.Addr]struct{}{}
 	for _, addr := range addrs {
@@ -87,7 +86,7 @@ func (g *groups) membership(doing string, s *groupSocket, group netip.Addr, opti
 	return nil
 }
 
-// socket returns one with room for another group.
+// socket returns a socket with room for another group.
 func (g *groups) socket() (*groupSocket, error) {
 	for _, s := range g.sockets {
 		if s.n < groupsPerSocket {
@@ -105,6 +104,6 @@ func (g *groups) socket() (*groupSocket, error) {
 
 func (g *groups) close() {
 	for _, s := range g.sockets {
-		_ = unix.Close(s.fd) // nothing was written, nothing is lost
+		_ = unix.Close(s.fd) // nothing was written, so nothing is lost
 	}
 }

@@ -1,9 +1,10 @@
-// Package layer2 makes one node receive the traffic for addresses that no
-// interface holds, by answering ARP (RFC 826) and neighbor solicitations
-// (RFC 4861) for them and by announcing them when they have moved.
+// Package layer2 makes one node receive the traffic for VIPs. No interface has
+// these addresses. The node answers ARP (RFC 826) and neighbor solicitations
+// (RFC 4861) for them, and announces them after a takeover.
 package layer2
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,14 +13,20 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/signal"
 )
 
-// Linger is how long an address that has been handed over is still answered
-// for, unless its new owner is heard sooner.
-const Linger = 2 * time.Second
+// linger is how long this node still answers for an address that it has handed
+// over, unless it hears the new owner sooner.
+const linger = 2 * time.Second
+
+// openAgain is how long a link that could not be opened is left alone.
+const openAgain = 10 * time.Second
 
 // Link is an interface on which addresses are announced.
 type Link struct {
@@ -35,30 +42,31 @@ type Role uint8
 const (
 	// Owner answers for the address.
 	Owner Role = iota + 1
-	// Standby does not, but an Owner that becomes Standby goes on answering for
-	// Linger or until another speaker claims the address.
+	// Standby does not answer. An Owner that becomes Standby goes on answering for two
+	// seconds, or until another speaker announces the address.
 	Standby
 )
 
-// Row is one address and this node's role for it.
-type Row struct {
+// Assignment is one address and this node's role for it.
+type Assignment struct {
 	Addr netip.Addr
 	Role Role
-	// Links are the names of the links on which it is answered for and announced.
+	// Links are the names of the links on which this node answers and announces.
 	Links []string
-	// Fresh is set if, as far as is known, no speaker has announced the address
-	// before. Whether another host has it is found out first (RFC 5227 2.1, RFC 4862
-	// 5.4); later, the first look at the row as an Owner's is what counts.
+	// Fresh is set if no speaker has announced the address before, as far as is known.
+	// The new owner of a fresh address first probes whether a foreign host has it (RFC
+	// 5227 section 2.1, RFC 4862 section 5.4). Fresh counts only when the address is
+	// assigned to this Owner for the first time.
 	Fresh bool
-	// Rivals are names of lost peers to which this node gives way if they announce
-	// the address.
+	// Rivals are the names of lost members to which this node gives way if they
+	// announce the address.
 	Rivals []string
 }
 
-// Peer is another speaker, known by the MAC addresses of its links.
-type Peer struct {
+// Member is another speaker. Frames show it by the MAC addresses of its links.
+type Member struct {
 	Name string
-	// Lost peers have died without a word, as far as is known.
+	// Lost members died without a goodbye, as far as is known.
 	Lost bool
 }
 
@@ -66,16 +74,13 @@ type Peer struct {
 type Options struct {
 	Log     *slog.Logger
 	Metrics Registerer
-	// MayAnswer is asked before every answer and announcement. It must be cheap.
+	// MayAnswer is called before every answer and announcement. It must be cheap.
 	MayAnswer func() bool
-	// Refresh is how often an address is announced that does not move; 0 is never.
+	// Refresh is how often an address that does not move is announced; 0 means never.
 	Refresh time.Duration
-	// Changed is called, from any goroutine, when the conflicts have changed. It must
-	// not block.
+	// Changed is called, from any goroutine, when Conflicts or LostHeard have changed.
+	// It must not block.
 	Changed func()
-	// Met is called, from any goroutine, when a lost peer has announced an address of
-	// this node's. It must not block.
-	Met func(name string)
 }
 
 // Announcer answers for the addresses that Set gives it.
@@ -86,16 +91,16 @@ type Announcer struct {
 	now     func() time.Time
 	started time.Time
 
-	mu      sync.Mutex
+	mu      sync.Mutex    // for what follows
 	ports   map[int]*port // by interface index
 	entries map[netip.Addr]*entry
-	peers   map[[6]byte]Peer
-	retry   map[int]time.Time // links that could not be opened
+	members map[[6]byte]Member
+	retry   map[int]time.Time // when to try again to open a link
+	ended   bool              // Run has ended
 
-	wake   chan struct{}
-	claims chan claim
-	stop   chan struct{}
-	done   sync.WaitGroup
+	changed   signal.Signal // the entries have changed
+	claims    chan claim
+	lostHeard atomic.Uint64
 }
 
 // Preflight returns an error that says what to do if this process may not open
@@ -111,55 +116,66 @@ func Preflight() error {
 	return unix.Close(fd)
 }
 
-// New returns an Announcer without addresses. Close ends it.
+// New returns an Announcer without addresses.
 func New(o Options) *Announcer {
 	a := &Announcer{
-		options: o,
-		log:     o.Log,
-		now:     time.Now,
-		started: time.Now(),
-		ports:   map[int]*port{},
-		entries: map[netip.Addr]*entry{},
-		retry:   map[int]time.Time{},
-		wake:    make(chan struct{}, 1),
-		claims:  make(chan claim, 64),
-		stop:    make(chan struct{}),
+		options: o, log: o.Log, now: time.Now, started: time.Now(),
+		ports: map[int]*port{}, entries: map[netip.Addr]*entry{}, retry: map[int]time.Time{},
+		changed: signal.New(), claims: make(chan claim, 64),
 	}
 	a.metrics = newMetrics(o.Metrics, a)
-	a.done.Go(a.run)
 	return a
 }
 
-// Set replaces the links, the other speakers by the MAC addresses of their links,
-// and the addresses. What has not changed is not touched: setting the same again
-// sends no packet.
-func (a *Announcer) Set(links []Link, peers map[[6]byte]Peer, rows []Row) {
+// Run announces what is due until ctx ends. Then it stops to answer. It returns nil
+// when the sockets are closed and all goroutines have ended.
+func (a *Announcer) Run(ctx context.Context) error {
+	a.announceDue(ctx)
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.peers = peers
-	fresh := a.setLinks(links)
-	a.setRows(rows)
-	a.publish()
-	if len(fresh) > 0 {
-		a.announceAgain()
+	a.ended = true
+	ports := slices.Collect(maps.Values(a.ports))
+	clear(a.ports)
+	clear(a.entries)
+	a.mu.Unlock()
+	for _, p := range ports {
+		p.close()
 	}
-	a.kick()
+	return nil
 }
 
-// HandOver makes every Owner a Standby: this node is about to stop. Set must not
-// be called any more.
+// Set replaces the links, the other speakers by the MAC addresses of their links,
+// and the assignments. It does not touch what has not changed: setting the same
+// again sends no packet.
+func (a *Announcer) Set(links []Link, members map[[6]byte]Member, assignments []Assignment) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ended {
+		return
+	}
+	a.members = members
+	opened := a.setLinks(links)
+	a.assign(assignments)
+	a.publish()
+	if opened {
+		a.announceAgain()
+	}
+	a.changed.Set()
+}
+
+// HandOver makes this node a Standby for all addresses: it is about to stop. Set
+// must not be called any more.
 func (a *Announcer) HandOver() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for addr, e := range a.entries {
-		a.step(addr, e, Row{Addr: addr, Role: Standby})
+		a.step(addr, e, Assignment{Addr: addr, Role: Standby})
 	}
 	a.publish()
-	a.kick()
+	a.changed.Set()
 }
 
-// Forget stops to answer for all addresses until the next Set, without handing
-// them over.
+// Forget stops to answer for all addresses until the next Set. It does not hand them
+// over.
 func (a *Announcer) Forget() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -167,17 +183,20 @@ func (a *Announcer) Forget() {
 	a.publish()
 }
 
-// Reannounce announces every owned address again, with the whole burst. It is
-// for a moment after which others may believe in another owner: a node that was
-// cut off has come back.
+// Reannounce announces every owned address again, with the whole burst. It is meant
+// for the return of a node that was cut off: that node may have announced the
+// addresses, too.
 func (a *Announcer) Reannounce() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.announceAgain()
-	a.kick()
+	a.changed.Set()
 }
 
-// Lingering returns how many handed-over addresses are still answered for.
+// LostHeard counts how often a lost member has announced an address of this node.
+func (a *Announcer) LostHeard() uint64 { return a.lostHeard.Load() }
+
+// Lingering returns for how many handed-over addresses this node still answers.
 func (a *Announcer) Lingering() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -190,21 +209,9 @@ func (a *Announcer) Lingering() int {
 	return n
 }
 
-// Close stops answering and waits until all has ended.
-func (a *Announcer) Close() {
-	close(a.stop)
-	a.done.Wait()
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, p := range a.ports {
-		p.close()
-	}
-	clear(a.ports)
-}
-
-// setLinks closes the ports that are not wanted any more, then opens new ones,
-// which it returns. A link that cannot be opened is tried again by later calls.
-func (a *Announcer) setLinks(links []Link) (fresh []*port) {
+// setLinks closes the ports that are not wanted any more, then opens new ones. It
+// reports whether it has opened one. Later calls retry a link that failed.
+func (a *Announcer) setLinks(links []Link) (opened bool) {
 	want := map[int]Link{}
 	for _, l := range links {
 		want[l.Index] = l
@@ -223,25 +230,25 @@ func (a *Announcer) setLinks(links []Link) (fresh []*port) {
 		}
 		p, err := openPort(l, a)
 		if err != nil {
-			a.retry[index] = a.now().Add(10 * time.Second)
+			a.retry[index] = a.now().Add(openAgain)
 			a.metrics.errors.WithLabelValues(l.Name, "open").Inc()
-			a.log.Error("link cannot be used", "link", l.Name, "error", err)
+			a.log.Error("opening a link failed, trying again later", "link", l.Name, "error", err)
 			continue
 		}
 		a.log.Info("link opened", "link", l.Name, "mac", net.HardwareAddr(l.MAC[:]).String())
 		delete(a.retry, index)
 		a.ports[index] = p
-		fresh = append(fresh, p)
+		opened = true
 	}
-	return fresh
+	return opened
 }
 
-// setRows applies the rows to the entries.
-func (a *Announcer) setRows(rows []Row) {
-	want := make(map[netip.Addr]bool, len(rows))
-	for _, r := range rows {
-		want[r.Addr] = true
-		a.step(r.Addr, a.entries[r.Addr], r)
+// assign applies the assignments to the entries.
+func (a *Announcer) assign(assignments []Assignment) {
+	want := make(map[netip.Addr]bool, len(assignments))
+	for _, as := range assignments {
+		want[as.Addr] = true
+		a.step(as.Addr, a.entries[as.Addr], as)
 	}
 	maps.DeleteFunc(a.entries, func(addr netip.Addr, _ *entry) bool { return !want[addr] })
 }
@@ -251,7 +258,7 @@ func (a *Announcer) publish() {
 	for _, p := range a.ports {
 		t := make(map[netip.Addr]bool, len(a.entries))
 		for addr, e := range a.entries {
-			if slices.Contains(e.row.Links, p.link.Name) {
+			if slices.Contains(e.assignment.Links, p.link.Name) {
 				t[addr] = e.answers()
 			}
 		}
@@ -270,10 +277,3 @@ func (a *Announcer) announceAgain() {
 
 // clock is the time since this Announcer was made.
 func (a *Announcer) clock() time.Duration { return time.Since(a.started) }
-
-func (a *Announcer) kick() {
-	select {
-	case a.wake <- struct{}{}:
-	default:
-	}
-}

@@ -1,6 +1,7 @@
 package layer2
 
 import (
+	"context"
 	"log/slog"
 	"slices"
 	"strings"
@@ -19,24 +20,26 @@ type harness struct {
 	*Announcer
 	registry *prometheus.Registry
 	forbid   atomic.Bool // to answer
-	met      []string
-	peers    map[[6]byte]Peer
+	members  map[[6]byte]Member
 }
 
 func announcer(t *testing.T, test func(h *harness)) {
 	synctest.Test(t, func(t *testing.T) {
-		h := &harness{registry: prometheus.NewRegistry(), peers: map[[6]byte]Peer{[6]byte(theirs): {Name: "node2"}}}
+		h := &harness{registry: prometheus.NewRegistry(), members: map[[6]byte]Member{[6]byte(theirs): {Name: "node2"}}}
 		h.Announcer = New(Options{
 			Log: slog.New(slog.DiscardHandler), Metrics: h.registry, Refresh: DefaultRefresh,
-			MayAnswer: func() bool { return !h.forbid.Load() }, Changed: func() {}, Met: func(name string) { h.met = append(h.met, name) },
+			MayAnswer: func() bool { return !h.forbid.Load() }, Changed: func() {},
 		})
-		defer h.Close()
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { defer close(ended); _ = h.Run(ctx) }()
+		defer func() { cancel(); <-ended }()
 		test(h)
 	})
 }
 
-func (h *harness) set(rows ...Row) {
-	h.Set(nil, h.peers, rows)
+func (h *harness) set(assignments ...Assignment) {
+	h.Set(nil, h.members, assignments)
 	synctest.Wait()
 }
 
@@ -71,13 +74,13 @@ func wait(d time.Duration) {
 }
 
 var (
-	owner   = Row{Addr: vip4, Role: Owner}
-	standby = Row{Addr: vip4, Role: Standby}
-	fresh   = Row{Addr: vip4, Role: Owner, Fresh: true}
-	other   = Row{Addr: vip6, Role: Owner}
+	owner   = Assignment{Addr: vip4, Role: Owner}
+	standby = Assignment{Addr: vip4, Role: Standby}
+	fresh   = Assignment{Addr: vip4, Role: Owner, Fresh: true}
+	other   = Assignment{Addr: vip6, Role: Owner}
 )
 
-func TestAHandedOverAddressIsAnsweredForUntilTheNewOwnerIsHeard(t *testing.T) {
+func TestHandoverAnswersUntilTheNewOwnerIsHeard(t *testing.T) {
 	announcer(t, func(h *harness) {
 		h.set(owner, other)
 		h.set(standby, other)
@@ -95,7 +98,7 @@ func TestAHandedOverAddressIsAnsweredForUntilTheNewOwnerIsHeard(t *testing.T) {
 	})
 }
 
-func TestANewOwnerThatIsHeardBeforeThePlanIsKnownEndsTheHandOver(t *testing.T) {
+func TestHandoverEndsAtOnceIfTheNewOwnerWasHeard(t *testing.T) {
 	announcer(t, func(h *harness) {
 		h.set(owner)
 		wait(10 * time.Second)
@@ -110,11 +113,11 @@ func TestANewOwnerThatIsHeardBeforeThePlanIsKnownEndsTheHandOver(t *testing.T) {
 	})
 }
 
-func TestAHandOverEndsWhenNobodyIsHeard(t *testing.T) {
+func TestHandoverExpiresIfNoNewOwnerIsHeard(t *testing.T) {
 	announcer(t, func(h *harness) {
 		h.set(owner)
 		h.set(standby)
-		wait(Linger - time.Millisecond)
+		wait(linger - time.Millisecond)
 		if h.answersFor() != 1 {
 			t.Error("stopped too early")
 		}
@@ -125,21 +128,21 @@ func TestAHandOverEndsWhenNobodyIsHeard(t *testing.T) {
 	})
 }
 
-func TestHandOverGoesOnAnsweringForAWhile(t *testing.T) {
+func TestHandoverOfAllAddressesAnswersForAWhile(t *testing.T) {
 	announcer(t, func(h *harness) {
 		h.set(owner, other)
 		h.HandOver()
 		if h.Lingering() != 2 {
 			t.Errorf("%d linger", h.Lingering())
 		}
-		wait(Linger)
+		wait(linger)
 		if h.answersFor() != 0 {
 			t.Error("goes on")
 		}
 	})
 }
 
-func TestAStandbyThatNeverOwnedStaysSilent(t *testing.T) {
+func TestStandbyThatNeverOwnedDoesNotAnswer(t *testing.T) {
 	announcer(t, func(h *harness) {
 		h.set(standby)
 		if h.answersFor() != 0 {
@@ -148,7 +151,7 @@ func TestAStandbyThatNeverOwnedStaysSilent(t *testing.T) {
 	})
 }
 
-func TestAnAddressThatIsNotWantedStopsAtOnce(t *testing.T) {
+func TestAnnouncerStopsAtOnceForARemovedAddress(t *testing.T) {
 	announcer(t, func(h *harness) {
 		h.set(owner)
 		h.set()
@@ -158,7 +161,7 @@ func TestAnAddressThatIsNotWantedStopsAtOnce(t *testing.T) {
 	})
 }
 
-func TestWhatIsForgottenIsNotHandedOver(t *testing.T) {
+func TestForgottenAddressIsNotHandedOver(t *testing.T) {
 	announcer(t, func(h *harness) {
 		h.set(owner, other)
 		h.Forget()
@@ -169,7 +172,7 @@ func TestWhatIsForgottenIsNotHandedOver(t *testing.T) {
 	})
 }
 
-func TestAFreshAddressIsProbedForBeforeItIsAnsweredFor(t *testing.T) {
+func TestFreshAddressIsProbedBeforeItIsAnnounced(t *testing.T) {
 	announcer(t, func(h *harness) {
 		h.set(fresh)
 		wait(probes*probePause - time.Millisecond)
@@ -183,7 +186,7 @@ func TestAFreshAddressIsProbedForBeforeItIsAnsweredFor(t *testing.T) {
 	})
 }
 
-func TestAnAddressThatAnotherHostHasIsNotAnnouncedUntilItIsFree(t *testing.T) {
+func TestConflictPreventsTheAnnouncementUntilItEnds(t *testing.T) {
 	announcer(t, func(h *harness) {
 		h.set(fresh)
 		wait(50 * time.Millisecond)
@@ -204,7 +207,7 @@ func TestAnAddressThatAnotherHostHasIsNotAnnouncedUntilItIsFree(t *testing.T) {
 	})
 }
 
-func TestAnotherSpeakerIsNoConflict(t *testing.T) {
+func TestConflictIsNeverWithAnotherSpeaker(t *testing.T) {
 	announcer(t, func(h *harness) {
 		h.set(fresh)
 		wait(50 * time.Millisecond)
@@ -213,18 +216,18 @@ func TestAnotherSpeakerIsNoConflict(t *testing.T) {
 			t.Errorf("while probing: phase %d, %v", h.phase(), h.Conflicts())
 		}
 		h.claim([6]byte(theirs))
-		if h.phase() != announcing || len(h.Conflicts()) > 0 || len(h.met) > 0 {
-			t.Errorf("while announcing: phase %d, %v, met %v", h.phase(), h.Conflicts(), h.met)
+		if h.phase() != announcing || len(h.Conflicts()) > 0 || h.LostHeard() > 0 {
+			t.Errorf("while announcing: phase %d, %v, lost members heard %d", h.phase(), h.Conflicts(), h.LostHeard())
 		}
 	})
 }
 
-func TestASpeakerThatIsKnownTooLateWasNoConflict(t *testing.T) {
+func TestConflictEndsWhenTheHostBecomesAMember(t *testing.T) {
 	announcer(t, func(h *harness) {
 		h.set(fresh)
 		wait(50 * time.Millisecond)
 		h.claim(foreign)
-		h.peers = map[[6]byte]Peer{foreign: {Name: "node3"}}
+		h.members = map[[6]byte]Member{foreign: {Name: "node3"}}
 		h.set(fresh)
 		if h.phase() != announcing || len(h.Conflicts()) > 0 {
 			t.Errorf("phase %d, %v", h.phase(), h.Conflicts())
@@ -232,7 +235,7 @@ func TestASpeakerThatIsKnownTooLateWasNoConflict(t *testing.T) {
 	})
 }
 
-func TestAHostThatClaimsAnAnnouncedAddressIsReportedAndAnsweredNowAndThen(t *testing.T) {
+func TestConflictAfterTheAnnouncementIsDefended(t *testing.T) {
 	announcer(t, func(h *harness) {
 		h.set(owner)
 		wait(10 * time.Second)
@@ -246,7 +249,7 @@ func TestAHostThatClaimsAnAnnouncedAddressIsReportedAndAnsweredNowAndThen(t *tes
 		if found := h.Conflicts(); first.IsZero() || len(found) != 1 || !found[0].Announced || h.answersFor() != 1 {
 			t.Errorf("conflicts %v, answered at %v", found, first)
 		}
-		wait(defendAgain - time.Millisecond)
+		wait(defendInterval - time.Millisecond)
 		h.claim(foreign)
 		if answered() != first {
 			t.Error("defended again too soon")
@@ -263,13 +266,13 @@ func TestAHostThatClaimsAnAnnouncedAddressIsReportedAndAnsweredNowAndThen(t *tes
 	})
 }
 
-func TestALostSpeakerThatComesFirstIsGivenWayTo(t *testing.T) {
+func TestAnnouncerYieldsToALostRival(t *testing.T) {
 	announcer(t, func(h *harness) {
-		h.peers = map[[6]byte]Peer{[6]byte(theirs): {Name: "node2", Lost: true}}
-		h.set(Row{Addr: vip4, Role: Owner, Rivals: []string{"node2"}})
+		h.members = map[[6]byte]Member{[6]byte(theirs): {Name: "node2", Lost: true}}
+		h.set(Assignment{Addr: vip4, Role: Owner, Rivals: []string{"node2"}})
 		h.claim([6]byte(theirs))
-		if h.answersFor() != 0 || !slices.Equal(h.met, []string{"node2"}) {
-			t.Errorf("answers for %d, met %v", h.answersFor(), h.met)
+		if h.answersFor() != 0 || h.LostHeard() != 1 {
+			t.Errorf("answers for %d, lost members heard %d", h.answersFor(), h.LostHeard())
 		}
 		wait(yieldFor + time.Millisecond)
 		if h.answersFor() != 1 {
@@ -278,21 +281,21 @@ func TestALostSpeakerThatComesFirstIsGivenWayTo(t *testing.T) {
 	})
 }
 
-func TestALostSpeakerThatComesAfterUsIsCorrected(t *testing.T) {
+func TestAnnouncerCorrectsALostMember(t *testing.T) {
 	announcer(t, func(h *harness) {
-		h.peers = map[[6]byte]Peer{[6]byte(theirs): {Name: "node2", Lost: true}}
+		h.members = map[[6]byte]Member{[6]byte(theirs): {Name: "node2", Lost: true}}
 		h.set(owner)
 		h.claim([6]byte(theirs))
 		h.mu.Lock()
 		answered := h.entries[vip4].found.answered
 		h.mu.Unlock()
-		if h.answersFor() != 1 || answered.IsZero() || !slices.Equal(h.met, []string{"node2"}) || len(h.Conflicts()) > 0 {
-			t.Errorf("answers for %d, corrected at %v, met %v, %v", h.answersFor(), answered, h.met, h.Conflicts())
+		if h.answersFor() != 1 || answered.IsZero() || h.LostHeard() != 1 || len(h.Conflicts()) > 0 {
+			t.Errorf("answers for %d, corrected at %v, lost members heard %d, %v", h.answersFor(), answered, h.LostHeard(), h.Conflicts())
 		}
 	})
 }
 
-func TestTheBurstIsAnnouncedAndThenARefresh(t *testing.T) {
+func TestBurstIsFollowedByARefresh(t *testing.T) {
 	announcer(t, func(h *harness) {
 		start := time.Now()
 		h.set(owner)
@@ -316,7 +319,7 @@ func TestTheBurstIsAnnouncedAndThenARefresh(t *testing.T) {
 	})
 }
 
-func TestWithoutARefreshNothingIsSaidAfterTheBurst(t *testing.T) {
+func TestBurstIsTheLastAnnouncementWithoutRefresh(t *testing.T) {
 	announcer(t, func(h *harness) {
 		h.options.Refresh = 0
 		h.set(owner)
@@ -327,7 +330,7 @@ func TestWithoutARefreshNothingIsSaidAfterTheBurst(t *testing.T) {
 	})
 }
 
-func TestNothingIsAnnouncedWhileThisNodeMayNotAnswer(t *testing.T) {
+func TestFencedAnnouncerAnnouncesNothing(t *testing.T) {
 	announcer(t, func(h *harness) {
 		h.forbid.Store(true)
 		h.set(owner)
@@ -336,18 +339,18 @@ func TestNothingIsAnnouncedWhileThisNodeMayNotAnswer(t *testing.T) {
 			t.Errorf("announced %d times", n)
 		}
 		h.forbid.Store(false)
-		wait(notNow)
+		wait(fencedRetry)
 		if n := h.announced(); n != 1 {
 			t.Errorf("announced %d times when it may again", n)
 		}
 	})
 }
 
-func TestManyAddressesAreAnnouncedOneAfterTheOther(t *testing.T) {
+func TestAnnouncementsOfManyAddressesAreSpread(t *testing.T) {
 	announcer(t, func(h *harness) {
-		var rows []Row
+		var rows []Assignment
 		for addr := range manyVIPs() {
-			rows = append(rows, Row{Addr: addr, Role: Owner})
+			rows = append(rows, Assignment{Addr: addr, Role: Owner})
 		}
 		h.set(rows...)
 		said := func() (n int) {
@@ -358,7 +361,7 @@ func TestManyAddressesAreAnnouncedOneAfterTheOther(t *testing.T) {
 			}
 			return n
 		}
-		if n := said(); n != atOnce {
+		if n := said(); n != roundSize {
 			t.Errorf("%d announced at once", n)
 		}
 		wait(5 * time.Second) // also those of the burst that are due again
@@ -368,7 +371,7 @@ func TestManyAddressesAreAnnouncedOneAfterTheOther(t *testing.T) {
 	})
 }
 
-func TestTheMetricsOfAnAddressAreGoneWithIt(t *testing.T) {
+func TestMetricsOfAnAddressAreRemovedWithIt(t *testing.T) {
 	announcer(t, func(h *harness) {
 		series := func() (names []string) {
 			families, err := h.registry.Gather()

@@ -7,14 +7,14 @@ import (
 )
 
 const (
-	// answersPerSecond is how often one host is answered about one address. A host
-	// that asks more often keeps the answers from nobody else.
+	// answersPerSecond is how often one host gets an answer about one address. A host
+	// that asks more often must not delay the answers to other hosts.
 	answersPerSecond = 256
 	limitSlots       = 1 << 12 // of 16 bytes
 )
 
-// limiter counts answers. It looks at the clock only when there have been many.
-// It is for one goroutine.
+// limiter counts answers. It reads the clock only after many answers. It is for one
+// goroutine.
 type limiter struct {
 	slots [limitSlots]struct {
 		since time.Duration // when n was last 0
@@ -22,9 +22,8 @@ type limiter struct {
 	}
 }
 
-// allow reports whether the host may be answered; clock is the time since some
-// moment. Two hosts that share a slot share its answers, so the number of slots
-// is large.
+// allow reports whether this node may answer the host. clock returns the time since a
+// fixed moment. Two hosts that share a slot share its answers; so there are many slots.
 func (l *limiter) allow(clock func() time.Duration, host [6]byte, addr netip.Addr) bool {
 	as16 := addr.As16()
 	h := uint64(binary.BigEndian.Uint32(host[2:]))<<32 | uint64(binary.BigEndian.Uint16(host[:]))

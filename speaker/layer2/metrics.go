@@ -23,19 +23,19 @@ func newMetrics(registry Registerer, a *Announcer) *metrics {
 		answers:       vec("answers_total", "Number of ARP and NDP requests answered.", "link", "family"),
 		announcements: vec("announcements_total", "Number of gratuitous ARP and unsolicited neighbor advertisement frames, and of probes, sent.", "link", "family"),
 		refused:       vec("refused_total", "Number of frames that passed the kernel's filter and were not answered, by reason.", "link", "reason"),
-		conflicts:     vec("conflicts_total", "Number of times that another host was found to have an address of this node's.", "link"),
-		errors:        vec("errors_total", "Number of failures, by what was being done: open, filter, join, receive or send.", "link", "operation"),
+		conflicts:     vec("conflicts_total", "Number of times that a foreign host was found to have an address of this node.", "link"),
+		errors:        vec("errors_total", "Number of failures, by operation: open, filter, join, receive or send.", "link", "operation"),
 		takeovers:     prometheus.NewCounter(opts("takeovers_total", "Number of times that this node has begun to announce an address.")),
 	}
 	registry.MustRegister(m.takeovers, entries{a})
 	return m
 }
 
-// refusals returns the counters of a link by verdict; those that are no refusals
-// are there too, and stay 0.
+// refusals returns the counters of a link, by verdict. Verdicts that are no refusals
+// have none.
 func (m *metrics) refusals(link string) (counters [verdicts]prometheus.Counter) {
 	for v := range verdicts {
-		if v != answers && v != claims {
+		if v != verdictAnswered && v != verdictClaim {
 			counters[v] = m.refused.WithLabelValues(link, v.String())
 		}
 	}
@@ -49,14 +49,14 @@ func (m *metrics) forget(link string) {
 	}
 }
 
-// entries are the metrics of single addresses. They are made from the addresses
-// that there are when somebody asks, and so are gone with them.
+// entries collects the metrics of single addresses at each scrape. So the series of an
+// address end with the address.
 type entries struct{ a *Announcer }
 
 var (
 	addressesDesc = prometheus.NewDesc("baremetal_layer2_addresses", "Number of addresses that this node answers for.", nil, nil)
 	ownerDesc     = prometheus.NewDesc("baremetal_layer2_owner", "1 for every address that this node announces.", []string{"vip"}, nil)
-	conflictDesc  = prometheus.NewDesc("baremetal_layer2_conflict", "1 for every address of this node's that another host has, too.", []string{"vip", "mac"}, nil)
+	conflictDesc  = prometheus.NewDesc("baremetal_layer2_conflict", "1 for every address of this node that a foreign host has, too.", []string{"vip", "mac"}, nil)
 )
 
 func (entries) Describe(ch chan<- *prometheus.Desc) {
@@ -76,7 +76,8 @@ func (c entries) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// owned returns the addresses that are announced, and counts those answered for.
+// owned returns the addresses that this node announces, and counts those that it
+// answers for.
 func (a *Announcer) owned(answered *int) (addrs []string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

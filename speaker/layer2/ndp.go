@@ -42,51 +42,51 @@ var (
 	allNodesMAC = [6]byte{0x33, 0x33, 0, 0, 0, 1}
 )
 
-// answerNS answers a valid solicitation (RFC 4861 7.1.1) for an address of the
-// table: also one without a source link-layer option, as hosts send when they
-// check that a neighbor is still there, and one of a host that is about to take
-// the address itself (source ::, RFC 4862 5.4.3). It does no allocation. A valid
-// advertisement of such an address by another host is a claim.
+// answerNS answers a valid solicitation (RFC 4861 section 7.1.1) for an address of the
+// table. It also answers a solicitation without a source link-layer option, which hosts
+// send to check that a neighbor is still there, and one of a host that is about to use
+// the address itself (source ::, RFC 4862 section 5.4.3). If another host advertises
+// such an address, that is a claim. answerNS does not allocate.
 func answerNS(t *table, mac [6]byte, frame []byte, out *[maxAnswer]byte) (answer []byte, addr netip.Addr, v verdict) {
 	message, ok := validND(frame)
 	if !ok {
-		return nil, netip.Addr{}, malformed
+		return nil, netip.Addr{}, verdictMalformed
 	}
 	if bytes.Equal(frame[6:12], mac[:]) {
-		return nil, netip.Addr{}, ourOwn
+		return nil, netip.Addr{}, verdictOwn
 	}
 	target := netip.AddrFrom16([16]byte(frame[ndTarget:ndOptions]))
 	answered, ok := t.ipv6[[16]byte(frame[ndTarget:ndOptions])]
 	switch {
 	case !ok:
-		return nil, netip.Addr{}, notOurs
+		return nil, netip.Addr{}, verdictNotOurs
 	case message[0] == typeNA:
-		return nil, target, claims
+		return nil, target, verdictClaim
 	case !answered:
-		return nil, netip.Addr{}, notYet
+		return nil, netip.Addr{}, verdictNotAnnounced
 	}
 	source := netip.AddrFrom16([16]byte(frame[ipSource:ipTarget]))
 	lladdr, hasLLAddr := sourceOption(message)
 	if source.IsUnspecified() {
 		if hasLLAddr {
-			return nil, netip.Addr{}, malformed
+			return nil, netip.Addr{}, verdictMalformed
 		}
-		return advertisement(out, mac, target, allNodesMAC, allNodes, override), target, answers
+		return advertisement(out, mac, target, allNodesMAC, allNodes, override), target, verdictAnswered
 	}
 	if !hasLLAddr {
 		lladdr = [6]byte(frame[6:12])
 	}
-	return advertisement(out, mac, target, lladdr, source, solicited|override), target, answers
+	return advertisement(out, mac, target, lladdr, source, solicited|override), target, verdictAnswered
 }
 
-// unsolicitedNA returns "mac has addr" for all nodes on the link (RFC 4861
-// 7.2.6). Without the override flag Linux would not change an entry it has.
+// unsolicitedNA tells all hosts on the link that mac has addr (RFC 4861 section 7.2.6).
+// Without the override flag Linux does not change an entry that it has.
 func unsolicitedNA(mac [6]byte, addr netip.Addr) []byte {
 	return advertisement(new([maxAnswer]byte), mac, addr, allNodesMAC, allNodes, override)
 }
 
-// probeNS asks whether somebody has addr, without saying that we do (duplicate
-// address detection, RFC 4862 5.4.2).
+// probeNS asks whether a host has addr, without claiming it (duplicate address
+// detection, RFC 4862 section 5.4.2).
 func probeNS(mac [6]byte, addr netip.Addr) []byte {
 	group, err := ndp.SolicitedNodeMulticast(addr)
 	if err != nil {
@@ -108,8 +108,8 @@ func probeNS(mac [6]byte, addr netip.Addr) []byte {
 	return frame
 }
 
-// validND returns the ICMPv6 message of a frame with a neighbor solicitation
-// or advertisement that has come from this link unharmed.
+// validND returns the ICMPv6 message of a frame. It reports whether the frame is a
+// valid neighbor solicitation or advertisement from this link.
 func validND(frame []byte) ([]byte, bool) {
 	if len(frame) < ndOptions || frame[12] != 0x86 || frame[13] != 0xdd ||
 		frame[ipNext] != icmpv6 || frame[ipHopLimit] != hopLimit {
@@ -141,8 +141,8 @@ func sourceOption(message []byte) (mac [6]byte, ok bool) {
 	return mac, false
 }
 
-// advertisement writes into out that target is at mac. Its source is the
-// target itself, the only address that this node has for sure in its scope.
+// advertisement writes a neighbor advertisement into out: target is at mac. Its source
+// is target, because this node may have no other address of that scope.
 func advertisement(out *[maxAnswer]byte, mac [6]byte, target netip.Addr, toMAC [6]byte, to netip.Addr, flags byte) []byte {
 	clear(out[:])
 	copy(out[0:], toMAC[:])
@@ -163,8 +163,8 @@ func advertisement(out *[maxAnswer]byte, mac [6]byte, target netip.Addr, toMAC [
 	return out[:naEnd]
 }
 
-// checksum is that of ICMPv6 (RFC 4443 2.3) over the two addresses and the
-// message; it is 0 for a message with a right checksum in it.
+// checksum returns the checksum of ICMPv6 (RFC 4443 section 2.3) over the two addresses
+// and the message. It is 0 for a message that contains its right checksum.
 func checksum(addresses, message []byte) uint16 {
 	sum := uint64(len(message)) + icmpv6
 	for _, b := range [2][]byte{addresses, message} {

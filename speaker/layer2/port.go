@@ -11,25 +11,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// readAgain is how long a link rests whose socket has failed.
+// readAgain is how long a link is not read after its socket has failed.
 const readAgain = time.Second
 
-// port answers on one link. It has one packet socket a family, since only there
-// requests for an address can be seen that no interface holds.
+// port answers on one link. It has a packet socket for each family, because only such
+// a socket sees requests for an address that no interface has.
 type port struct {
 	link      Link
 	announcer *Announcer
 	arp, ndp  *socket
 	groups    *groups
-	// table holds the addresses to answer for; the reading goroutines see it
-	// without a lock.
+	// table holds the addresses. The goroutines that read load it without a lock.
 	table  atomic.Pointer[table]
 	closed chan struct{}
 	done   sync.WaitGroup
 }
 
-// answerer writes into out the frame that answers frame, if any, and returns
-// it; addr is the address that is asked for, or that the sender claims to have.
+// answerer writes the answer to frame into out and returns it. addr is the address
+// that the frame asks for, or that its sender claims.
 type answerer func(t *table, mac [6]byte, frame []byte, out *[maxAnswer]byte) (answer []byte, addr netip.Addr, v verdict)
 
 func openPort(l Link, a *Announcer) (*port, error) {
@@ -52,12 +51,12 @@ func (p *port) close() {
 	close(p.closed)
 	p.groups.close()
 	if err := errors.Join(p.arp.close(), p.ndp.close()); err != nil {
-		p.announcer.log.Warn("closing sockets", "link", p.link.Name, "error", err)
+		p.announcer.log.Warn("closing sockets failed", "link", p.link.Name, "error", err)
 	}
 	p.done.Wait()
 }
 
-// read answers what comes in until the port is closed.
+// read answers requests until the port is closed.
 func (p *port) read(s *socket, family string, answer answerer) {
 	a := p.announcer
 	answered, refused := a.metrics.answers.WithLabelValues(p.link.Name, family), a.metrics.refusals(p.link.Name)
@@ -70,25 +69,25 @@ func (p *port) read(s *socket, family string, answer answerer) {
 			return
 		}
 		if errors.Is(err, unix.ENETDOWN) {
-			continue // said once when the link goes down; the socket lives on
+			continue // the kernel reports once that the link is down; the socket stays usable
 		}
 		if err != nil {
 			a.metrics.errors.WithLabelValues(p.link.Name, "receive").Inc()
-			a.log.Error("requests cannot be read, trying again", "link", p.link.Name, "family", family, "error", err)
+			a.log.Error("reading requests failed, trying again", "link", p.link.Name, "family", family, "error", err)
 			p.rest()
 			continue
 		}
 		reply, addr, v := answer(p.table.Load(), p.link.MAC, frame[:n], &out)
 		switch {
-		case v == claims:
+		case v == verdictClaim:
 			p.claimed(claim{addr: addr, mac: [6]byte(frame[6:12]), link: p.link.Name})
 			continue
-		case v == answers && !a.options.MayAnswer():
-			v = cutOff
-		case v == answers && !limits.allow(a.clock, [6]byte(frame[6:12]), addr):
-			v = limited
+		case v == verdictAnswered && !a.options.MayAnswer():
+			v = verdictFenced
+		case v == verdictAnswered && !limits.allow(a.clock, [6]byte(frame[6:12]), addr):
+			v = verdictRateLimited
 		}
-		if v != answers {
+		if v != verdictAnswered {
 			refused[v].Inc()
 			continue
 		}
@@ -116,8 +115,8 @@ func (p *port) rest() {
 	}
 }
 
-// claimed passes a claim on; when too many come at once, the rest can be missed:
-// who claims an address does it again.
+// claimed passes a claim on. If too many claims come at once, it drops some: a host that
+// claims an address repeats it.
 func (p *port) claimed(c claim) {
 	select {
 	case p.announcer.claims <- c:
@@ -133,28 +132,29 @@ func (p *port) socket(addr netip.Addr) *socket {
 	return p.ndp
 }
 
-// set replaces the addresses. The table comes first and the filter after it, so
-// that nothing passes that is not known; what is missed in between is asked again.
+// set replaces the addresses. It sets the table before the filter, so that every frame
+// that passes the filter finds its address. Hosts repeat a request that is missed in
+// between.
 func (p *port) set(addrs map[netip.Addr]bool) {
 	t := newTable(addrs)
 	ipv4, ipv6 := t.addrs()
 	if p.table.Load().equal(t) {
-		p.setGroups(ipv6) // what could not be joined is tried again
+		p.setGroups(ipv6) // tries again to join what failed
 		return
 	}
 	p.table.Store(t)
 	if err := errors.Join(p.arp.setFilter(arpFilter(ipv4)), p.ndp.setFilter(ndpFilter(ipv6))); err != nil {
 		p.announcer.metrics.errors.WithLabelValues(p.link.Name, "filter").Inc()
-		p.announcer.log.Error("addresses may not be answered for", "link", p.link.Name, "error", err)
+		p.announcer.log.Error("setting the filter failed, some addresses may not be answered", "link", p.link.Name, "error", err)
 	}
 	p.setGroups(ipv6)
 }
 
-// setGroups joins the solicited-node groups of the IPv6 addresses, without
-// which the network card and snooping switches keep solicitations away.
+// setGroups joins the solicited-node groups of the IPv6 addresses. Without them the
+// network card and switches with MLD snooping filter solicitations.
 func (p *port) setGroups(ipv6 []netip.Addr) {
 	if err := p.groups.set(ipv6, p.announcer.now()); err != nil {
 		p.announcer.metrics.errors.WithLabelValues(p.link.Name, "join").Inc()
-		p.announcer.log.Error("IPv6 addresses may not be reachable", "link", p.link.Name, "error", err)
+		p.announcer.log.Error("joining a solicited-node group failed, some IPv6 addresses may not be reachable", "link", p.link.Name, "error", err)
 	}
 }

@@ -1,44 +1,47 @@
 package layer2
 
 import (
+	"context"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"time"
 )
 
-// burst is when an address is announced after it was taken over, counted from
-// the takeover: at once; soon again for what was lost; after the second for
-// which Linux hosts do not let an ARP entry change; and twice more for switches
-// that were busy (RFC 5227 2.3 asks for two, two seconds apart).
+// burst is when an address is announced after a takeover, counted from the
+// takeover. The first announcement is sent at once. The next two repair a loss. Linux
+// hosts do not change an ARP entry within a second, so there is one after that. The
+// last two are for switches that were busy (RFC 5227 section 2.3 asks for two
+// announcements, two seconds apart).
 var burst = []time.Duration{0, 50 * time.Millisecond, 200 * time.Millisecond, 1100 * time.Millisecond, 2200 * time.Millisecond, 5 * time.Second}
 
 const (
-	// DefaultRefresh is how often an address is announced that does not move: more
-	// often than switches forget a MAC address (300 s by habit).
+	// DefaultRefresh is how often an address that does not move is announced. Switches
+	// forget a MAC address later than that (most of them after 300 s).
 	DefaultRefresh = 60 * time.Second
-	// atOnce and pace bound how fast announcements follow each other, since routers
-	// police what they have to look at: 6,400 addresses a second.
-	atOnce = 64
-	pace   = 10 * time.Millisecond
-	// notNow is how long an announcement waits that must not be made.
-	notNow = 20 * time.Millisecond
-	// idle is how long nothing is due when nothing is.
+	// roundSize and roundInterval bound the rate of announcements to 6,400 addresses a
+	// second, because routers police the packets that their CPU has to handle.
+	roundSize     = 64
+	roundInterval = 10 * time.Millisecond
+	// fencedRetry is how long an announcement is delayed while this node is fenced.
+	fencedRetry = 20 * time.Millisecond
+	// idle is how long the announcer sleeps if nothing is due.
 	idle = time.Hour
 )
 
-// run announces what is due, ends what lingers and hears claims, until Close.
-func (a *Announcer) run() {
+// announceDue announces what is due, ends hand-overs and handles claims, until ctx
+// ends.
+func (a *Announcer) announceDue(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		select {
-		case <-a.stop:
+		case <-ctx.Done():
 			return
-		case <-a.wake:
+		case <-a.changed.C():
 		case <-timer.C:
 		case c := <-a.claims:
-			if !a.heard(c) {
+			if !a.handleClaim(c) {
 				continue
 			}
 		}
@@ -46,7 +49,7 @@ func (a *Announcer) run() {
 	}
 }
 
-// due does what is due now and returns how long nothing is.
+// due does what is due now and returns how long nothing more is due.
 func (a *Announcer) due() time.Duration {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -60,9 +63,9 @@ func (a *Announcer) due() time.Duration {
 		}
 		ready = append(ready, addr)
 	}
-	if len(ready) > atOnce { // those that wait longest come first
+	if len(ready) > roundSize { // the addresses that are due for the longest time come first
 		slices.SortFunc(ready, func(x, y netip.Addr) int { return a.entries[x].next.Compare(a.entries[y].next) })
-		ready, soonest = ready[:atOnce], now.Add(pace)
+		ready, soonest = ready[:roundSize], now.Add(roundInterval)
 	}
 	for _, addr := range ready {
 		e := a.entries[addr]
@@ -75,8 +78,8 @@ func (a *Announcer) due() time.Duration {
 	return soonest.Sub(now)
 }
 
-// advance does what is due for one address. It reports whether what is answered
-// for has changed.
+// advance does what is due for one address. It reports whether the set of addresses
+// that are answered has changed.
 func (a *Announcer) advance(addr netip.Addr, e *entry, now time.Time) (changed bool) {
 	switch e.phase {
 	case probing:
@@ -84,22 +87,22 @@ func (a *Announcer) advance(addr netip.Addr, e *entry, now time.Time) (changed b
 			a.start(addr, e)
 			return true
 		}
-		a.write(addr, e, "probe", func(mac [6]byte) [][]byte { return [][]byte{probe(mac, addr)} })
+		a.write(addr, e, func(mac [6]byte) [][]byte { return [][]byte{probe(mac, addr)} })
 		e.sent, e.next = e.sent+1, now.Add(probePause)
 	case conflicting:
 		e.phase, e.sent, e.next = probing, 0, now
 	case yielding:
-		a.log.Info("the other speaker is still not known, announcing again", "vip", addr)
+		a.log.Info("member did not return to the member list, announcing again", "vip", addr)
 		a.start(addr, e)
 		return true
 	case lingering:
-		a.log.Info("hand-over ended, the new owner was not heard", "vip", addr)
+		a.log.Info("hand-over ended without hearing the new owner", "vip", addr)
 		delete(a.entries, addr)
 		e.next = now.Add(idle)
 		return true
 	case announcing:
 		if !a.options.MayAnswer() {
-			e.sent, e.next = 0, now.Add(notNow)
+			e.sent, e.next = 0, now.Add(fencedRetry)
 			return false
 		}
 		a.announce(addr, e)
@@ -109,8 +112,8 @@ func (a *Announcer) advance(addr netip.Addr, e *entry, now time.Time) (changed b
 	return false
 }
 
-// pause is the time between announcement n, counted from 0, and the next one.
-// chance is in [0,1) and spreads the refreshes of many addresses.
+// pause is the time between announcement n, counted from 0, and the next one. chance
+// is a random number in [0,1) that spreads the refreshes of many addresses.
 func (a *Announcer) pause(n int, chance float64) time.Duration {
 	if n+1 < len(burst) {
 		return burst[n+1] - burst[n]
@@ -130,19 +133,19 @@ func earlier(a, b time.Time) time.Time {
 
 // announce sends the announcements of addr on its links.
 func (a *Announcer) announce(addr netip.Addr, e *entry) {
-	a.write(addr, e, "announcement", func(mac [6]byte) [][]byte { return announcements(mac, addr) })
+	a.write(addr, e, func(mac [6]byte) [][]byte { return announcements(mac, addr) })
 }
 
 // write sends frames about addr on its links.
-func (a *Announcer) write(addr netip.Addr, e *entry, what string, frames func(mac [6]byte) [][]byte) {
+func (a *Announcer) write(addr netip.Addr, e *entry, frames func(mac [6]byte) [][]byte) {
 	for _, p := range a.ports {
-		if !slices.Contains(e.row.Links, p.link.Name) {
+		if !slices.Contains(e.assignment.Links, p.link.Name) {
 			continue
 		}
 		for _, frame := range frames(p.link.MAC) {
 			if err := p.socket(addr).write(frame); err != nil {
 				a.metrics.errors.WithLabelValues(p.link.Name, "send").Inc()
-				a.log.Warn(what+" not sent", "vip", addr, "link", p.link.Name, "error", err)
+				a.log.Warn("sending an announcement or probe failed", "vip", addr, "link", p.link.Name, "error", err)
 				continue
 			}
 			a.metrics.announcements.WithLabelValues(p.link.Name, family(addr)).Inc()
@@ -150,7 +153,7 @@ func (a *Announcer) write(addr netip.Addr, e *entry, what string, frames func(ma
 	}
 }
 
-// announcements returns the frames that tell everybody on a link that mac has addr.
+// announcements returns the frames that tell all hosts on a link that mac has addr.
 func announcements(mac [6]byte, addr netip.Addr) [][]byte {
 	if addr.Is4() {
 		return gratuitousARP(mac, addr)

@@ -10,13 +10,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// socket reads and writes whole Ethernet frames on one link, without allocating.
-// One goroutine may read; any may write.
+// socket reads and writes whole Ethernet frames on one link, without allocating. One
+// goroutine may read and reply; any goroutine may write.
 type socket struct {
 	conn *packet.Conn
 	raw  syscall.RawConn
-	// The system calls of the goroutine that reads, with their arguments and
-	// results, made once so that reading and replying make no garbage.
+	// The system calls of the goroutine that reads, with their arguments and results.
+	// They are closures that are made once, so that reading does not allocate.
 	readCall  func(fd uintptr) bool
 	replyCall func(fd uintptr)
 	frame     []byte
@@ -24,8 +24,8 @@ type socket struct {
 	err       error
 }
 
-// receiveBuffer is what is asked for, in bytes; the kernel gives no more than
-// net.core.rmem_max. A flood must not push out what comes before and after it.
+// receiveBuffer is the requested size in bytes. The kernel gives at most
+// net.core.rmem_max. A large buffer keeps requests that come during a flood.
 const receiveBuffer = 4 << 20
 
 func openSocket(l Link, protocol int, filter []bpf.Instruction) (*socket, error) {
@@ -74,7 +74,7 @@ func (s *socket) read(frame []byte) (int, error) {
 	return s.n, s.err
 }
 
-// reply is write for the goroutine that reads.
+// reply is like write, for the goroutine that reads.
 func (s *socket) reply(frame []byte) error {
 	s.frame = frame
 	if err := s.raw.Control(s.replyCall); err != nil {
@@ -83,8 +83,8 @@ func (s *socket) reply(frame []byte) error {
 	return s.err
 }
 
-// write sends a frame, or fails at once when there is no room: a link that is
-// stuck must not hold up the others, and whoever asked asks again.
+// write sends a frame. It fails at once if there is no room, because a stuck link must
+// not delay the others. Hosts repeat their requests.
 func (s *socket) write(frame []byte) (err error) {
 	controlErr := s.raw.Control(func(fd uintptr) { _, err = unix.Write(int(fd), frame) })
 	if controlErr != nil {

@@ -5,8 +5,8 @@ import (
 	"net/netip"
 )
 
-// table holds the addresses of one link, as they stand in frames; true are those
-// that are answered for, the others are only listened to.
+// table holds the addresses of one link, in the form that they have in frames. This
+// node answers for those that are true. For the others it only listens.
 type table struct {
 	ipv4 map[[4]byte]bool
 	ipv6 map[[16]byte]bool
@@ -39,23 +39,23 @@ func (t *table) addrs() (ipv4, ipv6 []netip.Addr) {
 	return ipv4, ipv6
 }
 
-// verdict is what a frame comes to.
+// verdict says what this node does with a frame.
 type verdict uint8
 
 const (
-	answers    verdict = iota // it is a question, and is answered
-	claims                    // its sender says that it has an address of ours
-	malformed                 // it is not what the filter took it for
-	ourOwn                    // we have sent it
-	noQuestion                // it asks for nothing
-	notOurs                   // it asks for an address that is not ours on this link
-	notYet                    // it asks for one that is not announced yet, or given way with
-	limited                   // its sender asks too often
-	cutOff                    // this node may not answer at the moment
+	verdictAnswered     verdict = iota // it is a request, and this node answers it
+	verdictClaim                       // its sender says that it has one of the addresses
+	verdictMalformed                   // it is not valid
+	verdictOwn                         // this node has sent it
+	verdictNoRequest                   // it is not a request
+	verdictNotOurs                     // it asks for an address that is not in the table
+	verdictNotAnnounced                // it asks for an address that this node does not answer for now
+	verdictRateLimited                 // its sender asks too often
+	verdictFenced                      // this node may not answer now
 	verdicts
 )
 
-// String is the reason in the metric of frames that are not answered.
+// String is the label in the metric of frames that are not answered.
 func (v verdict) String() string {
-	return [verdicts]string{"answered", "claim", "malformed", "own", "no-question", "not-ours", "not-announced", "limited", "cut-off"}[v]
+	return [verdicts]string{"answered", "claim", "malformed", "own", "not-a-request", "not-ours", "not-announced", "rate-limited", "fenced"}[v]
 }

@@ -9,12 +9,11 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// anywhere is an address that nobody has (RFC 5737). The kernel is asked how it
-// would be reached; nothing is sent there.
+// anywhere is an address for documentation (RFC 5737), which no host has. The kernel
+// says how it would reach it. No packet is sent there.
 var anywhere = net.IPv4(192, 0, 2, 1)
 
-// Gateway returns the node's IPv4 default gateway, and the index of the link that
-// it is on.
+// Gateway returns the node's IPv4 default gateway, and the index of the link to it.
 func Gateway() (addr netip.Addr, link int, err error) {
 	routes, err := netlink.RouteGet(anywhere)
 	if err != nil {

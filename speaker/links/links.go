@@ -1,4 +1,4 @@
-// Package links says on which network interfaces addresses can be announced.
+// Package links lists the network interfaces on which addresses can be announced.
 package links
 
 import (
@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// DefaultExclude matches the interfaces that container networks make: what is
-// behind them is not the network of the node. It is MetalLB's list.
+// DefaultExclude matches the interfaces that container networks create. The network of
+// the node is not behind them. It is MetalLB's list.
 const DefaultExclude = `^(docker|cbr|dummy|virbr|lxcbr|veth|cali|tunl|flannel|kube-ipvs|cni|nodelocaldns|lxc).*|^lo$`
 
 // Link is an Ethernet interface that is up.
@@ -24,13 +24,13 @@ type Link struct {
 	Name  string
 	Index int
 	MAC   [6]byte
-	// IPv4 and IPv6 are the first addresses of the interface, with the lengths of
-	// their prefixes; the zero value if there is none. Link-local ones do not count.
+	// IPv4 and IPv6 are the first addresses of the interface, with the lengths of their
+	// prefixes; the zero value for none. Link-local addresses do not count.
 	IPv4, IPv6 netip.Prefix
 }
 
-// List returns the interfaces that are up, speak Ethernet and are not part of
-// another one, without those whose name matches exclude.
+// List returns the Ethernet interfaces that are up and are not part of another one. It
+// leaves out those whose name matches exclude.
 func List(exclude *regexp.Regexp) ([]Link, error) {
 	all, err := dump(netlink.LinkList)
 	if err != nil {
@@ -58,7 +58,7 @@ func List(exclude *regexp.Regexp) ([]Link, error) {
 	return links, nil
 }
 
-// dump asks again when interfaces came or went meanwhile.
+// dump lists again if the interfaces changed during the listing.
 func dump[T any](list func() ([]T, error)) ([]T, error) {
 	all, err := list()
 	for try := 1; try < 5 && errors.Is(err, netlink.ErrDumpInterrupted); try++ {
@@ -67,17 +67,17 @@ func dump[T any](list func() ([]T, error)) ([]T, error) {
 	return all, err
 }
 
-// usable leaves out what is down, is not Ethernet or has no carrier. Whether it
-// is part of another interface is for the caller to see: a bridge or a bond is
-// used itself, not its ports, but a member of a VRF is an interface like others.
+// usable reports whether an interface is up, is Ethernet and has a carrier. The caller
+// checks whether it is part of another interface: the ports of a bridge or a bond are
+// not used, but a member of a VRF is an interface like any other.
 func usable(attrs *netlink.LinkAttrs) bool {
 	const up = net.FlagUp | net.FlagBroadcast | net.FlagRunning
 	return attrs.Flags&up == up && attrs.Flags&net.FlagLoopback == 0 &&
 		attrs.EncapType == "ether" && len(attrs.HardwareAddr) == 6
 }
 
-// prefixes returns the first address of each family that interface index has for
-// good: an IPv6 address that is temporary or not yet known to be its own is none.
+// prefixes returns the first permanent address of each family of interface index. IPv6
+// addresses that are temporary, or not yet checked for duplicates, do not count.
 func prefixes(addrs []netlink.Addr, index int) (ipv4, ipv6 netip.Prefix) {
 	for _, a := range addrs {
 		addr, ok := netip.AddrFromSlice(a.IP)
@@ -94,18 +94,28 @@ func prefixes(addrs []netlink.Addr, index int) (ipv4, ipv6 netip.Prefix) {
 	return ipv4, ipv6
 }
 
-// Watch calls changed, which must not block, whenever an interface or an address
-// of one has changed, until ctx ends.
-func Watch(ctx context.Context, log *slog.Logger, changed func()) {
+// Watcher reports changes of network interfaces and their addresses.
+type Watcher struct {
+	log     *slog.Logger
+	changed func()
+}
+
+// NewWatcher returns a Watcher that calls changed after every change. changed must not
+// block.
+func NewWatcher(log *slog.Logger, changed func()) *Watcher { return &Watcher{log, changed} }
+
+// Run watches until ctx ends. It returns nil.
+func (w *Watcher) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
-		if err := watch(ctx, changed); err != nil {
-			log.Warn("watching network interfaces, trying again", "error", err)
+		if err := watch(ctx, w.changed); err != nil {
+			w.log.Warn("watching network interfaces failed, trying again", "error", err)
 		}
 		select {
 		case <-time.After(time.Second):
 		case <-ctx.Done():
 		}
 	}
+	return nil
 }
 
 func watch(ctx context.Context, changed func()) error {
@@ -125,7 +135,7 @@ func watch(ctx context.Context, changed func()) error {
 		drain(updates)
 		return fmt.Errorf("subscribing to changes of addresses: %w", err)
 	}
-	changed() // what happened before was not seen
+	changed() // changes before the subscription were not seen
 	defer func() {
 		close(done)
 		drain(updates)
@@ -149,7 +159,7 @@ func watch(ctx context.Context, changed func()) error {
 	}
 }
 
-// drain waits until the library has ended and closed the channel.
+// drain waits until the netlink library has closed the channel.
 func drain[T any](updates <-chan T) {
 	for range updates {
 	}

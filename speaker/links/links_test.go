@@ -37,7 +37,7 @@ func TestUsable(t *testing.T) {
 	}
 }
 
-func TestDefaultExcludeMatchesWhatContainerNetworksMake(t *testing.T) {
+func TestDefaultExcludeMatchesContainerInterfaces(t *testing.T) {
 	exclude := regexp.MustCompile(DefaultExclude)
 	for name, want := range map[string]bool{
 		"lo": true, "docker0": true, "veth12ab": true, "cali123": true, "cni0": true, "flannel.1": true, "lxc_health": true,
@@ -49,7 +49,7 @@ func TestDefaultExcludeMatchesWhatContainerNetworksMake(t *testing.T) {
 	}
 }
 
-func TestTheFirstLastingAddressOfEachFamilyCounts(t *testing.T) {
+func TestPrefixesAreTheFirstPermanentAddresses(t *testing.T) {
 	addr := func(index, flags int, cidr string) netlink.Addr {
 		a, err := netlink.ParseAddr(cidr)
 		if err != nil {

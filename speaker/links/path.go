@@ -9,9 +9,9 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// PathTo returns the index of the interface over which the kernel sends packets to
-// an address, from a source unless that is the zero Addr, and whether they go there
-// without another router.
+// PathTo returns the index of the interface over which the kernel reaches an address,
+// and whether no router is in between. source is the source address of the packets; with
+// the zero Addr the kernel chooses it.
 func PathTo(addr, source netip.Addr) (link int, direct bool, err error) {
 	if addr.Zone() != "" {
 		i, err := net.InterfaceByName(addr.Zone())

@@ -2,10 +2,11 @@ package members
 
 import "github.com/hashicorp/memberlist"
 
-// delegate tells the others of this member.
+// delegate gives memberlist this member's profile.
 type delegate struct{ m *Members }
 
-// NodeMeta leaves out links when there are too many; which is said when they are set.
+// NodeMeta returns the profile. It leaves out links that do not fit; SetProfile
+// logs that.
 func (d delegate) NodeMeta(limit int) []byte { return encode(*d.m.self.Load(), limit) }
 
 func (delegate) NotifyMsg([]byte)                {}
@@ -13,22 +14,22 @@ func (delegate) GetBroadcasts(int, int) [][]byte { return nil }
 func (delegate) LocalState(bool) []byte          { return nil }
 func (delegate) MergeRemoteState([]byte, bool)   {}
 
-// events passes on what memberlist finds out. memberlist calls it with a lock
-// held: nothing here may call back or block.
+// events receives what memberlist detects. memberlist calls it with a lock held, so
+// nothing here may call memberlist or block.
 type events struct{ m *Members }
 
 func (e events) NotifyJoin(n *memberlist.Node) {
 	e.m.options.Log.Info("speaker joined", "node", n.Name, "addr", n.FullAddress().Addr)
-	e.m.met(n, true)
+	e.m.update(n, true)
 }
 
 func (e events) NotifyLeave(n *memberlist.Node) {
-	how := "died"
-	if e.m.gone(n.Name) {
-		how = "left"
+	if e.m.remove(n.Name) {
+		e.m.options.Log.Info("speaker left", "node", n.Name)
+		return
 	}
-	e.m.options.Log.Info("speaker "+how, "node", n.Name)
+	e.m.options.Log.Info("speaker died", "node", n.Name)
 }
 
-// NotifyUpdate is called when a member has something else to say of itself.
-func (e events) NotifyUpdate(n *memberlist.Node) { e.m.met(n, false) }
+// NotifyUpdate is called when a member has changed its profile.
+func (e events) NotifyUpdate(n *memberlist.Node) { e.m.update(n, false) }

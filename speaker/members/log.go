@@ -9,32 +9,32 @@ import (
 	"time"
 )
 
-// logWriter turns memberlist's lines, which begin with a date and a level in
-// brackets, into records.
+// logWriter turns memberlist's lines into log records. A line begins with a date and
+// a level in brackets.
 type logWriter struct {
 	log *slog.Logger
 
-	mu   sync.Mutex
-	said time.Time // when another key was last told of
+	mu     sync.Mutex
+	warned time.Time // when the last warning about another key was logged
 }
 
 func (w *logWriter) Write(line []byte) (int, error) {
 	level, text := parseLine(string(bytes.TrimSpace(line)))
 	if strings.Contains(text, "ecrypt") && level >= slog.LevelWarn {
-		w.otherKey(text)
+		w.warnOfOtherKey(text)
 		level = slog.LevelDebug
 	}
-	w.log.Log(context.Background(), level, text)
+	w.log.Log(context.Background(), level, "message from memberlist", "text", text)
 	return len(line), nil
 }
 
-// otherKey says once a minute what memberlist says of every packet.
-func (w *logWriter) otherKey(text string) {
+// warnOfOtherKey logs at most once a minute what memberlist logs for every packet.
+func (w *logWriter) warnOfOtherKey(text string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if time.Since(w.said) > time.Minute {
-		w.said = time.Now()
-		w.log.Warn("a speaker with another key has spoken to this one: all speakers must have the same Secret; restart those that are older than it", "memberlist", text)
+	if time.Since(w.warned) > time.Minute {
+		w.warned = time.Now()
+		w.log.Warn("a speaker with another key has contacted this one; all speakers must have the same Secret: restart the speakers that are older than the Secret", "memberlist", text)
 	}
 }
 

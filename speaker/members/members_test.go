@@ -16,39 +16,50 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
+// running is a member whose Run runs. die ends it without a goodbye.
+type running struct {
+	*Members
+	die func()
+}
+
 // loopback starts members on 127.0.0.2, .3, … with the same port.
-func loopback(t *testing.T, secrets ...string) []*Members {
+func loopback(t *testing.T, secrets ...string) (all []running) {
 	t.Helper()
 	port := freePort(t)
-	peers := map[string]netip.Addr{}
+	addrs := map[string]netip.Addr{}
 	for i := range secrets {
-		peers[fmt.Sprint("node", i)] = netip.AddrFrom4([4]byte{127, 0, 0, byte(i + 2)})
+		addrs[fmt.Sprint("node", i)] = netip.AddrFrom4([4]byte{127, 0, 0, byte(i + 2)})
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	t.Cleanup(cancel)
-	var all []*Members
 	for i, secret := range secrets {
 		name := fmt.Sprint("node", i)
-		m, err := New(Options{
-			Name: name, Addr: netip.AddrPortFrom(peers[name], port), Secret: []byte(secret),
-			Peers: func() map[string]netip.Addr { return maps.Clone(peers) }, Changed: func() {}, ProbeInterval: 200 * time.Millisecond,
+		m := New(Options{
+			Name: name, Addr: netip.AddrPortFrom(addrs[name], port), Secret: []byte(secret),
+			Addresses: func() map[string]netip.Addr { return maps.Clone(addrs) }, Changed: func() {}, ProbeInterval: 200 * time.Millisecond,
 			Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		ctx, cancel := context.WithCancel(context.Background())
 		ended := make(chan struct{})
-		go func() { m.Run(ctx); close(ended) }()
-		t.Cleanup(func() { cancel(); <-ended; m.Close() })
-		all = append(all, m)
+		go func() {
+			defer close(ended)
+			if err := m.Run(ctx); err != nil {
+				t.Error(err)
+			}
+		}()
+		die := func() { cancel(); <-ended }
+		t.Cleanup(die)
+		all = append(all, running{m, die})
 	}
 	for _, m := range all {
-		<-m.Joined()
+		select {
+		case <-m.Joined():
+		case <-time.After(30 * time.Second):
+			t.Fatal("the first join does not end")
+		}
 	}
 	return all
 }
 
-// freePort returns a port that nobody used a moment ago.
+// freePort returns a port that was free a moment ago.
 func freePort(t *testing.T) uint16 {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.2:0")
@@ -59,7 +70,7 @@ func freePort(t *testing.T) uint16 {
 	return listener.Addr().(*net.TCPAddr).AddrPort().Port()
 }
 
-func eventuallyAlive(t *testing.T, m *Members, want ...string) {
+func eventuallyAlive(t *testing.T, m running, want ...string) {
 	t.Helper()
 	eventually(t, m.Alive, want...)
 }
@@ -73,7 +84,7 @@ func eventually(t *testing.T, get func() []string, want ...string) {
 	}
 }
 
-func TestMembersFindEachOtherAndNoticeWhoLeaves(t *testing.T) {
+func TestMembersFindEachOtherAndDetectLeaving(t *testing.T) {
 	all := loopback(t, "s", "s", "s")
 	for _, m := range all {
 		eventuallyAlive(t, m, "node0", "node1", "node2")
@@ -82,27 +93,25 @@ func TestMembersFindEachOtherAndNoticeWhoLeaves(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventuallyAlive(t, all[0], "node0", "node1")
-	if err := all[1].Close(); err != nil { // without a word
-		t.Fatal(err)
-	}
+	all[1].die()
 	eventuallyAlive(t, all[0], "node0")
 }
 
-func TestWhatAMemberSaysOfItselfIsKnownToTheOthers(t *testing.T) {
+func TestProfileReachesTheOtherMembers(t *testing.T) {
 	all := loopback(t, "s", "s")
 	eventuallyAlive(t, all[0], "node0", "node1")
 	for _, p := range profiles {
 		all[1].SetProfile(p)
 		eventually(t, func() []string {
 			if others := all[0].Others(); len(others) == 1 && others[0].Profile.Equal(p) {
-				return []string{"said"}
+				return []string{"heard"}
 			}
 			return nil
-		}, "said")
+		}, "heard")
 	}
 }
 
-func TestWhoDiesIsLostAndWhoLeavesIsNot(t *testing.T) {
+func TestMemberIsLostWhenItDiesButNotWhenItLeaves(t *testing.T) {
 	all := loopback(t, "s", "s", "s")
 	eventuallyAlive(t, all[0], "node0", "node1", "node2")
 	lost := func() (names []string) {
@@ -116,9 +125,7 @@ func TestWhoDiesIsLostAndWhoLeavesIsNot(t *testing.T) {
 	if err := all[1].Leave(); err != nil {
 		t.Fatal(err)
 	}
-	if err := all[2].Close(); err != nil { // without a word
-		t.Fatal(err)
-	}
+	all[2].die()
 	eventually(t, lost, "node2")
 	eventuallyAlive(t, all[0], "node0")
 	all[0].Forget("node2")
@@ -129,16 +136,16 @@ func TestWhoDiesIsLostAndWhoLeavesIsNot(t *testing.T) {
 
 var profiles = []Profile{
 	{},
-	{Silent: true},
+	{Fenced: true},
 	{Leaving: true},
-	{Held: true, Links: []Link{{Name: "eth0", MAC: [6]byte{2, 0, 0, 0, 0, 1}}}},
+	{Suppressed: true, Links: []Link{{Name: "eth0", MAC: [6]byte{2, 0, 0, 0, 0, 1}}}},
 	{Links: []Link{
 		{Name: "eth0", MAC: [6]byte{2, 0, 0, 0, 0, 1}, IPv4: netip.MustParsePrefix("192.0.2.1/24"), IPv6: netip.MustParsePrefix("2001:db8::1/64")},
 		{Name: "bond0.100", MAC: [6]byte{2, 0, 0, 0, 0, 2}, IPv6: netip.MustParsePrefix("2001:db8:1::1/64")},
 	}},
 }
 
-func TestAProfileIsReadAsItWasWritten(t *testing.T) {
+func TestProfileRoundTrip(t *testing.T) {
 	for _, p := range profiles {
 		if got, err := decode(encode(p, 512)); err != nil || !got.Equal(p) {
 			t.Errorf("%+v is read as %+v (%v)", p, got, err)
@@ -169,26 +176,26 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-func TestTheReasonWhyASpeakerIsMissingIsSaid(t *testing.T) {
+func TestDiagnoseNamesTheReason(t *testing.T) {
 	for text, want := range map[string]string{
 		"dial tcp 192.0.2.1:7946: connect: connection refused": "--members-port",
 		"dial tcp 192.0.2.1:7946: i/o timeout":                 "firewall",
 		"dial tcp 192.0.2.1:7946: connect: no route to host":   "firewall",
 		"EOF": "another key",
 	} {
-		if got := why(errors.New(text)); !strings.Contains(got, want) {
+		if got := diagnose(errors.New(text)); !strings.Contains(got, want) {
 			t.Errorf("%s: %s", text, got)
 		}
 	}
 }
 
-func TestAMemberWithAnotherSecretStaysOutside(t *testing.T) {
+func TestMemberWithAnotherSecretCannotJoin(t *testing.T) {
 	all := loopback(t, "s", "s", "t")
 	eventuallyAlive(t, all[0], "node0", "node1")
 	eventuallyAlive(t, all[2], "node2")
 }
 
-func TestALineOfMemberlistBecomesARecord(t *testing.T) {
+func TestLogLineOfMemberlistBecomesARecord(t *testing.T) {
 	for line, want := range map[string]struct {
 		level slog.Level
 		text  string
@@ -199,6 +206,34 @@ func TestALineOfMemberlistBecomesARecord(t *testing.T) {
 	} {
 		if level, text := parseLine(line); level != want.level || text != want.text {
 			t.Errorf("%q: %v %q", line, level, text)
+		}
+	}
+}
+
+func TestRunSaysWhichPortCannotBeOpened(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.2:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	m := New(Options{
+		Name: "node0", Addr: listener.Addr().(*net.TCPAddr).AddrPort(), Secret: []byte("s"), Changed: func() {}, ProbeInterval: 200 * time.Millisecond,
+		Addresses: func() map[string]netip.Addr { return nil }, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
+	})
+	if err := m.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "--members-port") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestRejoinEndsAndChangesAreReported(t *testing.T) {
+	all := loopback(t, "s", "s")
+	eventuallyAlive(t, all[0], "node0", "node1")
+	first, second := all[0].Rejoin(), all[0].Rejoin()
+	for _, done := range []<-chan struct{}{first, second} {
+		select {
+		case <-done:
+		case <-time.After(30 * time.Second):
+			t.Fatal("a rejoin does not end")
 		}
 	}
 }

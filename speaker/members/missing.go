@@ -10,21 +10,22 @@ import (
 )
 
 const (
-	// missingPatience is how long a speaker may be missing until that is said, and
-	// missingAgain how long it is not said again.
+	// missingPatience is how long a speaker may be missing before it is logged, and
+	// missingAgain how long until it is logged again.
 	missingPatience = 10 * time.Second
 	missingAgain    = 10 * time.Minute
 )
 
-// absence is a peer that cannot be reached.
+// absence is a node whose speaker cannot be reached.
 type absence struct {
-	since, said time.Time
-	addr        string
-	err         error
+	since    time.Time
+	reported time.Time
+	addr     string
+	err      error
 }
 
-// missed remembers that a peer was not reached.
-func (m *Members) missed(name, addr string, err error) {
+// noteAbsence remembers that a node's speaker was not reached.
+func (m *Members) noteAbsence(name, addr string, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	a := m.absent[name]
@@ -35,8 +36,8 @@ func (m *Members) missed(name, addr string, err error) {
 	m.absent[name] = a
 }
 
-// sayMissing says who has been missing for long, and why, as far as can be known.
-func (m *Members) sayMissing() {
+// reportMissing logs which speakers have been missing for long, and why.
+func (m *Members) reportMissing() {
 	missing := m.missing()
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -45,25 +46,26 @@ func (m *Members) sayMissing() {
 			delete(m.absent, name)
 			continue
 		}
-		if time.Since(a.since) < missingPatience || time.Since(a.said) < missingAgain {
+		if time.Since(a.since) < missingPatience || time.Since(a.reported) < missingAgain {
 			continue
 		}
-		a.said = time.Now()
+		a.reported = time.Now()
 		m.absent[name] = a
-		m.options.Log.Info("no speaker is found on a node; that is right if none shall run there", "node", name, "addr", a.addr, "why", why(a.err), "error", a.err)
+		m.options.Log.Info("a node has no speaker that can be reached; ignore this if no speaker should run there", "node", name, "addr", a.addr, "why", diagnose(a.err), "error", a.err)
 	}
 }
 
-// why explains an error of memberlist, most of which have lost their type.
-func why(err error) string {
+// diagnose explains an error of memberlist. Most of these errors have lost their
+// type, so the text decides.
+func diagnose(err error) string {
 	var timeout net.Error
 	switch text := err.Error(); {
 	case errors.Is(err, syscall.ECONNREFUSED), strings.Contains(text, "refused"):
-		return "nobody listens there: no speaker runs on the node, or it has another --members-port"
+		return "no process listens there: no speaker runs on the node, or it has another --members-port"
 	case errors.As(err, &timeout) && timeout.Timeout(), strings.Contains(text, "timeout"), strings.Contains(text, "no route"):
-		return "nothing comes back: the node is down, or a firewall blocks the port, TCP or UDP"
+		return "no answer: the node is down, or a firewall blocks the port, TCP or UDP"
 	case errors.Is(err, io.EOF), strings.Contains(text, "EOF"), strings.Contains(text, "reset"), strings.Contains(text, "decrypt"):
-		return "it hangs up: it has another key, or another program has the port; all speakers need the same Secret, restart those that are older than it"
+		return "the other end closes the connection: it has another key, or another program has the port; all speakers need the same Secret: restart the speakers that are older than the Secret"
 	}
-	return "see the error"
+	return "unknown, see the error"
 }

@@ -9,8 +9,7 @@ import (
 	"github.com/hashicorp/memberlist"
 )
 
-// Others returns all other members, also those that are lost, in alphabetical
-// order.
+// Others returns all other members, lost ones included, in alphabetical order.
 func (m *Members) Others() []Member {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -21,30 +20,30 @@ func (m *Members) Others() []Member {
 
 // announcing counts the members that are alive and can announce.
 func (m *Members) announcing() (n int) {
-	if !m.self.Load().Silent {
+	if !m.self.Load().Fenced {
 		n = 1
 	}
 	for _, other := range m.Others() {
-		if !other.Lost && !other.Profile.Silent && !other.Profile.Leaving {
+		if !other.Lost && !other.Profile.Fenced && !other.Profile.Leaving {
 			n++
 		}
 	}
 	return n
 }
 
-// met is told of a member that has come, or has something else to say.
-func (m *Members) met(n *memberlist.Node, come bool) {
+// update is called when a member has joined or has changed its profile.
+func (m *Members) update(n *memberlist.Node, joined bool) {
 	if n.Name == m.options.Name {
 		return
 	}
 	profile, err := decode(n.Meta)
 	if err != nil {
-		m.options.Log.Error("speaker of another version: it is not elected as long as it runs", "node", n.Name, "error", err)
-		profile = Profile{Silent: true}
+		m.options.Log.Error("a speaker has another version, it is not elected", "node", n.Name, "error", err)
+		profile = Profile{Fenced: true}
 	}
 	addr, _ := netip.AddrFromSlice(n.Addr) // memberlist has checked it
 	m.mu.Lock()
-	if come && m.others[n.Name].Lost {
+	if joined && m.others[n.Name].Lost {
 		m.returned.Add(1)
 	}
 	m.others[n.Name] = Member{Name: n.Name, Addr: addr.Unmap(), Profile: profile}
@@ -52,8 +51,8 @@ func (m *Members) met(n *memberlist.Node, come bool) {
 	m.options.Changed()
 }
 
-// gone is told of a member that has left or died, and returns which.
-func (m *Members) gone(name string) (left bool) {
+// remove is called when a member has left or died. It reports whether it left.
+func (m *Members) remove(name string) (left bool) {
 	if name == m.options.Name {
 		return true
 	}

@@ -6,15 +6,15 @@ import (
 	"slices"
 )
 
-// Profile is what a member says of itself.
+// Profile is what a member says about itself.
 type Profile struct {
-	// Silent members announce nothing: they have no usable link, or are cut off.
-	Silent bool
-	// Held members have died too often of late, and others are preferred.
-	Held bool
+	// Fenced members announce nothing: they have no usable link, or are cut off.
+	Fenced bool
+	// Suppressed members died too often in the last minutes. Others are preferred.
+	Suppressed bool
 	// Leaving members are about to end.
 	Leaving bool
-	// Links are those on which it can announce.
+	// Links are those on which the member can announce.
 	Links []Link
 }
 
@@ -23,33 +23,33 @@ type Link struct {
 	Name string
 	MAC  [6]byte
 	// IPv4 and IPv6 are its addresses with the lengths of their prefixes; the zero
-	// value if it has none.
+	// value for none.
 	IPv4, IPv6 netip.Prefix
 }
 
 // Equal reports whether two profiles say the same.
 func (p Profile) Equal(q Profile) bool {
-	return p.Silent == q.Silent && p.Held == q.Held && p.Leaving == q.Leaving && slices.Equal(p.Links, q.Links)
+	return p.Fenced == q.Fenced && p.Suppressed == q.Suppressed && p.Leaving == q.Leaving && slices.Equal(p.Links, q.Links)
 }
 
 const (
 	profileVersion = 1
-	silentBit      = 1 << 0
-	heldBit        = 1 << 1
+	fencedBit      = 1 << 0
+	suppressedBit  = 1 << 1
 	leavingBit     = 1 << 2
 )
 
-// encode writes a profile in at most limit bytes; links that do not fit are left
-// out. The form is: version, flags, number of links, and for each link its name
-// and its MAC address, then its IPv4 and IPv6 address with the length of the
-// prefix, each variable part after its own length.
+// encode writes a profile in at most limit bytes. It leaves out links that do not
+// fit. The form is: version, flags, number of links; for each link its name, its
+// MAC address, and its IPv4 and IPv6 address with the length of the prefix. Each
+// part of variable length follows its own length.
 func encode(p Profile, limit int) []byte {
 	b := []byte{profileVersion, 0, 0}
-	if p.Silent {
-		b[1] |= silentBit
+	if p.Fenced {
+		b[1] |= fencedBit
 	}
-	if p.Held {
-		b[1] |= heldBit
+	if p.Suppressed {
+		b[1] |= suppressedBit
 	}
 	if p.Leaving {
 		b[1] |= leavingBit
@@ -73,15 +73,15 @@ func encode(p Profile, limit int) []byte {
 	return b
 }
 
-var errProfile = errors.New("what the member says of itself cannot be read")
+var errProfile = errors.New("the profile of the member cannot be read")
 
-// decode reads a profile that another version may have written.
+// decode reads a profile. A speaker of another version may have written it.
 func decode(b []byte) (Profile, error) {
 	if len(b) < 3 || b[0] != profileVersion {
 		return Profile{}, errProfile
 	}
 	r := reader{b[3:], true}
-	p := Profile{Silent: b[1]&silentBit != 0, Held: b[1]&heldBit != 0, Leaving: b[1]&leavingBit != 0}
+	p := Profile{Fenced: b[1]&fencedBit != 0, Suppressed: b[1]&suppressedBit != 0, Leaving: b[1]&leavingBit != 0}
 	for range b[2] {
 		l := Link{Name: string(r.take(int(r.byte())))}
 		copy(l.MAC[:], r.take(6))
@@ -94,7 +94,7 @@ func decode(b []byte) (Profile, error) {
 	return p, nil
 }
 
-// reader reads bytes until there are no more; then it is not ok.
+// reader reads bytes. It is not ok any more after it has read past the end.
 type reader struct {
 	rest []byte
 	ok   bool

@@ -2,7 +2,7 @@
 {{ printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) | quote }}
 {{- end }}
 
-{{- /* Which Services are served: the same for both programs. */ -}}
+{{- /* The Services that are served. Both programs must have the same values. */ -}}
 {{- define "scope" -}}
 - --load-balancer-class={{ .Values.loadBalancerClass }}
 - --default-load-balancer={{ .Values.defaultLoadBalancer }}

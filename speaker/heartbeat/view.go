@@ -1,0 +1,101 @@
+package heartbeat
+
+import (
+	"net/netip"
+	"time"
+)
+
+// View is what follows from the heartbeats.
+type View struct {
+	// Ready is false until all neighbours were heard, or had enough time for it.
+	Ready bool
+	// Dead has the addresses at which a member does not answer, by its name.
+	Dead map[string][]netip.Addr
+	// Suppressed has the names of the members that failed too often in the last
+	// minutes. This node can be among them.
+	Suppressed map[string]bool
+	// FencedLinks has the names of this node's links on which no member hears it.
+	FencedLinks map[string]bool
+	// Fenced says why this speaker must not announce; "" if it may.
+	Fenced string
+	// Returned are the names of lost members that are heard again.
+	Returned []string
+	// NeedWitness is set if only a witness can tell whether this node is cut off.
+	NeedWitness bool
+	// Freezes counts how often this speaker was frozen.
+	Freezes int
+}
+
+// updateView brings the view up to date.
+func (e *engine) updateView(now time.Time) {
+	e.observe(now)
+	e.view = e.currentView(now)
+}
+
+// observe draws the conclusions that the engine remembers: whether this speaker is
+// cut off, which members are dead, and how often they died.
+func (e *engine) observe(now time.Time) {
+	e.ready = e.ready || e.isReady(now)
+	r := e.reception(now)
+	e.updateAlone(now, r)
+	e.fencing = e.fence(now, r)
+	for _, m := range e.order {
+		for _, path := range m.paths {
+			path.prove(now, e.fencing.reason != "")
+		}
+	}
+	suspected := e.suspected(now)
+	for _, m := range e.order {
+		var dead []netip.Addr
+		if !m.lost && (suspected[m.id] || m.looksWrong(now)) {
+			dead = e.deadAddrs(now, m)
+		}
+		e.countLoss(now, m, len(dead) > 0 && (!e.alone || m.proven()))
+		m.dead = dead
+	}
+}
+
+// currentView makes the View from what observe has concluded. It changes nothing.
+func (e *engine) currentView(now time.Time) View {
+	v := View{
+		Ready: e.ready, Dead: map[string][]netip.Addr{}, Suppressed: map[string]bool{},
+		FencedLinks: e.fencing.links, Fenced: e.fencing.reason, NeedWitness: e.fencing.needWitness, Freezes: e.freezes,
+	}
+	if now.Before(e.suppressedUntil) {
+		v.Suppressed[e.name] = true
+	}
+	for _, m := range e.order {
+		if len(m.dead) > 0 {
+			v.Dead[m.name] = m.dead
+		}
+		if len(m.losses) >= maxLosses {
+			v.Suppressed[m.name] = true
+		}
+		for _, path := range m.paths {
+			if m.lost && path.mutual(now) && path.flags&flagFenced == 0 {
+				v.Returned = append(v.Returned, m.name)
+				break
+			}
+		}
+	}
+	return v
+}
+
+// isReady waits for all neighbours, but not for ever: a firewall may block them.
+func (e *engine) isReady(now time.Time) bool {
+	if e.readyBy.IsZero() {
+		return false // the members are not known yet
+	}
+	if !now.Before(e.readyBy) {
+		return true
+	}
+	for _, m := range e.order {
+		for _, path := range m.paths {
+			if path.watched && !path.bidirectional {
+				return false
+			}
+		}
+	}
+	return true
+}
+

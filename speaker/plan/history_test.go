@@ -1,0 +1,122 @@
+package plan
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"reflect"
+	"testing"
+
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
+)
+
+// histories are the configurations between which random sequences of states
+// change: none, pools of all protocols, and pools that vanish, move between
+// protocols, or lose their peers.
+func histories(t *testing.T) []*config.Config {
+	const peers = `
+peers:
+- {name: tor, my-asn: 64512, peer-asn: 64513, peer-address: 192.0.2.1, password-secret: s}
+- {name: edge, my-asn: 64512, peer-asn: 64512, peer-address: 10.9.9.9, node-selectors: [{match-labels: {edge: ""}}]}
+`
+	return []*config.Config{
+		nil,
+		parse(t, peers+`
+address-pools:
+- {name: edge, protocol: layer2, addresses: [192.0.2.0/28], node-selectors: [{match-labels: {edge: ""}}]}
+- {name: vlan, protocol: both, addresses: [192.0.2.16/28], interfaces: [vlan7], bgp-advertisements: [{aggregation-length: 30}, {peers: [edge], localpref: 7}]}
+- {name: routed, protocol: bgp, addresses: [192.0.2.32/28], bgp-advertisements: [{communities: [64512:7]}]}`),
+		parse(t, peers+`
+address-pools:
+- {name: all, protocol: bgp, addresses: [192.0.2.0/27]}`),
+		parse(t, `
+address-pools:
+- {name: all, protocol: both, addresses: [192.0.2.0/24]}`),
+		parse(t, peers),
+	}
+}
+
+func TestPlanIsTheSameWithAndWithoutPrevious(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	configs := histories(t)
+	for sequence := range 30 {
+		var previous Plan
+		c := configs[rng.IntN(len(configs))]
+		for step := range 40 {
+			if rng.IntN(4) == 0 {
+				c = configs[rng.IntN(len(configs))]
+			}
+			s := randomState(rng, c)
+			fresh := Make(s, Plan{})
+			next := Make(s, previous)
+			if next.Describe() != fresh.Describe() {
+				t.Fatalf("sequence %d, step %d: with previous\n%swithout\n%s", sequence, step, next.Describe(), fresh.Describe())
+			}
+			if a, b := visible(next), visible(fresh); !reflect.DeepEqual(a, b) {
+				t.Fatalf("sequence %d, step %d: with previous\n%+v\nwithout\n%+v", sequence, step, a, b)
+			}
+			if again := Make(s, next); !reflect.DeepEqual(visible(again), visible(fresh)) {
+				t.Fatalf("sequence %d, step %d: the plan changes although the state does not", sequence, step)
+			}
+			previous = next
+		}
+	}
+}
+
+// visible returns a plan without what is there to save time.
+func visible(p Plan) Plan {
+	p.groups, p.owners = nil, nil
+	return p
+}
+
+func randomState(rng *rand.Rand, c *config.Config) State {
+	s := State{
+		Node: "node1", Config: c, Conflicts: map[netip.Addr]string{},
+		Addrs:      []netip.Addr{netip.MustParseAddr("10.0.0.1")},
+		Interfaces: []Interface{{Name: "eth0", IPv4: netip.MustParsePrefix("192.0.2.99/24")}},
+		Routers:    map[string]Router{"tor": {Link: 2, Direct: rng.IntN(2) == 0, Password: "p"}},
+	}
+	if rng.IntN(8) == 0 {
+		s.Fenced = "it has no link"
+	}
+	for i := range 8 {
+		name := fmt.Sprint("node", i)
+		n := Node{Name: name, Cordoned: rng.IntN(5) == 0}
+		if rng.IntN(2) == 0 {
+			n.Labels = map[string]string{"edge": ""}
+		}
+		if rng.IntN(10) == 0 {
+			n.Excluded = "label"
+		}
+		if i != 1 || rng.IntN(10) > 0 {
+			s.Nodes = append(s.Nodes, n)
+		}
+		switch rng.IntN(5) {
+		case 0:
+			s.Lost = append(s.Lost, name)
+		default:
+			s.Members = append(s.Members, randomMember(rng, name))
+		}
+	}
+	for i := range 48 {
+		vip := netip.AddrFrom4([4]byte{192, 0, 2, byte(i)})
+		if rng.IntN(10) == 0 {
+			s.Conflicts[vip] = "02:00:00:00:00:99"
+		}
+		s.Services = append(s.Services, Service{
+			Name: fmt.Sprint("default/s", i), VIPs: []netip.Addr{vip}, Sticky: i%11 == 0,
+			Local: i%7 == 0, EndpointNodes: []string{fmt.Sprint("node", rng.IntN(8)), fmt.Sprint("node", rng.IntN(8))},
+		})
+	}
+	return s
+}
+
+func randomMember(rng *rand.Rand, name string) Member {
+	m := Member{Name: name, Suppressed: rng.IntN(5) == 0}
+	networks := []string{"192.0.2.0/24", "10.0.0.0/8", "192.0.2.16/28"}
+	m.Segments = append(m.Segments, Segment{Link: "eth0", IPv4: netip.MustParsePrefix(networks[rng.IntN(3)]), Dead: rng.IntN(5) == 0})
+	if rng.IntN(2) == 0 {
+		m.Segments = append(m.Segments, Segment{Link: "vlan7", IPv4: netip.MustParsePrefix(networks[rng.IntN(3)]), Dead: rng.IntN(5) == 0})
+	}
+	return m
+}

@@ -1,0 +1,160 @@
+// Package plan decides what a node announces: which VIPs it answers for on its
+// links, which routes it advertises, and to which peers.
+//
+// Make is a pure function of a State. The package opens no socket, reads no
+// clock and knows neither Kubernetes nor GoBGP. A new rule of the election
+// belongs into candidates.go, a new rule of BGP into routes.go.
+package plan
+
+import (
+	"cmp"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
+)
+
+// Reason says in one word why this node announces a VIP by layer 2, or why not.
+type Reason string
+
+// The reasons of layer 2.
+const (
+	Owner       Reason = "Owner"       // this node was elected
+	OtherOwner  Reason = "OtherOwner"  // another node was elected
+	Conflict    Reason = "Conflict"    // this node was elected, but a foreign host has the address
+	NoEndpoint  Reason = "NoEndpoint"  // traffic policy Local, and no candidate has a ready endpoint
+	NoLink      Reason = "NoLink"      // no candidate has a link on which it could announce
+	NoCandidate Reason = "NoCandidate" // no node may announce
+	Fenced      Reason = "Fenced"      // this speaker must not announce anything
+	NotLayer2   Reason = "NotLayer2"   // the pool uses BGP alone
+)
+
+// Decision is what the plan says about one VIP.
+type Decision struct {
+	VIP netip.Addr
+	// Services are those that have the VIP, as namespace/name.
+	Services []string
+	// Pool is the name of the VIP's pool; empty if no pool has the VIP.
+	Pool string
+	// Candidates are the nodes that could announce the VIP. Owner is the node that
+	// does.
+	Candidates []string
+	Owner      string
+	Reason     Reason
+	// Links are the links of this node on which the VIP is announced.
+	Links []string
+	// Rivals are lost members that would be the owner if they were alive. If this
+	// node hears one of them announce the VIP, it gives way.
+	Rivals []string
+	// Foreign is the MAC address of the foreign host, with Reason Conflict.
+	Foreign string
+	// BGP says what this node does over BGP. It does not depend on Reason.
+	BGP BGPReason
+	// MED is the MULTI_EXIT_DISC of the route; 0 if all nodes are equal.
+	MED uint32
+}
+
+// Plan is what one node should do.
+type Plan struct {
+	Node string
+	// Fenced says why the node must not announce by layer 2; empty if it may.
+	Fenced string
+	// Decisions are in the order of their VIPs.
+	Decisions []Decision
+	// Routes and Peers are what the node advertises over BGP, and to whom. They are
+	// empty and mean nothing if KeepSessions is set.
+	Routes []Route
+	Peers  []Peer
+	// KeepSessions is set while the configuration or this Node object is unknown.
+	// All BGP sessions and routes should stay as they are.
+	KeepSessions bool
+	// KeepRoutes is set if peers with graceful restart should keep the routes when
+	// this speaker ends. It is not set if the node itself is about to go away.
+	KeepRoutes bool
+
+	// The rest makes the next plan cheaper.
+	groups map[groupKey]*group
+	owners map[netip.Addr]ownership
+}
+
+// ownership is the group from which a VIP's owner was elected, and that owner.
+type ownership struct {
+	group groupKey
+	owner string
+}
+
+// Make returns the plan for a state. Speakers that have the same state elect the
+// same owners, without a message.
+//
+// previous is an earlier plan of this node, or the zero Plan. It only saves time:
+// the result is the same without it.
+func Make(s State, previous Plan) Plan {
+	self, known := s.self()
+	b, a := newBuilder(s, previous.groups), newAdvertiser(s, self, known)
+	byVIP := make(map[netip.Addr][]Service, len(s.Services))
+	for _, svc := range s.Services {
+		for _, vip := range svc.VIPs {
+			byVIP[vip] = append(byVIP[vip], svc)
+		}
+	}
+	p := Plan{
+		Node: s.Node, Fenced: s.Fenced, Decisions: make([]Decision, 0, len(byVIP)),
+		KeepSessions: s.Config == nil || !known, KeepRoutes: known && self.Excluded == "" && !self.Cordoned,
+		groups: b.groups, owners: make(map[netip.Addr]ownership, len(byVIP)),
+	}
+	for _, vip := range slices.SortedFunc(maps.Keys(byVIP), netip.Addr.Compare) {
+		services := byVIP[vip]
+		d := Decision{VIP: vip, Services: sortedNames(services)}
+		pool := s.poolOf(vip)
+		d.Pool = pool.Name
+		local := allLocal(services)
+		d.BGP, d.MED = a.decide(vip, pool, local, services)
+		if pool.Protocol.Layer2() {
+			p.owners[vip] = b.decide(&d, pool, local, services, previous.owners[vip])
+		} else {
+			d.Reason = NotLayer2
+		}
+		p.Decisions = append(p.Decisions, d)
+	}
+	if !p.KeepSessions {
+		p.Routes, p.Peers = a.routes, s.peers(self)
+	}
+	return p
+}
+
+// orphaned is the pool of every VIP that no pool has. The cluster manager lets a
+// Service keep its address when an edit of the configuration removes the pool,
+// and traffic should go on. No speaker can know how the lost pool announced the
+// address after a restart, so all speakers announce it in both ways: the owner by
+// layer 2, and every node to every peer as a plain host route.
+var orphaned = &config.Pool{
+	Protocol:       config.Both,
+	Advertisements: []config.Advertisement{{AggregationLength: 32, AggregationLengthV6: 128}},
+}
+
+// poolOf returns the pool of a VIP, or orphaned.
+func (s *State) poolOf(vip netip.Addr) *config.Pool {
+	if pool, ok := s.Config.PoolOf(vip); ok {
+		return pool
+	}
+	return orphaned
+}
+
+// sortedNames sorts the Services and returns their names.
+func sortedNames(services []Service) []string {
+	if len(services) > 1 {
+		slices.SortFunc(services, func(a, b Service) int { return cmp.Compare(a.Name, b.Name) })
+	}
+	names := make([]string, len(services))
+	for i, svc := range services {
+		names[i] = svc.Name
+	}
+	return names
+}
+
+// allLocal reports whether only nodes with an endpoint may announce the address
+// that these Services share.
+func allLocal(services []Service) bool {
+	return !slices.ContainsFunc(services, func(s Service) bool { return !s.Local })
+}

@@ -1,0 +1,221 @@
+package plan
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/election"
+)
+
+func parse(t *testing.T, text string) *config.Config {
+	t.Helper()
+	c, err := config.Parse([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+const routed = `
+peers:
+- {my-asn: 64512, peer-asn: 64513, peer-address: 192.0.2.1}
+- {name: edge, my-asn: 64512, peer-asn: 64513, peer-address: 192.0.2.2, node-selectors: [{match-labels: {edge: ""}}]}
+address-pools:
+- name: routed
+  protocol: bgp
+  addresses: [198.51.100.0/24, "2001:db8::/64"]
+  bgp-advertisements:
+  - {communities: [64512:7, 64512:1:2]}
+  - {aggregation-length: 25, aggregation-length-v6: 64, localpref: 150, peers: [edge]}
+- {name: both, protocol: both, addresses: [203.0.113.0/24]}
+- {name: few, protocol: bgp, addresses: [203.0.112.0/24], node-selectors: [{match-labels: {edge: ""}}]}
+`
+
+func describeRoutes(routes []Route) (lines string) {
+	for _, r := range routes {
+		lines += fmt.Sprint(r.Prefix, " ", r.LocalPref, " ", r.Communities, " ", r.LargeCommunities, " ", r.Peers)
+		if r.MED > 0 {
+			lines += fmt.Sprint(" med ", r.MED)
+		}
+		lines += "\n"
+	}
+	return lines
+}
+
+func TestRoutesOfANode(t *testing.T) {
+	both := parse(t, routed)
+	lonely := parse(t, "address-pools: [{name: p, protocol: bgp, addresses: [198.51.100.0/24]}]")
+	vips := func(s *State, addrs ...string) {
+		s.Services[0].VIPs = nil
+		for _, a := range addrs {
+			s.Services[0].VIPs = append(s.Services[0].VIPs, addr(a))
+		}
+	}
+	med := fmt.Sprint(election.Cost(addr("198.51.100.7"), "node1"))
+	edge := func(s *State) { s.Nodes[0].Labels = map[string]string{"edge": ""} }
+	onlyEdge := parse(t, strings.Replace(routed, "- {name: both, protocol: both, addresses: [203.0.113.0/24]}", `- {name: both, protocol: bgp, addresses: [203.0.113.0/24], bgp-advertisements: [{peers: [edge]}]}`, 1))
+	for _, test := range []struct {
+		name   string
+		change func(*State)
+		plan   string
+		routes string
+	}{
+		{
+			name:   "a route for each advertisement, and not on the link",
+			change: func(s *State) { vips(s, "198.51.100.7"); edge(s) },
+			plan:   "198.51.100.7 services=default/web pool=routed bgp=Advertised\n",
+			routes: "198.51.100.7/32 0 [4227858439] [[64512 1 2]] []\n198.51.100.0/25 150 [] [] [edge]\n",
+		},
+		{
+			name:   "addresses of one aggregate have one route",
+			change: func(s *State) { vips(s, "2001:db8::7", "2001:db8::8"); edge(s) },
+			plan:   "2001:db8::7 services=default/web pool=routed bgp=Advertised\n2001:db8::8 services=default/web pool=routed bgp=Advertised\n",
+			routes: "2001:db8::7/128 0 [4227858439] [[64512 1 2]] []\n2001:db8::/64 150 [] [] [edge]\n2001:db8::8/128 0 [4227858439] [[64512 1 2]] []\n",
+		},
+		{
+			name:   "a pool of both is announced in both ways",
+			change: func(s *State) { vips(s, "203.0.113.7"); s.Members = alive("node2") },
+			plan:   "203.0.113.7 services=default/web pool=both owner=node2 candidates=node2 reason=OtherOwner bgp=Advertised\n",
+			routes: "203.0.113.7/32 0 [] [] []\n",
+		},
+		{
+			name: "session affinity: routers are told which node is best, but not in an aggregate",
+			change: func(s *State) {
+				vips(s, "198.51.100.7")
+				edge(s)
+				s.Services[0].Sticky = true
+			},
+			plan:   "198.51.100.7 services=default/web pool=routed bgp=Advertised med=" + med + "\n",
+			routes: "198.51.100.7/32 0 [4227858439] [[64512 1 2]] [] med " + med + "\n198.51.100.0/25 150 [] [] [edge]\n",
+		},
+		{
+			name: "session affinity of one Service counts for all Services at the VIP",
+			change: func(s *State) {
+				vips(s, "198.51.100.7")
+				s.Services = append(s.Services, Service{Name: "default/other", VIPs: s.Services[0].VIPs, Sticky: true})
+			},
+			plan:   "198.51.100.7 services=default/other,default/web pool=routed bgp=Advertised med=" + med + "\n",
+			routes: "198.51.100.7/32 0 [4227858439] [[64512 1 2]] [] med " + med + "\n",
+		},
+		{
+			name:   "neither other members nor links matter",
+			change: func(s *State) { vips(s, "198.51.100.7"); s.Members, s.Fenced = nil, "it is cut off" },
+			plan:   "fenced: it is cut off\n198.51.100.7 services=default/web pool=routed bgp=Advertised\n",
+			routes: "198.51.100.7/32 0 [4227858439] [[64512 1 2]] []\n",
+		},
+		{
+			name:   "an excluded node advertises nothing",
+			change: func(s *State) { vips(s, "198.51.100.7"); s.Nodes[0].Excluded = "label" },
+			plan:   "198.51.100.7 services=default/web pool=routed bgp=Excluded\n",
+		},
+		{
+			name:   "a node that is not in the cluster advertises nothing",
+			change: func(s *State) { vips(s, "198.51.100.7"); s.Nodes = s.Nodes[1:] },
+			plan:   "198.51.100.7 services=default/web pool=routed bgp=Excluded\n",
+		},
+		{
+			name:   "a node that the pool leaves out advertises nothing",
+			change: func(s *State) { vips(s, "203.0.112.7") },
+			plan:   "203.0.112.7 services=default/web pool=few bgp=NotSelected\n",
+		},
+		{
+			name:   "without a peer nothing is advertised",
+			change: func(s *State) { vips(s, "198.51.100.7"); s.Config = lonely },
+			plan:   "198.51.100.7 services=default/web pool=p bgp=NoPeer\n",
+		},
+		{
+			name:   "nothing is advertised if the advertisements are for peers of other nodes",
+			change: func(s *State) { vips(s, "203.0.113.7"); s.Config = onlyEdge },
+			plan:   "203.0.113.7 services=default/web pool=both bgp=NoPeer\n",
+		},
+		{
+			name: "Local is advertised from where an endpoint is",
+			change: func(s *State) {
+				vips(s, "203.0.113.7")
+				s.Services[0].Local, s.Services[0].EndpointNodes = true, []string{"node1", "node2"}
+			},
+			plan:   "203.0.113.7 services=default/web pool=both owner=node1 candidates=node1,node2 reason=Owner bgp=Advertised links=eth0\n",
+			routes: "203.0.113.7/32 0 [] [] []\n",
+		},
+		{
+			name: "Local is not advertised from other nodes",
+			change: func(s *State) {
+				vips(s, "203.0.113.7")
+				s.Services[0].Local, s.Services[0].EndpointNodes = true, []string{"node2"}
+			},
+			plan: "203.0.113.7 services=default/web pool=both owner=node2 candidates=node2 reason=OtherOwner bgp=NoLocalEndpoint\n",
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := state(func(s *State) { s.Config = both })
+			test.change(&s)
+			plan := Make(s, Plan{})
+			if got := strings.TrimPrefix(plan.Describe(), "node node1\n"); got != test.plan {
+				t.Errorf("got  %s\nwant %s", got, test.plan)
+			}
+			if got := describeRoutes(plan.Routes); got != test.routes {
+				t.Errorf("routes:\n%s\nwant:\n%s", got, test.routes)
+			}
+		})
+	}
+}
+
+func TestOrphanIsAnnouncedAlikeByOldAndNewSpeakers(t *testing.T) {
+	withPool := state(func(s *State) {
+		s.Services[0].VIPs = []netip.Addr{addr("198.51.100.7")}
+		s.Config = parse(t, routed)
+	})
+	orphan := withPool
+	orphan.Config = parse(t, "peers: [{my-asn: 64512, peer-asn: 64513, peer-address: 192.0.2.1}]")
+	const line = "node node1\n198.51.100.7 services=default/web pool=none owner=node2 candidates=node1,node2,node3 reason=OtherOwner bgp=Advertised\n"
+	const routes = "198.51.100.7/32 0 [] [] []\n"
+	for name, p := range map[string]Plan{
+		"a speaker that knew the pool":         Make(orphan, Make(withPool, Plan{})),
+		"a speaker that has restarted":         Make(orphan, Plan{}),
+		"the same speaker a moment later":      Make(orphan, Make(orphan, Make(withPool, Plan{}))),
+		"a speaker that knew no configuration": Make(orphan, Make(state(func(s *State) { s.Services = orphan.Services }), Plan{})),
+	} {
+		if p.Describe() != line || describeRoutes(p.Routes) != routes {
+			t.Errorf("%s: %s%s", name, p.Describe(), describeRoutes(p.Routes))
+		}
+	}
+
+	adopted := orphan
+	adopted.Config = parse(t, "address-pools: [{name: other, protocol: layer2, addresses: [198.51.100.0/24]}]")
+	if p := Make(adopted, Make(orphan, Plan{})); len(p.Routes) > 0 || p.Decisions[0].BGP != "" {
+		t.Errorf("a VIP with a pool of layer 2 is advertised: %s", p.Describe())
+	}
+}
+
+func TestOrphanIsNotForBGPWithoutPeers(t *testing.T) {
+	s := state(func(s *State) {
+		s.Config = parse(t, "address-pools: [{name: other, protocol: layer2, addresses: [203.0.113.0/24]}]")
+	})
+	if p := Make(s, Plan{}); p.Decisions[0].BGP != "" || len(p.Routes) > 0 {
+		t.Errorf("%s%s", p.Describe(), describeRoutes(p.Routes))
+	}
+}
+
+func TestSessionsStayWhileConfigOrNodeIsUnknown(t *testing.T) {
+	for name, test := range map[string]struct {
+		change     func(*State)
+		keep       bool
+		keepRoutes bool
+	}{
+		"all is known":         {func(*State) {}, false, true},
+		"no configuration":     {func(s *State) { s.Config = nil }, true, true},
+		"no Node object":       {func(s *State) { s.Nodes = s.Nodes[1:] }, true, false},
+		"the node is cordoned": {func(s *State) { s.Nodes[0].Cordoned = true }, false, false},
+		"the node is excluded": {func(s *State) { s.Nodes[0].Excluded = "label" }, false, false},
+	} {
+		s := state(func(s *State) { s.Config = parse(t, routed) })
+		test.change(&s)
+		p := Make(s, Plan{})
+		if p.KeepSessions != test.keep || p.KeepRoutes != test.keepRoutes || test.keep != (p.Peers == nil) {
+			t.Errorf("%s: KeepSessions=%v KeepRoutes=%v peers=%d", name, p.KeepSessions, p.KeepRoutes, len(p.Peers))
+		}
+	}
+}

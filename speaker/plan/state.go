@@ -1,0 +1,103 @@
+package plan
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
+)
+
+// State is everything that a plan depends on.
+type State struct {
+	// Node is the name of this speaker's node.
+	Node string
+	// Config is the last good configuration, or nil.
+	Config   *config.Config
+	Services []Service
+	Nodes    []Node
+
+	// Members are the speakers that are alive and may announce, this one included.
+	Members []Member
+	// Lost are the nodes whose speakers died without a goodbye, as far as is known.
+	Lost []string
+	// Fenced says why this speaker must not announce by layer 2; empty if it may.
+	Fenced string
+	// Conflicts are the VIPs of this node that a foreign host has, with the MAC
+	// address of that host.
+	Conflicts map[netip.Addr]string
+
+	// Addrs are the addresses of type InternalIP of this Node.
+	Addrs []netip.Addr
+	// Interfaces are this node's interfaces on which addresses can be announced.
+	Interfaces []Interface
+	// Routers has what this node knows about the configured peers, by their names.
+	Routers map[string]Router
+}
+
+// Service is what a plan needs to know of a Service with addresses.
+type Service struct {
+	Name string // namespace/name
+	VIPs []netip.Addr
+	// Local is set if only the nodes in EndpointNodes may announce.
+	Local         bool
+	EndpointNodes []string
+	// Sticky is set if all connections of a client should reach the same pod.
+	Sticky bool
+}
+
+// Node is a node of the cluster.
+type Node struct {
+	Name   string
+	Labels map[string]string
+	// Excluded says why the node must not announce; empty if it may.
+	Excluded string
+	// Cordoned is set if the node is unschedulable.
+	Cordoned bool
+}
+
+// Member is a speaker that may announce.
+type Member struct {
+	Name string
+	// Suppressed members failed too often in the last minutes. A member that is not
+	// suppressed is preferred.
+	Suppressed bool
+	Segments   []Segment
+}
+
+// Segment is a link of a member, seen as the part of the network that it reaches.
+type Segment struct {
+	// Link is the name of the interface on the member.
+	Link string
+	// IPv4 and IPv6 are the networks of the link; the zero value for none.
+	IPv4, IPv6 netip.Prefix
+	// Dead is set if the member is not heard on the link.
+	Dead bool
+}
+
+// Interface is a network interface of this node.
+type Interface struct {
+	Name string
+	// IPv4 and IPv6 are its addresses with the lengths of their prefixes; the zero
+	// value for none.
+	IPv4, IPv6 netip.Prefix
+}
+
+// Router is what this node knows about a configured peer.
+type Router struct {
+	// Link is the index of the interface over which the kernel reaches the peer; 0 if
+	// that is unknown. Direct is set if no other router is on the way.
+	Link   int
+	Direct bool
+	// Password is the password from the peer's Secret. Unready says why the password
+	// is unknown; empty if it is known or if the peer has no Secret.
+	Password, Unready string
+}
+
+// self returns this node, and whether there is a Node object for it.
+func (s *State) self() (Node, bool) {
+	i := slices.IndexFunc(s.Nodes, func(n Node) bool { return n.Name == s.Node })
+	if i < 0 {
+		return Node{}, false
+	}
+	return s.Nodes[i], true
+}

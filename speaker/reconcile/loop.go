@@ -1,0 +1,193 @@
+// Package reconcile is the loop of a speaker. Each pass reads the inputs once, makes a
+// plan and carries it out. It reports what has changed.
+package reconcile
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"reflect"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/client-go/tools/record"
+
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/signal"
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/bgp"
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/heartbeat"
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/layer2"
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/members"
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/plan"
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/view"
+)
+
+const (
+	// minPlanInterval is the shortest time between two plans: a burst of events is one
+	// plan.
+	minPlanInterval = 50 * time.Millisecond
+	// resyncInterval is the longest time between two plans, in case that an event was
+	// missed. It is also when a failed action is tried again.
+	resyncInterval = 10 * time.Second
+)
+
+// Options are what a Loop works with. All parts must run already.
+type Options struct {
+	// Node is the name of this node.
+	Node      string
+	Reader    *view.Reader
+	Cluster   *view.Cluster
+	Members   *members.Members
+	Heartbeat *heartbeat.Heartbeat
+	Layer2    *layer2.Announcer
+	BGP       *bgp.Announcer
+	// Wake is set when something has changed.
+	Wake    signal.Signal
+	Events  record.EventRecorder
+	Log     *slog.Logger
+	Metrics prometheus.Registerer
+}
+
+// Loop plans and carries out the plans.
+type Loop struct {
+	Options
+	metrics *metrics
+	last    atomic.Pointer[planned]
+
+	// The rest is for the goroutine of Run alone.
+	self self
+	// heartbeatMembers are the members as the heartbeats have them. They have none before
+	// heartbeatsSet.
+	heartbeatMembers []heartbeat.Member
+	heartbeatsSet    bool
+	// announced are the VIPs that any speaker has announced, as far as this one knows.
+	announced map[netip.Addr]bool
+	// contested are the reported conflicts on VIPs that this node announces.
+	contested map[netip.Addr]string
+	// sessions are the BGP sessions as they were reported last.
+	sessions []bgp.Status
+	// What was handled by earlier passes.
+	returned, lostHeard uint64
+	freezes             int
+}
+
+// planned is a plan and when it was carried out.
+type planned struct {
+	plan plan.Plan
+	at   time.Time
+}
+
+// New returns a Loop.
+func New(o Options) *Loop { return &Loop{Options: o, metrics: newMetrics(o.Metrics)} }
+
+// Run plans whenever something has changed, until ctx ends. It acts on an event at once
+// and then waits for minPlanInterval. It returns nil.
+func (l *Loop) Run(ctx context.Context) error {
+	resync := time.NewTicker(resyncInterval)
+	defer resync.Stop()
+	for ctx.Err() == nil {
+		again := l.pass(ctx)
+		select {
+		case <-time.After(minPlanInterval):
+		case <-ctx.Done():
+		}
+		select {
+		case <-l.Wake.C():
+		case <-resync.C:
+		case <-after(again):
+		case <-ctx.Done():
+		}
+	}
+	return nil
+}
+
+// after returns a channel that is ready after d, or never if d is 0.
+func after(d time.Duration) <-chan time.Time {
+	if d == 0 {
+		return nil
+	}
+	return time.After(d)
+}
+
+// pass makes a plan and carries it out. It returns after which time to plan again even
+// if nothing changes; 0 means that there is no such time.
+func (l *Loop) pass(ctx context.Context) (again time.Duration) {
+	// What is counted here is handled below. A change after this line sets Wake.
+	returned, lostHeard := l.Members.Returned(), l.Layer2.LostHeard()
+	l.resumeAfterFreeze(ctx)
+	in, err := l.Reader.Read(l.Members.Others())
+	if err != nil {
+		l.Log.Error("planning failed, the last plan stays in use", "error", err)
+		return minPlanInterval
+	}
+	for _, name := range in.Deleted {
+		l.Members.Forget(name)
+	}
+	beats := l.setHeartbeatMembers(ctx, in)
+	state, rejoin, again := l.self.update(time.Now(), in, beats)
+	if rejoin {
+		l.self.rejoining(l.Members.Rejoin())
+	} else if lostHeard != l.lostHeard || len(beats.Returned) > 0 {
+		l.Members.Rejoin()
+	}
+	l.lostHeard = lostHeard
+	l.Members.SetProfile(view.Profile(in, beats, state))
+
+	conflicts := l.Layer2.Conflicts()
+	before := l.Plan()
+	p := plan.Make(view.State(in, beats, state, unannounced(conflicts)), before)
+	l.Layer2.Set(announcementLinks(in.Links), view.MembersByMAC(in, beats), assignments(p, l.announced))
+	if returned != l.returned {
+		// A member that comes back may have believed that it owns everything, and may have
+		// announced it.
+		l.returned = returned
+		l.Layer2.Reannounce()
+	}
+	l.setSessions(p)
+	l.announced = announcedSoFar(p, l.announced)
+	l.last.Store(&planned{plan: p, at: time.Now()})
+	l.metrics.update(p)
+	l.reportPlan(before, p)
+	l.reportContested(p, conflicts)
+	return again
+}
+
+// resumeAfterFreeze forgets what this node announced before it was frozen. Other nodes
+// are the owners now, so there is nothing to hand over.
+func (l *Loop) resumeAfterFreeze(ctx context.Context) {
+	if freezes := l.Heartbeat.View().Freezes; freezes != l.freezes {
+		l.Layer2.Forget()
+		l.Heartbeat.Resume(ctx, freezes)
+		l.freezes = freezes
+	}
+}
+
+// setHeartbeatMembers tells the heartbeats the members if they have changed. It returns
+// what the heartbeats say.
+func (l *Loop) setHeartbeatMembers(ctx context.Context, in view.Inputs) heartbeat.View {
+	want := view.HeartbeatMembers(in)
+	if l.heartbeatsSet && reflect.DeepEqual(want, l.heartbeatMembers) {
+		return l.Heartbeat.View()
+	}
+	l.heartbeatMembers, l.heartbeatsSet = want, true
+	return l.Heartbeat.Set(ctx, want)
+}
+
+// Plan returns the last plan; the zero Plan before the first one.
+func (l *Loop) Plan() plan.Plan {
+	if last := l.last.Load(); last != nil {
+		return last.plan
+	}
+	return plan.Plan{}
+}
+
+// LastPass returns when the last plan was carried out; the zero Time before the first.
+func (l *Loop) LastPass() time.Time {
+	if last := l.last.Load(); last != nil {
+		return last.at
+	}
+	return time.Time{}
+}
+
+// MaxPassAge is the age of the last pass from which on the loop must have stopped.
+const MaxPassAge = 3 * resyncInterval

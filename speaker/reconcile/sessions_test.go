@@ -1,0 +1,71 @@
+package reconcile
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/bfd"
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/bgp"
+)
+
+func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
+
+func TestSessionEventsReportEachChangeOnce(t *testing.T) {
+	begun := time.Unix(1000, 0)
+	session := func(change func(*bgp.Status)) []bgp.Status {
+		st := bgp.Status{Peer: "tor", Address: addr("192.0.2.1"), Begun: begun}
+		change(&st)
+		return []bgp.Status{st}
+	}
+	never := session(func(s *bgp.Status) { s.Problem = "no process listens" })
+	up := session(func(s *bgp.Status) { s.Up, s.Ups = true, 1 })
+	down := session(func(s *bgp.Status) { s.Ups, s.Downs, s.Problem = 1, 1, "no keepalive" })
+	for _, test := range []struct {
+		name        string
+		before, now []bgp.Status
+		want        []string
+	}{
+		{"it cannot be set up", nil, never, []string{"Warning BGPSessionFailed No BGP session with tor (192.0.2.1): no process listens"}},
+		{"nothing new", never, never, nil},
+		{"it comes up", never, up, []string{"Normal BGPSessionUp The BGP session with tor (192.0.2.1) is up"}},
+		{"it stays up", up, up, nil},
+		{"it goes down", up, down, []string{"Warning BGPSessionDown The BGP session with tor (192.0.2.1) is down: no keepalive"}},
+		{"it stays down", down, down, nil},
+		{"and cannot be set up again", down, session(func(s *bgp.Status) { s.Ups, s.Downs, s.Problem = 1, 1, "no answer" }),
+			[]string{"Warning BGPSessionFailed No BGP session with tor (192.0.2.1): no answer"}},
+		{"down and up between two looks", up, session(func(s *bgp.Status) { s.Up, s.Ups, s.Downs = true, 2, 1 }),
+			[]string{"Warning BGPSessionDown The BGP session with tor (192.0.2.1) is down", "Normal BGPSessionUp The BGP session with tor (192.0.2.1) is up"}},
+		{"another session of the same peer", up, session(func(s *bgp.Status) { s.Up, s.Ups, s.Begun = true, 1, begun.Add(time.Hour) }),
+			[]string{"Warning BGPSessionDown The BGP session with tor (192.0.2.1) has ended: its configuration has changed", "Normal BGPSessionUp The BGP session with tor (192.0.2.1) is up"}},
+		{"the peer is gone", up, nil, []string{"Normal BGPSessionDown The BGP session with tor (192.0.2.1) has ended: the peer was removed from the configuration, or is not for this node any more"}},
+		{"a peer is gone that was never there", never, nil, nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var got []string
+			for _, e := range sessionEvents(test.before, test.now) {
+				got = append(got, fmt.Sprint(e.eventType, " ", e.reason, " ", e.text))
+			}
+			if !slices.Equal(got, test.want) {
+				t.Errorf("got:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(test.want, "\n"))
+			}
+		})
+	}
+}
+
+func TestSessionsAreDescribedInOneLineEach(t *testing.T) {
+	since := time.Unix(1000, 0)
+	got := describeSessions([]bgp.Status{
+		{Peer: "192.0.2.1", Address: addr("192.0.2.1"), State: "ESTABLISHED", Up: true, Since: since, Prefixes: 7, Withheld: 2, BFD: &bfd.Status{State: bfd.Up}},
+		{Peer: "tor", Address: addr("192.0.2.2"), State: "ACTIVE", Since: since, Problem: "no process listens"},
+	}, since.Add(90*time.Second))
+	want := `192.0.2.1 address=192.0.2.1 state=ESTABLISHED for=1m30s prefixes=7 withheld=2 bfd=Up
+tor address=192.0.2.2 state=ACTIVE for=1m30s prefixes=0 problem="no process listens"
+`
+	if got != want {
+		t.Errorf("got:\n%s\nwant:\n%s", got, want)
+	}
+}

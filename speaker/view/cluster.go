@@ -1,0 +1,236 @@
+// Package view gathers what this node knows: the objects of the API server, the
+// members, the heartbeats and the links. It turns that into the State of a plan.
+package view
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	v1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	corelisters "k8s.io/client-go/listers/core/v1"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/service"
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/plan"
+)
+
+// byService is the index of EndpointSlices by namespace/name of their Service.
+const byService = "service"
+
+// Cluster is what a speaker knows from the API server: Services, Nodes,
+// EndpointSlices, and the Secrets with the passwords of BGP peers.
+type Cluster struct {
+	scope     service.Scope
+	factory   informers.SharedInformerFactory
+	services  corelisters.ServiceLister
+	nodes     corelisters.NodeLister
+	slices    cache.Indexer
+	passwords *passwords
+	synced    []cache.InformerSynced
+}
+
+// NewCluster returns a Cluster that knows nothing yet. The passwords are in Secrets of
+// secretNamespace. changed is called for every event and must not block.
+func NewCluster(client kubernetes.Interface, scope service.Scope, secretNamespace string, changed func()) (*Cluster, error) {
+	factory := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(slim))
+	c := &Cluster{
+		scope:    scope,
+		factory:  factory,
+		services: factory.Core().V1().Services().Lister(),
+		nodes:    factory.Core().V1().Nodes().Lister(),
+	}
+	slices := factory.Discovery().V1().EndpointSlices().Informer()
+	c.slices = slices.GetIndexer()
+	if err := slices.AddIndexers(cache.Indexers{byService: serviceOfSlice}); err != nil {
+		return nil, fmt.Errorf("indexing EndpointSlices: %w", err)
+	}
+	for _, informer := range []cache.SharedIndexInformer{factory.Core().V1().Services().Informer(), factory.Core().V1().Nodes().Informer(), slices} {
+		registration, err := informer.AddEventHandler(onEvery(changed))
+		if err != nil {
+			return nil, fmt.Errorf("watching the API server: %w", err)
+		}
+		c.synced = append(c.synced, registration.HasSynced)
+	}
+	var err error
+	if c.passwords, err = newPasswords(client, secretNamespace, changed); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// onEvery returns handlers that call changed for every event.
+func onEvery(changed func()) cache.ResourceEventHandlerFuncs {
+	return cache.ResourceEventHandlerFuncs{
+		AddFunc:    func(any) { changed() },
+		UpdateFunc: func(any, any) { changed() },
+		DeleteFunc: func(any) { changed() },
+	}
+}
+
+// Run keeps the caches up to date until ctx ends. It returns nil.
+func (c *Cluster) Run(ctx context.Context) error {
+	c.factory.StartWithContext(ctx)
+	c.passwords.factory.StartWithContext(ctx)
+	<-ctx.Done()
+	c.factory.Shutdown()
+	c.passwords.factory.Shutdown()
+	return nil
+}
+
+// Synced reports whether all Services, Nodes and EndpointSlices have been listed. It
+// does not wait for Secrets: without them only some BGP sessions cannot begin.
+func (c *Cluster) Synced() bool {
+	for _, synced := range c.synced {
+		if !synced() {
+			return false
+		}
+	}
+	return true
+}
+
+func serviceOfSlice(o any) ([]string, error) {
+	slice, ok := o.(*discoveryv1.EndpointSlice)
+	if !ok {
+		return nil, nil
+	}
+	return []string{slice.Namespace + "/" + slice.Labels[discoveryv1.LabelServiceName]}, nil
+}
+
+// slim drops the large parts of an object that no speaker needs, before the cache
+// keeps it.
+func slim(o any) (any, error) {
+	switch o := o.(type) {
+	case *v1.Service:
+		o.ManagedFields, o.Annotations = nil, nil
+	case *v1.Node:
+		o.ManagedFields, o.Annotations, o.Status.Images, o.Status.Capacity, o.Status.Allocatable = nil, nil, nil, nil, nil
+	case *v1.Secret:
+		o.ManagedFields, o.Annotations = nil, nil
+	case *discoveryv1.EndpointSlice:
+		o.ManagedFields, o.Annotations = nil, nil
+		for i := range o.Endpoints {
+			o.Endpoints[i] = discoveryv1.Endpoint{NodeName: o.Endpoints[i].NodeName, Conditions: o.Endpoints[i].Conditions}
+		}
+	}
+	return o, nil
+}
+
+// Service returns the Service namespace/name, or nil.
+func (c *Cluster) Service(name string) *v1.Service {
+	namespace, name, _ := strings.Cut(name, "/")
+	svc, err := c.services.Services(namespace).Get(name)
+	if err != nil {
+		return nil // it was deleted
+	}
+	return svc
+}
+
+// Node returns the Node of that name, or nil.
+func (c *Cluster) Node(name string) *v1.Node {
+	node, err := c.nodes.Get(name)
+	if err != nil {
+		return nil // it was deleted
+	}
+	return node
+}
+
+// Addresses returns the first address of type InternalIP of each Node, by the names of
+// the Nodes.
+func (c *Cluster) Addresses() (map[string]netip.Addr, error) {
+	nodes, err := c.nodes.List(labels.Everything())
+	if err != nil {
+		return nil, fmt.Errorf("listing Nodes from the cache: %w", err)
+	}
+	addresses := map[string]netip.Addr{}
+	for _, n := range nodes {
+		if internal := internalIPs(n); len(internal) > 0 {
+			addresses[n.Name] = internal[0]
+		}
+	}
+	return addresses, nil
+}
+
+// internalIPs returns the addresses of type InternalIP of a Node.
+func internalIPs(n *v1.Node) (addrs []netip.Addr) {
+	for _, a := range n.Status.Addresses {
+		if addr, err := netip.ParseAddr(a.Address); err == nil && a.Type == v1.NodeInternalIP {
+			addrs = append(addrs, addr.Unmap())
+		}
+	}
+	return addrs
+}
+
+// planServices returns the Services that this project serves and that have addresses.
+func (c *Cluster) planServices() ([]plan.Service, error) {
+	all, err := c.services.List(labels.Everything())
+	if err != nil {
+		return nil, fmt.Errorf("listing Services from the cache: %w", err)
+	}
+	var services []plan.Service
+	for _, svc := range all {
+		vips := service.VIPs(svc)
+		if !c.scope.Ours(svc) || len(vips) == 0 {
+			continue
+		}
+		s := plan.Service{Name: service.Name(svc), VIPs: vips, Local: service.Local(svc), Sticky: service.Sticky(svc)}
+		if s.Local {
+			if s.EndpointNodes, err = c.endpointNodes(s.Name); err != nil {
+				return nil, err
+			}
+		}
+		services = append(services, s)
+	}
+	return services, nil
+}
+
+func (c *Cluster) endpointNodes(name string) ([]string, error) {
+	objects, err := c.slices.ByIndex(byService, name)
+	if err != nil {
+		return nil, fmt.Errorf("listing EndpointSlices of %s from the cache: %w", name, err)
+	}
+	var slices []*discoveryv1.EndpointSlice
+	for _, o := range objects {
+		if slice, ok := o.(*discoveryv1.EndpointSlice); ok {
+			slices = append(slices, slice)
+		}
+	}
+	return service.EndpointNodes(slices), nil
+}
+
+func (c *Cluster) planNodes() ([]plan.Node, error) {
+	nodes, err := c.nodes.List(labels.Everything())
+	if err != nil {
+		return nil, fmt.Errorf("listing Nodes from the cache: %w", err)
+	}
+	values := make([]plan.Node, len(nodes))
+	for i, n := range nodes {
+		values[i] = plan.Node{Name: n.Name, Labels: n.Labels, Excluded: excluded(n), Cordoned: n.Spec.Unschedulable}
+	}
+	return values, nil
+}
+
+// excluded says why a node must not announce, or "". A node that is only cordoned or
+// NotReady may announce: its speaker is alive, and knows the network better than
+// Kubernetes does.
+func excluded(n *v1.Node) string {
+	if _, ok := n.Labels[v1.LabelNodeExcludeBalancers]; ok {
+		return "it has the label " + v1.LabelNodeExcludeBalancers
+	}
+	for _, c := range n.Status.Conditions {
+		if c.Type == v1.NodeNetworkUnavailable && c.Status == v1.ConditionTrue {
+			return "its network is unavailable"
+		}
+	}
+	for _, t := range n.Spec.Taints {
+		if t.Key == v1.TaintNodeOutOfService {
+			return "it has the taint " + v1.TaintNodeOutOfService
+		}
+	}
+	return ""
+}

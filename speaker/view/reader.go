@@ -1,0 +1,138 @@
+package view
+
+import (
+	"net/netip"
+	"regexp"
+	"slices"
+
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/configmap"
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/links"
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/members"
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/plan"
+)
+
+// Inputs are everything that was read for one pass of the loop, each source once.
+type Inputs struct {
+	// Node is the name of this node, Addr its address in the member list.
+	Node string
+	Addr netip.Addr
+	// Config is the last good configuration, or nil.
+	Config   *config.Config
+	Services []plan.Service
+	Nodes    []plan.Node
+	// Links are this node's links on which addresses can be announced.
+	Links []links.Link
+	// Others are the other members. Deleted are the names of lost members whose Node
+	// was deleted; they are not among the Others.
+	Others  []members.Member
+	Deleted []string
+	// Addrs are the addresses of type InternalIP of this Node.
+	Addrs []netip.Addr
+	// Routers is what is known about the configured BGP peers, by their names.
+	Routers map[string]plan.Router
+}
+
+// Reader reads the Inputs. It remembers the last known value of what can be missing
+// for a moment, so that a moment does not end BGP sessions. It is for one goroutine.
+type Reader struct {
+	node    string
+	addr    netip.Addr
+	cluster *Cluster
+	config  *configmap.Watcher
+	exclude *regexp.Regexp
+
+	addrs []netip.Addr
+	paths map[pathKey]routerPath
+}
+
+type pathKey struct{ addr, source netip.Addr }
+
+// routerPath is how the kernel reaches a router.
+type routerPath struct {
+	link   int
+	direct bool
+}
+
+// NewReader returns a Reader for a node. addr is the node's address in the member
+// list. exclude matches the names of interfaces that are not used.
+func NewReader(node string, addr netip.Addr, cluster *Cluster, config *configmap.Watcher, exclude *regexp.Regexp) *Reader {
+	return &Reader{node: node, addr: addr, cluster: cluster, config: config, exclude: exclude, paths: map[pathKey]routerPath{}}
+}
+
+// Read reads everything once. others are the other members at this moment.
+func (r *Reader) Read(others []members.Member) (Inputs, error) {
+	in := Inputs{Node: r.node, Addr: r.addr, Config: r.config.State().Config}
+	var err error
+	if in.Services, err = r.cluster.planServices(); err != nil {
+		return Inputs{}, err
+	}
+	if in.Nodes, err = r.cluster.planNodes(); err != nil {
+		return Inputs{}, err
+	}
+	if in.Links, err = links.List(r.exclude); err != nil {
+		return Inputs{}, err
+	}
+	in.setOthers(others)
+	in.Addrs = r.readAddrs()
+	in.Routers = r.readRouters(in.Config, in.Nodes)
+	return in, nil
+}
+
+// setOthers separates the lost members whose Node was deleted: they do not come back.
+func (in *Inputs) setOthers(others []members.Member) {
+	for _, o := range others {
+		if o.Lost && !slices.ContainsFunc(in.Nodes, func(n plan.Node) bool { return n.Name == o.Name }) {
+			in.Deleted = append(in.Deleted, o.Name)
+			continue
+		}
+		in.Others = append(in.Others, o)
+	}
+}
+
+// readAddrs returns the last known addresses of this Node.
+func (r *Reader) readAddrs() []netip.Addr {
+	if node := r.cluster.Node(r.node); node != nil {
+		if addrs := internalIPs(node); len(addrs) > 0 {
+			r.addrs = addrs
+		}
+	}
+	return r.addrs
+}
+
+// readRouters returns what is known about the peers of this node.
+func (r *Reader) readRouters(c *config.Config, nodes []plan.Node) map[string]plan.Router {
+	i := slices.IndexFunc(nodes, func(n plan.Node) bool { return n.Name == r.node })
+	if c == nil || i < 0 {
+		return nil
+	}
+	routers := map[string]plan.Router{}
+	for _, p := range c.Peers {
+		if !p.Selects(nodes[i].Labels) {
+			continue
+		}
+		var router plan.Router
+		if p.PasswordSecret != "" {
+			var err error
+			if router.Password, err = r.cluster.passwords.read(p.PasswordSecret); err != nil {
+				router.Unready = err.Error()
+			}
+		}
+		if p.BFDProfile != "" {
+			path := r.readPath(p.Address, p.SourceAddress)
+			router.Link, router.Direct = path.link, path.direct
+		}
+		routers[p.Name] = router
+	}
+	return routers
+}
+
+// readPath returns the last known path to a router. While the kernel has no route, a
+// router on the link does not become a router that is far away.
+func (r *Reader) readPath(addr, source netip.Addr) routerPath {
+	key := pathKey{addr, source}
+	if link, direct, err := links.PathTo(addr, source); err == nil {
+		r.paths[key] = routerPath{link, direct}
+	}
+	return r.paths[key]
+}

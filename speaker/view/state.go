@@ -1,0 +1,148 @@
+package view
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/heartbeat"
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/layer2"
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/links"
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/members"
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/plan"
+)
+
+// The member list says who belongs to the speakers, the heartbeats say who of them is
+// alive, and the links say where. The functions of this file combine the three. They
+// are pure.
+
+// Self is what this speaker has concluded about itself.
+type Self struct {
+	// Fenced says why it must not announce; empty if it may.
+	Fenced string
+	// Suppressed is set while other nodes are preferred to this one.
+	Suppressed bool
+}
+
+// State returns the state for a plan. conflicts are the VIPs that this node does not
+// announce because a foreign host has them, with the MAC addresses of these hosts.
+func State(in Inputs, beats heartbeat.View, self Self, conflicts map[netip.Addr]string) plan.State {
+	return plan.State{
+		Node: in.Node, Config: in.Config, Services: in.Services, Nodes: in.Nodes,
+		Members: candidates(in, beats, self), Lost: lost(in, beats), Fenced: self.Fenced, Conflicts: conflicts,
+		Addrs: in.Addrs, Interfaces: interfaces(in.Links), Routers: in.Routers,
+	}
+}
+
+// Profile returns what this speaker tells the other members about itself. A speaker
+// without a configuration does not know what other speakers do; it is suppressed.
+func Profile(in Inputs, beats heartbeat.View, self Self) members.Profile {
+	p := members.Profile{Fenced: self.Fenced != "", Suppressed: beats.Suppressed[in.Node] || in.Config == nil}
+	for _, l := range in.Links {
+		p.Links = append(p.Links, members.Link{Name: l.Name, MAC: l.MAC, IPv4: l.IPv4, IPv6: l.IPv6})
+	}
+	return p
+}
+
+// candidates returns the members that may announce, this speaker included.
+func candidates(in Inputs, beats heartbeat.View, self Self) (candidates []plan.Member) {
+	if self.Fenced == "" {
+		m := plan.Member{Name: in.Node, Suppressed: self.Suppressed || in.Config == nil}
+		for _, l := range in.Links {
+			m.Segments = append(m.Segments, plan.Segment{Link: l.Name, IPv4: l.IPv4.Masked(), IPv6: l.IPv6.Masked(), Dead: beats.FencedLinks[l.Name]})
+		}
+		candidates = append(candidates, m)
+	}
+	for _, o := range in.Others {
+		if isLost(o, beats) || o.Profile.Fenced || o.Profile.Leaving {
+			continue
+		}
+		dead := beats.Dead[o.Name]
+		// A link without heartbeats is as alive as its node.
+		allDead := !slices.ContainsFunc(pathsTo(in, o), func(p heartbeat.Path) bool { return !slices.Contains(dead, p.Remote) })
+		m := plan.Member{Name: o.Name, Suppressed: o.Profile.Suppressed || beats.Suppressed[o.Name]}
+		for _, l := range o.Profile.Links {
+			m.Segments = append(m.Segments, plan.Segment{Link: l.Name, IPv4: l.IPv4.Masked(), IPv6: l.IPv6.Masked(),
+				Dead: slices.Contains(dead, l.IPv4.Addr()) || slices.Contains(dead, l.IPv6.Addr()) || allDead})
+		}
+		candidates = append(candidates, m)
+	}
+	return candidates
+}
+
+// isLost reports whether a member was declared dead and was not heard since.
+func isLost(o members.Member, beats heartbeat.View) bool {
+	return o.Lost && !slices.Contains(beats.Returned, o.Name)
+}
+
+func lost(in Inputs, beats heartbeat.View) (names []string) {
+	for _, o := range in.Others {
+		if isLost(o, beats) {
+			names = append(names, o.Name)
+		}
+	}
+	return names
+}
+
+func interfaces(ls []links.Link) []plan.Interface {
+	interfaces := make([]plan.Interface, len(ls))
+	for i, l := range ls {
+		interfaces[i] = plan.Interface{Name: l.Name, IPv4: l.IPv4, IPv6: l.IPv6}
+	}
+	return interfaces
+}
+
+// MembersByMAC returns the other members by the MAC addresses of their links. If two
+// members have the same MAC address, the one that is not lost counts.
+func MembersByMAC(in Inputs, beats heartbeat.View) map[[6]byte]layer2.Member {
+	byMAC := map[[6]byte]layer2.Member{}
+	for _, o := range in.Others {
+		lost := isLost(o, beats)
+		for _, l := range o.Profile.Links {
+			if _, taken := byMAC[l.MAC]; !taken || !lost {
+				byMAC[l.MAC] = layer2.Member{Name: o.Name, Lost: lost}
+			}
+		}
+	}
+	return byMAC
+}
+
+// HeartbeatMembers returns the members with the paths on which heartbeats go to them.
+func HeartbeatMembers(in Inputs) (list []heartbeat.Member) {
+	for _, o := range in.Others {
+		if o.Profile.Leaving {
+			continue
+		}
+		list = append(list, heartbeat.Member{Name: o.Name, Lost: o.Lost, Paths: pathsTo(in, o)})
+	}
+	return list
+}
+
+// pathsTo returns the paths to a member: one for every segment that both share, or if
+// they share none, one from node to node.
+func pathsTo(in Inputs, o members.Member) (paths []heartbeat.Path) {
+	for _, own := range in.Links {
+		if path, ok := pathOn(own, o.Profile.Links); ok {
+			paths = append(paths, path)
+		}
+	}
+	if len(paths) == 0 {
+		return []heartbeat.Path{{Local: in.Addr, Remote: o.Addr}}
+	}
+	return paths
+}
+
+// pathOn returns the path from one of our links to the first of a member's links on the
+// same segment. It prefers IPv4.
+func pathOn(own links.Link, theirs []members.Link) (heartbeat.Path, bool) {
+	for _, family := range []func(members.Link) (netip.Prefix, netip.Prefix){
+		func(l members.Link) (netip.Prefix, netip.Prefix) { return own.IPv4, l.IPv4 },
+		func(l members.Link) (netip.Prefix, netip.Prefix) { return own.IPv6, l.IPv6 },
+	} {
+		for _, l := range theirs {
+			if our, their := family(l); our.IsValid() && our.Masked() == their.Masked() && our.Addr() != their.Addr() {
+				return heartbeat.Path{Link: own.Name, Local: our.Addr(), Remote: their.Addr()}, true
+			}
+		}
+	}
+	return heartbeat.Path{}, false
+}
