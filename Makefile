@@ -3,52 +3,54 @@
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 VERSION ?= v0.1.0
 LDFLAGS := -s -w -X k8s.io/component-base/version.gitVersion=$(VERSION)
+# The modules with Go code, beside the root module. All others only build programs.
+MODULES := test test/chart test/monitoring
 export CGO_ENABLED ?= 0
+# The tests on a cluster read these; see CONTRIBUTING.md.
+export KEEP
 
 .PHONY: help build test unit integration e2e suite versions fuzz lint demo demo-down bench image clean
 
 help: ## List the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-# grpcnotrace: GoBGP needs gRPC's types, whose tracing would keep the linker from
-# leaving out what is not called: 70 MB instead of 41, and 16 MB more in memory.
+# grpcnotrace: GoBGP needs the types of gRPC. The tracing of gRPC would keep the linker
+# from removing unused code: the speaker would have 70 MB instead of 41, and would use
+# 16 MB more memory.
 build: ## Build both programs, static, into bin/
 	go build -tags grpcnotrace -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
-test: unit integration ## Run all tests: seconds without root, then the cluster (root; minutes)
+test: unit integration ## Run all tests: first those without root, then those that need it (minutes)
 
-unit: ## Run the tests that need neither root nor network, with the race detector
+unit: ## Run the tests that need neither root nor a network, with the race detector
 	./hack/need gcc='gcc libc6-dev'
-	CGO_ENABLED=1 go test -race ./...
+	CGO_ENABLED=1 go test -race -short ./...
 
-integration: ## Run the tests on a real Kubernetes in network namespaces (root)
+integration: ## Run the tests with real packets, routers and a real Kubernetes (root); RUN=TestX runs some of those on Kubernetes, KEEP=1 keeps the cluster
+ifeq ($(RUN),)
 	./hack/need bird=bird2 vtysh=frr
-	cd test/metallb && go build -o ../../bin/metallb/ tool
+	go test -count=1 -timeout 15m ./speaker/wire
 	cd test/chart && go test -count=1 .
 	cd test/monitoring && go test -count=1 .
-	cd test/wire && go test -count=1 -timeout 15m .
 	cd test && go test -count=1 -timeout 40m ./integration ./schema ./tutorial ./cmd/suite
+else
+	cd test && go test -count=1 -v -timeout $(if $(KEEP),0,40m) -run '$(RUN)' ./integration
+endif
 
 e2e: ## Test image, manifests, chart and tutorial on nodes with kubelets (root; minutes)
-	cd test && go test -count=1 -v -timeout 30m ./e2e
+	cd test && go test -count=1 -v -timeout $(if $(KEEP),0,30m) $(if $(RUN),-run '$(RUN)') ./e2e
 
 suite: ## Run Kubernetes' own tests of load balancers, with PROTOCOL=layer2 or bgp (root; 20 minutes)
-	./hack/need bird=bird2 vtysh=frr
-	cd test && go run ./cmd/suite -protocol=$(or $(PROTOCOL),layer2) -report=../docs/kubernetes-suite/$(or $(PROTOCOL),layer2).xml
+	cd test && go run ./cmd/suite -protocol=$(or $(PROTOCOL),layer2) -report=../docs/reference/kubernetes-suite/$(or $(PROTOCOL),layer2).xml
 
 versions: ## Run the integration tests on the older minor versions of Kubernetes (root; half an hour)
-	./hack/need bird=bird2 vtysh=frr
-	cd test/metallb && go build -o ../../bin/metallb/ tool
 	for version in v1.36 v1.35; do (cd test && KUBERNETES=$$version go test -count=1 -timeout 40m ./integration) || exit; done
 
 lint: ## Check format, vet and staticcheck, in all modules
 	@test -z "$$(gofmt -l .)" || { echo "not formatted:"; gofmt -l .; exit 1; }
 	go vet ./... && go run $(STATICCHECK) ./...
-	cd test && go vet ./... && go run $(STATICCHECK) ./...
-	cd test/wire && go vet . && go run $(STATICCHECK) .
-	cd test/chart && go vet . && go run $(STATICCHECK) .
-	cd test/monitoring && go vet . && go run $(STATICCHECK) .
-	cd test/coredns && go vet .
+	for module in $(MODULES); do (cd $$module && go vet ./... && go run $(STATICCHECK) ./...) || exit; done
+	cd test/tools/coredns && go vet .
 
 fuzz: ## Fuzz everything that parses bytes, a minute each
 	go test -run '^$$' -fuzz FuzzParse -fuzztime 1m ./pkg/config

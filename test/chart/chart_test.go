@@ -1,5 +1,5 @@
-// Package chart tests the Helm chart with Helm's own engine: that it makes what the
-// manifests are, and that every value does what it says.
+// Package chart tests the Helm chart with Helm's own engine. The chart must make the same
+// objects as the manifests, and every value must have the documented effect.
 package chart
 
 import (
@@ -27,10 +27,11 @@ import (
 
 const root = "../.."
 
-// objects are Kubernetes objects by kind and name.
+// objects are Kubernetes objects, by KIND/NAME.
 type objects map[string]*unstructured.Unstructured
 
-// render does what `helm template` does, and checks the values against the schema.
+// render returns the objects that `helm template` makes with these values. The error says
+// why the chart's schema refuses the values.
 func render(t *testing.T, values string) (objects, error) {
 	t.Helper()
 	c, err := loader.Load(filepath.Join(root, "manifests", "helm"))
@@ -59,6 +60,7 @@ func render(t *testing.T, values string) (objects, error) {
 	return found, nil
 }
 
+// mustRender is like render, and ends the test if the schema refuses the values.
 func mustRender(t *testing.T, values string) objects {
 	t.Helper()
 	o, err := render(t, values)
@@ -68,6 +70,7 @@ func mustRender(t *testing.T, values string) objects {
 	return o
 }
 
+// read adds the objects of a YAML file. name is used in messages.
 func (o objects) read(t *testing.T, name string, text []byte) {
 	t.Helper()
 	decoder := kyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(text)))
@@ -88,13 +91,13 @@ func (o objects) read(t *testing.T, name string, text []byte) {
 		}
 		key := u.GetKind() + "/" + u.GetName()
 		if o[key] != nil {
-			t.Errorf("%s: %s is there twice", name, key)
+			t.Errorf("%s: %s exists twice", name, key)
 		}
 		o[key] = u
 	}
 }
 
-// manifests are the files that kubectl apply -k reads.
+// manifests returns the objects of the files that `kubectl apply -k` reads.
 func manifests(t *testing.T, dirs ...string) objects {
 	t.Helper()
 	found := objects{}
@@ -117,7 +120,7 @@ func manifests(t *testing.T, dirs ...string) objects {
 	return found
 }
 
-// args takes the arguments of the only container out of an object.
+// args removes the arguments of the only container from an object, and returns them.
 func args(u *unstructured.Unstructured) (list []string) {
 	containers, _, _ := unstructured.NestedSlice(u.Object, "spec", "template", "spec", "containers")
 	container := containers[0].(map[string]any)
@@ -125,22 +128,23 @@ func args(u *unstructured.Unstructured) (list []string) {
 		list = append(list, a.(string))
 	}
 	delete(container, "args")
-	_ = unstructured.SetNestedSlice(u.Object, containers, "spec", "template", "spec", "containers") // it was there
+	_ = unstructured.SetNestedSlice(u.Object, containers, "spec", "template", "spec", "containers") // cannot fail, because the field exists
 	return list
 }
 
-func image(u *unstructured.Unstructured) map[string]any {
+// container returns the only container of an object.
+func container(u *unstructured.Unstructured) map[string]any {
 	containers, _, _ := unstructured.NestedSlice(u.Object, "spec", "template", "spec", "containers")
 	return containers[0].(map[string]any)
 }
 
-// With the values as they are the chart makes the same as the manifests, but that it
-// says every flag, and which image.
-func TestTheChartMakesWhatTheManifestsAre(t *testing.T) {
+// With the default values the chart makes the same objects as the manifests, except that
+// it sets every flag and names the image.
+func TestChartMakesTheSameObjectsAsTheManifests(t *testing.T) {
 	chart, want := mustRender(t, "monitoring: {enabled: true}"), manifests(t, "manifests", "manifests/monitoring")
-	delete(want, "Namespace/baremetal-system") // Helm's --create-namespace
+	delete(want, "Namespace/baremetal-system") // made by `helm install --create-namespace`
 	if got, want := slices.Sorted(maps.Keys(chart)), slices.Sorted(maps.Keys(want)); !slices.Equal(got, want) {
-		t.Fatalf("the chart makes\n%s\nand the manifests are\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		t.Fatalf("the chart makes these objects:\n%s\nthe manifests have these objects:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 	for _, key := range []string{"Deployment/baremetal-cloud-controller-manager", "DaemonSet/baremetal-speaker"} {
 		given := args(chart[key])
@@ -149,20 +153,20 @@ func TestTheChartMakesWhatTheManifestsAre(t *testing.T) {
 				t.Errorf("%s has no argument %s", key, a)
 			}
 		}
-		container := image(chart[key])
-		if container["image"] != "cloud-provider-baremetal:v0.1.0" || container["imagePullPolicy"] != "IfNotPresent" {
-			t.Errorf("%s has the image %v", key, container["image"])
+		c := container(chart[key])
+		if c["image"] != "cloud-provider-baremetal:v0.1.0" || c["imagePullPolicy"] != "IfNotPresent" {
+			t.Errorf("%s has the image %v with the pull policy %v", key, c["image"], c["imagePullPolicy"])
 		}
 		unify(t, chart[key], want[key])
 	}
 	for key := range want {
 		if !reflect.DeepEqual(chart[key].Object, want[key].Object) {
-			t.Errorf("%s of the chart:\n%s\nof the manifests:\n%s", key, text(t, chart[key]), text(t, want[key]))
+			t.Errorf("%s differs; in the chart:\n%s\nin the manifests:\n%s", key, text(t, chart[key]), text(t, want[key]))
 		}
 	}
 }
 
-// unify leaves out what is allowed to differ.
+// unify removes the fields in which the chart and the manifests may differ.
 func unify(t *testing.T, all ...*unstructured.Unstructured) {
 	t.Helper()
 	for _, u := range all {
@@ -175,6 +179,7 @@ func unify(t *testing.T, all ...*unstructured.Unstructured) {
 	}
 }
 
+// text returns an object as YAML.
 func text(t *testing.T, u *unstructured.Unstructured) string {
 	t.Helper()
 	out, err := yaml.Marshal(u.Object)
@@ -184,7 +189,7 @@ func text(t *testing.T, u *unstructured.Unstructured) string {
 	return string(out)
 }
 
-func TestEveryValueDoesWhatItSays(t *testing.T) {
+func TestValuesHaveTheDocumentedEffect(t *testing.T) {
 	const ccm, speaker = "Deployment/baremetal-cloud-controller-manager", "DaemonSet/baremetal-speaker"
 	for _, test := range []struct {
 		values, object string
@@ -206,21 +211,21 @@ func TestEveryValueDoesWhatItSays(t *testing.T) {
 	} {
 		made := mustRender(t, test.values)[test.object]
 		if made == nil {
-			t.Errorf("%s: no %s", test.values, test.object)
+			t.Errorf("with the values %s there is no %s", test.values, test.object)
 			continue
 		}
 		for _, want := range test.want {
 			if got := text(t, made); !strings.Contains(got, want) {
-				t.Errorf("%s: no %q in\n%s", test.values, want, got)
+				t.Errorf("with the values %s, %q is missing in\n%s", test.values, want, got)
 			}
 		}
 	}
 	if made := mustRender(t, "networkPolicy: {enabled: false}"); made["NetworkPolicy/baremetal-cloud-controller-manager"] != nil || made["ServiceMonitor/baremetal-speaker"] != nil || made["ConfigMap/config"] != nil {
-		t.Error("there is what was not asked for")
+		t.Error("the chart makes a NetworkPolicy, a ServiceMonitor or a ConfigMap that the values did not ask for")
 	}
 }
 
-func TestTheConfigurationComesThroughAsItIsWritten(t *testing.T) {
+func TestConfigIsPassedThroughUnchanged(t *testing.T) {
 	const pools = "address-pools:\n- name: default\n  protocol: layer2\n  addresses: [192.0.2.0/24]   # all of it\n"
 	made := mustRender(t, "config: |\n  "+strings.ReplaceAll(strings.TrimRight(pools, "\n"), "\n", "\n  ")+"\n")["ConfigMap/config"]
 	got, _, _ := unstructured.NestedString(made.Object, "data", "config")
@@ -228,11 +233,11 @@ func TestTheConfigurationComesThroughAsItIsWritten(t *testing.T) {
 		t.Errorf("got %q, want %q", got, pools)
 	}
 	if c, err := config.Parse([]byte(got)); err != nil || len(c.Pools) != 1 {
-		t.Errorf("%v", err)
+		t.Errorf("the configuration is %+v, want one pool (%v)", c, err)
 	}
 }
 
-func TestValuesThatAreNotThereAreRefused(t *testing.T) {
+func TestValuesAreRefusedByTheSchemaIfInvalid(t *testing.T) {
 	for values, want := range map[string]string{
 		"speaker: {failover: slow}":            "failover",
 		"speakers: {}":                         "speakers",
@@ -245,21 +250,21 @@ func TestValuesThatAreNotThereAreRefused(t *testing.T) {
 		"speaker: {nodeSelector: {edge: on }}": "nodeSelector",
 	} {
 		if _, err := render(t, values); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v", values, err)
+			t.Errorf("the values %s must be refused with %q, got the error %v", values, want, err)
 		}
 	}
 }
 
-// An alert on a metric that nobody has would never be raised.
-func TestAlertsAreOnMetricsThatThereAre(t *testing.T) {
-	documented, err := os.ReadFile(filepath.Join(root, "docs", "operations.md"))
+// If the programs do not have a metric, its alert can never fire.
+func TestAlertsUseDocumentedMetrics(t *testing.T) {
+	documented, err := os.ReadFile(filepath.Join(root, "docs", "reference", "metrics.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	rules := text(t, manifests(t, "manifests/monitoring")["PrometheusRule/cloud-provider-baremetal"])
 	names := regexp.MustCompile(`baremetal_[a-z0-9_]+`).FindAllString(rules, -1)
 	if len(names) < 7 {
-		t.Fatalf("only %v in the rules", names)
+		t.Fatalf("the rules name only the metrics %v, want 7 or more", names)
 	}
 	for _, name := range names {
 		if !bytes.Contains(documented, []byte("`"+name+"`")) {

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Asker is somebody on the segment who asks by ARP for an address, again and
-// again, and keeps what is answered.
+// Asker sends ARP requests for an address as the client on the segment, one after the
+// other, and keeps the answers.
 type Asker struct {
 	conn  *packet.Conn
 	vip   netip.Addr
@@ -26,13 +26,13 @@ type Asker struct {
 	questions []Question
 }
 
-// Question is one question and the MAC addresses of those who answered it.
+// Question is one ARP request, and the MAC addresses that answered it.
 type Question struct {
 	At   time.Time
 	MACs []string
 }
 
-// Ask begins to ask as the client on the segment.
+// Ask starts an Asker that sends an ARP request for vip every so often.
 func (c *Cluster) Ask(vip string, every time.Duration) (*Asker, error) {
 	a := &Asker{vip: netip.MustParseAddr(vip), every: every, stop: make(chan struct{})}
 	err := inNetns(clientName, func() error {
@@ -50,7 +50,7 @@ func (c *Cluster) Ask(vip string, every time.Duration) (*Asker, error) {
 	return a, nil
 }
 
-// Stop ends the asking.
+// Stop stops the Asker.
 func (a *Asker) Stop() {
 	close(a.stop)
 	_ = a.conn.Close() // ends the reading
@@ -65,7 +65,7 @@ func (a *Asker) ask() {
 		a.questions = append(a.questions, Question{At: time.Now()})
 		sender := numbered(len(a.questions) - 1)
 		a.mu.Unlock()
-		_ = ask(a.conn, sender, a.vip, nil) // what is not asked is not answered, which is seen
+		_ = ask(a.conn, sender, a.vip, nil) // a request that was not sent counts as unanswered
 		select {
 		case <-tick.C:
 		case <-a.stop:
@@ -89,7 +89,7 @@ func (a *Asker) read() {
 		number := int(to[1]&1)<<16 | int(to[2])<<8 | int(to[3])
 		mac := p.SenderHardwareAddr.String()
 		a.mu.Lock()
-		// The numbers begin again after a while; the last question of that number counts.
+		// The numbers begin again at 0 after some time. The last question with the number counts.
 		for number+numbers < len(a.questions) {
 			number += numbers
 		}
@@ -100,23 +100,23 @@ func (a *Asker) read() {
 	}
 }
 
-// askers are the addresses in whose names questions are asked, one after the
-// other, so that each answer says which question it is for (RFC 2544: nobody has
-// them).
+// askers are the sender addresses of the questions. Each question has an address of its
+// own, so an answer shows which question it answers. No host has these addresses: RFC 2544
+// reserves them for benchmarks.
 var askers = netip.MustParsePrefix("198.18.0.0/15")
 
 const numbers = 1 << 17
 
-// numbered returns the address of the n-th question.
+// numbered returns the sender address of the n-th question.
 func numbered(n int) netip.Addr {
 	return netip.AddrFrom4([4]byte{198, byte(18 + n>>16&1), byte(n >> 8), byte(n)})
 }
 
-// answerWithin is how long an answer may take on a busy machine.
+// answerWithin is the time that an answer can take on a busy machine.
 const answerWithin = 200 * time.Millisecond
 
-// Since returns the questions asked at or after a time, but for the last ones, which
-// may not have been answered yet.
+// Since returns the questions that were asked at t or later. It leaves out the newest
+// unanswered questions, because their answers can still arrive.
 func (a *Asker) Since(t time.Time) []Question {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -129,8 +129,8 @@ func (a *Asker) Since(t time.Time) []Question {
 	return since
 }
 
-// TwoAnswered returns for how long since a time two answered: from the first to
-// the last question that had two answers.
+// TwoAnswered returns for how long after t two nodes answered: the time from the first to
+// the last question that was answered by more than one MAC address.
 func (a *Asker) TwoAnswered(t time.Time) time.Duration {
 	var first, last time.Time
 	for _, q := range a.Since(t) {
@@ -147,7 +147,7 @@ func (a *Asker) TwoAnswered(t time.Time) time.Duration {
 	return last.Sub(first) + a.every
 }
 
-// Unanswered returns how many questions since a time nobody has answered.
+// Unanswered returns how many questions after t have no answer.
 func (a *Asker) Unanswered(t time.Time) (n int) {
 	for _, q := range a.Since(t) {
 		if len(q.MACs) == 0 {
@@ -157,8 +157,8 @@ func (a *Asker) Unanswered(t time.Time) (n int) {
 	return n
 }
 
-// Moves returns when, since a time, another node began to answer: the times of the
-// first questions that it has answered.
+// Moves returns the times after t at which another node began to answer. Such a time is
+// the time of the first question that the node answered.
 func (a *Asker) Moves(t time.Time) (moves []time.Time) {
 	var before []string
 	for _, q := range a.Since(t) {

@@ -13,10 +13,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Binaries are the paths of programs, by name.
+// Binaries are the paths of programs by the names of the programs.
 type Binaries map[string]string
 
-// String joins the paths; the names are their last elements.
+// String joins the paths. The name of a program is the last element of its path.
 func (b Binaries) String() string {
 	var paths []string
 	for _, path := range b {
@@ -33,8 +33,9 @@ func parseBinaries(text string) Binaries {
 	return b
 }
 
-// build builds what is missing. Programs of others are kept in the user's cache
-// directory; our own are built each time, which Go's cache makes quick.
+// build builds the programs that are missing. It keeps other projects' programs in the
+// user's cache directory. It builds this project's programs every time, which is quick
+// because of Go's build cache.
 func build(root string, programs []Program) (Binaries, error) {
 	b := Binaries{}
 	told := false
@@ -46,7 +47,7 @@ func build(root string, programs []Program) (Binaries, error) {
 		b[p.name] = filepath.Join(dir, p.name)
 		if _, err := os.Stat(b[p.name]); err != nil && !told {
 			told = true
-			fmt.Fprintf(os.Stderr, "Building what a cluster needs; it is kept in %s.\nThis takes ten minutes and more on two cores, once.\n", filepath.Dir(dir))
+			fmt.Fprintf(os.Stderr, "Building Kubernetes and the other programs of the cluster.\nThis takes ten minutes or more on two cores. It happens only once: the programs are kept in %s.\n", filepath.Dir(dir))
 		}
 		if err := p.buildInto(dir, root); err != nil {
 			return nil, err
@@ -58,14 +59,14 @@ func build(root string, programs []Program) (Binaries, error) {
 	if out, err := make.Output(); err != nil {
 		return nil, fmt.Errorf("building the project: %w\n%s", err, out)
 	}
-	reportBuilt("our own two programs", start)
+	reportBuilt("the two programs of this project", start)
 	for _, name := range []string{"baremetal-cloud-controller-manager", "baremetal-speaker"} {
 		b[name] = filepath.Join(root, "bin", name)
 	}
 	return b, nil
 }
 
-// buildInto builds the program unless it is there.
+// buildInto builds the program unless dir contains it already.
 func (p Program) buildInto(dir, root string) error {
 	unlock, err := lock(filepath.Join(dir, "lock"))
 	if err != nil {
@@ -79,14 +80,14 @@ func (p Program) buildInto(dir, root string) error {
 	return p.compile(root, target)
 }
 
-// lock waits until no other process builds into the cache.
+// lock waits until no other process builds programs into the cache directory.
 func lock(path string) (unlock func(), err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, err
 	}
 	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
-		fmt.Fprintln(os.Stderr, "waiting for another build of the Kubernetes binaries")
+		fmt.Fprintln(os.Stderr, "waiting for another process that builds the same programs")
 		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
 			return nil, fmt.Errorf("locking %s: %w", path, err)
 		}
@@ -129,7 +130,8 @@ func (p Program) compile(root, target string) error {
 	return os.Rename(partial, target)
 }
 
-// reportBuilt overwrites the line of the progress, if there is one.
+// reportBuilt prints that a program was built. On a terminal it overwrites the line of
+// showProgress.
 func reportBuilt(what string, start time.Time) {
 	begin := ""
 	if isTerminal(os.Stderr) {
@@ -138,8 +140,8 @@ func reportBuilt(what string, start time.Time) {
 	fmt.Fprintf(os.Stderr, "%s  built %-46s %4.0f s\n", begin, what, time.Since(start).Seconds())
 }
 
-// showProgress counts the packages that the compiler names, and returns its
-// last lines, which say what is wrong if something is.
+// showProgress prints how many packages the compiler has named so far. It returns the
+// last lines of the compiler, which contain the errors.
 func showProgress(lines io.Reader, name string, total int) string {
 	terminal := isTerminal(os.Stderr)
 	var last []string

@@ -14,8 +14,8 @@ import (
 
 const cgroups = "/sys/fs/cgroup"
 
-// hierarchies returns where control groups are made: the one place of cgroup v2,
-// or the directory of every controller of cgroup v1.
+// hierarchies returns the directories below which control groups are made: one directory
+// with cgroup v2, one directory per controller with cgroup v1.
 func hierarchies() (dirs []string, v1 bool, err error) {
 	if _, err := os.Stat(filepath.Join(cgroups, "cgroup.controllers")); err == nil {
 		return []string{cgroups}, false, nil
@@ -34,8 +34,8 @@ func hierarchies() (dirs []string, v1 bool, err error) {
 	return dirs, true, nil
 }
 
-// makeCgroup makes a control group for a kubelet in every hierarchy. Kubelets that
-// shared one would kill each other's pods as orphans.
+// makeCgroup makes a control group for a kubelet in every hierarchy. If two kubelets
+// shared a group, each would kill the pods of the other as orphans.
 func makeCgroup(name string) error {
 	dirs, v1, err := hierarchies()
 	if err != nil {
@@ -62,8 +62,8 @@ func makeCgroup(name string) error {
 	return nil
 }
 
-// inheritCPUs gives a group of cgroup v1 the CPUs of its parent, without which no
-// process can enter it. Only the cpuset hierarchy has these files.
+// inheritCPUs gives a group of cgroup v1 the CPUs of its parent. Without CPUs no process
+// can enter the group. Only the cpuset hierarchy has these files.
 func inheritCPUs(parent, dir string) error {
 	for _, file := range []string{"cpuset.cpus", "cpuset.mems"} {
 		text, err := os.ReadFile(filepath.Join(parent, file))
@@ -80,7 +80,7 @@ func inheritCPUs(parent, dir string) error {
 	return nil
 }
 
-// delegate lets the groups below a group of cgroup v2 use all its controllers.
+// delegate lets the groups below a group of cgroup v2 use all controllers of the group.
 func delegate(group string) error {
 	text, err := os.ReadFile(filepath.Join(group, "cgroup.controllers"))
 	if err != nil {
@@ -94,11 +94,11 @@ func delegate(group string) error {
 	return nil
 }
 
-// removeCgroups removes a group with all below it, once its processes have ended.
+// removeCgroups removes a group and all groups below it. Their processes must have ended.
 func removeCgroups(name string) {
 	dirs, _, err := hierarchies()
 	if err != nil {
-		return // then none were made
+		return // makeCgroup has failed, too, so there are no groups
 	}
 	for _, hierarchy := range dirs {
 		var groups []string
@@ -106,7 +106,7 @@ func removeCgroups(name string) {
 			if err == nil && e.IsDir() {
 				groups = append(groups, path)
 			}
-			return nil // what cannot be read is not there any more
+			return nil // a directory that cannot be read was removed in between
 		})
 		for _, group := range slices.Backward(groups) {
 			if err := unix.Rmdir(group); err != nil {

@@ -20,13 +20,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Fetch gets a page as the client on the segment, on a new connection, within
-// half a second: a SYN that is lost would be sent again only after a whole one.
+// Fetch gets a page as the client on the segment, on a new connection. It waits half a
+// second at most, because the kernel repeats a lost SYN only after a whole second.
 func (c *Cluster) Fetch(ctx context.Context, vip string) (string, error) {
 	return c.FetchPort(ctx, vip, "80")
 }
 
-// FetchPort is Fetch from a port other than 80.
+// FetchPort is like Fetch, but from another port than 80.
 func (c *Cluster) FetchPort(ctx context.Context, vip, port string) (string, error) {
 	return c.fetchFrom(ctx, clientName, vip, port)
 }
@@ -40,8 +40,9 @@ func (c *Cluster) fetchFrom(ctx context.Context, netns, vip, port string) (strin
 	return body(client, request)
 }
 
-// HealthCheck asks kube-proxy on a node whether it has endpoints of a Service with
-// externalTrafficPolicy Local, and returns the HTTP status; 0 if there is no answer.
+// HealthCheck asks kube-proxy whether its node has endpoints of a Service with
+// externalTrafficPolicy Local. port is the health check node port of the Service.
+// HealthCheck returns the HTTP status, or 0 if there is no answer.
 func (c *Cluster) HealthCheck(ctx context.Context, n *Node, port int32) int {
 	client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: dialIn(clientName)}}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://%s:%d/healthz", nodeIPv4(n.n), port), nil)
@@ -56,7 +57,7 @@ func (c *Cluster) HealthCheck(ctx context.Context, n *Node, port int32) int {
 	return response.StatusCode
 }
 
-// Probe is a client that asks for a page again and again.
+// Probe is a client that requests a page every 10 ms.
 type Probe struct {
 	cmd  *exec.Cmd
 	done chan struct{}
@@ -65,7 +66,7 @@ type Probe struct {
 	attempts []Attempt
 }
 
-// StartProbe starts a client in the client's namespace.
+// StartProbe starts a Probe in the namespace of the client on the segment.
 func (c *Cluster) StartProbe(vip string) (*Probe, error) { return startProbe(clientName, vip) }
 
 func startProbe(netns, vip string) (*Probe, error) {
@@ -85,7 +86,7 @@ func startProbe(netns, vip string) (*Probe, error) {
 		for lines := bufio.NewScanner(out); lines.Scan(); {
 			var a Attempt
 			if json.Unmarshal(lines.Bytes(), &a) != nil {
-				continue // cut off by the end
+				continue // Stop has killed the client in the middle of a line
 			}
 			p.mu.Lock()
 			p.attempts = append(p.attempts, a)
@@ -95,14 +96,14 @@ func startProbe(netns, vip string) (*Probe, error) {
 	return p, nil
 }
 
-// Stop ends the client.
+// Stop stops the client.
 func (p *Probe) Stop() {
-	_ = p.cmd.Process.Kill() // fails only if it has ended
+	_ = p.cmd.Process.Kill() // fails only if the client has ended
 	<-p.done
 	_ = p.cmd.Wait()
 }
 
-// Attempts returns those that were begun at or after since and have ended.
+// Attempts returns the attempts that began at since or later, and have ended.
 func (p *Probe) Attempts(since time.Time) []Attempt {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -115,9 +116,9 @@ func (p *Probe) Attempts(since time.Time) []Attempt {
 	return after
 }
 
-// Recovered returns how long after death the first request that succeeded again
-// was begun, and how many failed. It is not ok until requests have failed, one
-// that was begun later has succeeded, and all before that one have ended.
+// Recovered returns how many requests have failed after death, and when the first request
+// began that succeeded after a failure, as the time after death. ok is true when there is
+// such a request and all requests before it have ended.
 func (p *Probe) Recovered(death time.Time) (outage time.Duration, failed int, ok bool) {
 	attempts := p.Attempts(death)
 	slices.SortFunc(attempts, func(a, b Attempt) int { return a.Start.Compare(b.Start) })
@@ -134,9 +135,9 @@ func (p *Probe) Recovered(death time.Time) (outage time.Duration, failed int, ok
 	return first.Sub(death), failed, !first.IsZero() && ended
 }
 
-// WhoHas broadcasts an ARP request for vip as the client and returns the MAC
-// address of everybody who answers within wait, once each. A tag, such as that of
-// a VLAN, is put before the Ethertype.
+// WhoHas broadcasts an ARP request for vip as the client, and returns the MAC addresses
+// that answer within wait, each address once. tag is put before the Ethertype; it can be
+// the tag of a VLAN.
 func (c *Cluster) WhoHas(vip string, wait time.Duration, tag ...byte) ([]string, error) {
 	var conn *packet.Conn
 	err := inNetns(clientName, func() error {
@@ -177,10 +178,11 @@ func (c *Cluster) WhoHas(vip string, wait time.Duration, tag ...byte) ([]string,
 
 var clientIPv4 = netip.MustParseAddr("192.168.120.100")
 
-// ask asks who has vip. The answer goes to sender, at the client's MAC address.
+// ask broadcasts an ARP request for vip. sender is the request's sender address; the MAC
+// address is the client's.
 func ask(conn *packet.Conn, sender, vip netip.Addr, tag []byte) error {
 	mac := net.HardwareAddr{2, 0, 0, 0, 1, 0}
-	everybody := net.HardwareAddr{255, 255, 255, 255, 255, 255}
+	broadcast := net.HardwareAddr{255, 255, 255, 255, 255, 255}
 	p, err := arp.NewPacket(arp.OperationRequest, mac, sender, make(net.HardwareAddr, 6), vip)
 	if err != nil {
 		return err
@@ -189,8 +191,8 @@ func ask(conn *packet.Conn, sender, vip netip.Addr, tag []byte) error {
 	if err != nil {
 		return err
 	}
-	frame := slices.Concat(everybody, mac, tag, []byte{0x08, 0x06}, message)
-	_, err = conn.WriteTo(frame, &packet.Addr{HardwareAddr: everybody})
+	frame := slices.Concat(broadcast, mac, tag, []byte{0x08, 0x06}, message)
+	_, err = conn.WriteTo(frame, &packet.Addr{HardwareAddr: broadcast})
 	return err
 }
 

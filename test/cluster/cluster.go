@@ -1,22 +1,20 @@
 // Package cluster runs a real Kubernetes in network namespaces of one machine:
 // etcd, kube-apiserver, kube-controller-manager, a kube-proxy on every node, and
-// our own two programs with no more rights than our manifests give them.
+// this project's two programs with exactly the rights that the manifests give them.
 //
-// On light nodes, kubelets and scheduler are not real: kubelet.go stands in for
-// them, with pods that are web servers in the node's namespace. Full nodes have a
-// kubelet and a containerd, and our programs run from their image (full.go).
+// Light nodes have no kubelet, and their cluster has no scheduler. kubelet.go
+// replaces both, and its pods are web servers in the namespace of the node. Full nodes
+// have a kubelet and a containerd, and this project's programs run from their image
+// (full.go).
 package cluster
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -29,23 +27,23 @@ import (
 
 // Options of a cluster.
 type Options struct {
-	// Speakers is the number of nodes that announce, named node1, node2, …. One
-	// more node, worker, runs the pods, so that a node's death takes no pod along.
+	// Speakers is the number of nodes with a speaker: node1, node2, …. The pods run on
+	// one more node, worker, so that no pod dies with one of these nodes.
 	Speakers int
-	// Pools is the text of the configuration; DefaultPools if empty, none if "-".
+	// Pools is the text of the configuration. If it is empty, DefaultPools is used. If it
+	// is "-", there is no configuration.
 	Pools string
-	// NoTraffic leaves out what only packets need: kube-proxy and the stand-in for
-	// the kubelets.
+	// NoTraffic leaves out kube-proxy and the pods, which only packets need.
 	NoTraffic bool
-	// Full nodes have a containerd and a kubelet, and all are as node1: there is no
-	// worker. Images are loaded, but nothing of ours is deployed. Needs.Full must
-	// be set.
+	// Full makes full nodes, which have a containerd and a kubelet. There is no worker:
+	// every node has a speaker and pods. Images are loaded, but this project's programs
+	// are not deployed. Needs.Full must be set.
 	Full bool
-	// IPv4Nodes tells Kubernetes only of the IPv4 addresses of full nodes.
+	// IPv4Nodes leaves the IPv6 addresses out of the Node objects of full nodes.
 	IPv4Nodes bool
-	// SpeakerFlags are given to every speaker that is started.
+	// SpeakerFlags are additional flags of every speaker.
 	SpeakerFlags []string
-	// Say, if not nil, is told what happens.
+	// Say, if it is not nil, is called with messages about problems that are not fatal.
 	Say func(format string, args ...any)
 }
 
@@ -66,8 +64,8 @@ type Cluster struct {
 	processes []*Process
 }
 
-// Start starts a cluster, without our programs, and waits until the API server
-// is ready. It must be called inside Main, once.
+// Start starts a cluster without this project's programs, and waits until the API
+// server is ready. It must be called inside Main, and only once.
 func Start(ctx context.Context, env Env, o Options) (*Cluster, error) {
 	if o.Pools == "" {
 		o.Pools = DefaultPools
@@ -93,7 +91,7 @@ func Start(ctx context.Context, env Env, o Options) (*Cluster, error) {
 	}
 	if err != nil {
 		c.Close()
-		return nil, fmt.Errorf("%w (logs in %s)", err, c.path("logs"))
+		return nil, fmt.Errorf("starting the cluster: %w (logs in %s)", err, c.path("logs"))
 	}
 	return c, nil
 }
@@ -127,7 +125,8 @@ func (c *Cluster) makeNodes(context.Context) error {
 	return nil
 }
 
-// install creates from our manifests what gives our programs their rights.
+// install creates the namespace and the rights of this project's programs from the
+// manifests.
 func (c *Cluster) install(ctx context.Context) error {
 	for _, file := range []string{"namespace.yaml", "rbac-ccm.yaml", "rbac-speaker.yaml"} {
 		if _, err := c.Kubectl(ctx, "apply", "-f", filepath.Join(c.env.Root, "manifests", file)); err != nil {
@@ -140,8 +139,8 @@ func (c *Cluster) install(ctx context.Context) error {
 	return c.SetPools(ctx, c.options.Pools)
 }
 
-// Deploy starts ccms cloud controller managers and a speaker on every node but
-// the worker, and waits until the speakers are ready.
+// Deploy starts ccms cloud controller managers, and a speaker on every node except the
+// worker. It waits until the speakers are ready.
 func (c *Cluster) Deploy(ctx context.Context, ccms int) error {
 	for range ccms {
 		if _, err := c.StartCCM(ctx); err != nil {
@@ -161,56 +160,10 @@ func (c *Cluster) Deploy(ctx context.Context, ccms int) error {
 	return nil
 }
 
-// StartCCM starts another cloud controller manager, with flags beside its own.
-func (c *Cluster) StartCCM(ctx context.Context, flags ...string) (*Process, error) {
-	kubeconfig, err := c.serviceAccount(ctx, "baremetal-ccm")
-	if err != nil {
-		return nil, err
-	}
-	n := len(c.ccms) + 1
-	port := 11000 + n
-	args := append([]string{c.env.Binaries["baremetal-cloud-controller-manager"], "--kubeconfig=" + kubeconfig, "--authentication-kubeconfig=" + kubeconfig, "--authorization-kubeconfig=" + kubeconfig,
-		"--authentication-skip-lookup=true", fmt.Sprint("--secure-port=", port)}, flags...)
-	p, err := c.start(fmt.Sprint("ccm", n), "", args...)
-	if err == nil {
-		p.Port = port
-		c.ccms = append(c.ccms, p)
-	}
-	return p, err
-}
-
-// GetCCM asks a cloud controller manager over HTTPS, as administrator.
-func (c *Cluster) GetCCM(ctx context.Context, p *Process, path string) (string, error) {
-	// Its certificate is made when it starts, and known to nobody.
-	transport := &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("https://127.0.0.1:%d%s", p.Port, path), nil)
-	if err != nil {
-		return "", err
-	}
-	request.Header.Set("Authorization", "Bearer "+adminToken)
-	return body(&http.Client{Timeout: 5 * time.Second, Transport: transport}, request)
-}
-
-// CCMs returns the cloud controller managers that run, in the order of their start.
-func (c *Cluster) CCMs() []*Process {
-	return slices.DeleteFunc(slices.Clone(c.ccms), func(p *Process) bool { return !p.Running() })
-}
-
-// Leader returns the cloud controller manager that holds the lease, or nil. The
-// lease says it by a host name, which is the same for all; so their logs do.
-func (c *Cluster) Leader() *Process {
-	for _, p := range c.CCMs() {
-		if strings.Contains(p.Log(), "addresses in use adopted") {
-			return p
-		}
-	}
-	return nil
-}
-
-// Nodes returns the nodes with a speaker.
+// Nodes returns the nodes with a speaker, in the order of their names.
 func (c *Cluster) Nodes() []*Node { return c.nodes[:c.options.Speakers] }
 
-// Node returns the node of that name, or nil.
+// Node returns the node with that name, or nil.
 func (c *Cluster) Node(name string) *Node {
 	for _, n := range c.nodes {
 		if n.Name == name {
@@ -230,7 +183,7 @@ func (c *Cluster) Kubectl(ctx context.Context, args ...string) (string, error) {
 	return string(out), nil
 }
 
-// SetPools writes the configuration.
+// SetPools writes the configuration, text, to its ConfigMap.
 func (c *Cluster) SetPools(ctx context.Context, text string) error {
 	cm := &v1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "baremetal-system", Name: "config"}, Data: map[string]string{"config": text}}
 	maps := c.Client.CoreV1().ConfigMaps(cm.Namespace)
@@ -244,12 +197,13 @@ func (c *Cluster) SetPools(ctx context.Context, text string) error {
 	return nil
 }
 
-// Wait waits until ok, for 60 s at most.
+// Wait waits until ok returns true, for 60 s at most; see WaitFor.
 func (c *Cluster) Wait(ctx context.Context, what string, ok func() bool) error {
 	return c.WaitFor(ctx, what, time.Minute, ok)
 }
 
-// WaitFor waits until ok, for as long as atMost.
+// WaitFor waits until ok returns true, for atMost at most. It returns an error earlier
+// if a program of the cluster has crashed. The error names what was waited for.
 func (c *Cluster) WaitFor(ctx context.Context, what string, atMost time.Duration, ok func() bool) error {
 	ctx, cancel := context.WithTimeout(ctx, atMost)
 	defer cancel()
@@ -268,14 +222,14 @@ func (c *Cluster) WaitFor(ctx context.Context, what string, atMost time.Duration
 	return nil
 }
 
-// Crashed returns an error if a program has ended that nobody has stopped.
+// Crashed returns an error if a program has ended by itself.
 func (c *Cluster) Crashed() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var errs []error
 	for _, p := range c.processes {
 		if p.crashed() {
-			errs = append(errs, fmt.Errorf("%s has ended with %s; the end of its log:\n%s", p.Name, p.cmd.ProcessState, tail(p.Log(), 1500)))
+			errs = append(errs, fmt.Errorf("%s has crashed (%s); its log is %s and ends with:\n%s", p.Name, p.cmd.ProcessState, p.log, tail(p.Log(), 1500)))
 		}
 	}
 	return errors.Join(errs...)
@@ -283,7 +237,7 @@ func (c *Cluster) Crashed() error {
 
 func tail(s string, n int) string { return s[max(0, len(s)-n):] }
 
-// Close ends everything. The namespaces go with the process.
+// Close kills all programs. The kernel removes the namespaces when this process ends.
 func (c *Cluster) Close() {
 	if c.kubelet != nil {
 		c.cancel()
@@ -296,8 +250,8 @@ func (c *Cluster) Close() {
 	}
 }
 
-// Binary is the path of one of the programs.
+// Binary returns the path of one of the programs.
 func (c *Cluster) Binary(name string) string { return c.env.Binaries[name] }
 
-// Root is the project's root directory.
+// Root returns the project's root directory.
 func (c *Cluster) Root() string { return c.env.Root }

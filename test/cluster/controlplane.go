@@ -18,11 +18,12 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// adminToken is good for this cluster only, which nobody else can reach.
+// adminToken is the administrator's token. It needs no secrecy, because only this
+// machine can reach the cluster.
 const adminToken = "admin-of-a-test-cluster"
 
-// The controllers that the story needs. Those that watch over nodes are not
-// among them, since the nodes have no kubelet to report.
+// controllers are the controllers that a light cluster needs. The controllers that watch
+// nodes are left out, because light nodes have no kubelet that reports their state.
 const controllers = "deployment-controller,replicaset-controller,endpointslice-controller,endpoints-controller,namespace-controller,serviceaccount-controller,garbage-collector-controller"
 
 // startControlPlane starts etcd, the API server and the controller manager, and
@@ -58,14 +59,14 @@ func (c *Cluster) startEtcd() (err error) {
 	return err
 }
 
-// BackUp takes a copy of what etcd holds. The API server is away meanwhile.
+// BackUp copies the data of etcd. etcd and the API server are stopped while it copies.
 func (c *Cluster) BackUp(ctx context.Context) error {
 	return c.withoutControlPlane(ctx, func() error {
 		return os.CopyFS(c.path("etcd.backup"), os.DirFS(c.path("etcd")))
 	})
 }
 
-// Restore makes etcd hold what it held at the time of BackUp.
+// Restore gives etcd the data that it had at the time of BackUp.
 func (c *Cluster) Restore(ctx context.Context) error {
 	return c.withoutControlPlane(ctx, func() error {
 		if err := os.RemoveAll(c.path("etcd")); err != nil {
@@ -75,9 +76,9 @@ func (c *Cluster) Restore(ctx context.Context) error {
 	})
 }
 
-// withoutControlPlane does something while API server and etcd are stopped. The
-// cloud controller managers end when they cannot renew their lease; those that did
-// are started again, as the kubelet would.
+// withoutControlPlane calls do while the API server and etcd are stopped. A cloud
+// controller manager ends when it cannot renew its lease. withoutControlPlane starts a
+// new one for each that has ended, as a kubelet would do.
 func (c *Cluster) withoutControlPlane(ctx context.Context, do func() error) error {
 	running := c.CCMs()
 	for _, p := range running {
@@ -105,7 +106,7 @@ func (c *Cluster) withoutControlPlane(ctx context.Context, do func() error) erro
 	return nil
 }
 
-// StartAPIServer starts the API server; it can be stopped as APIServer.
+// StartAPIServer starts the API server. c.APIServer is its process.
 func (c *Cluster) StartAPIServer() error {
 	args := []string{c.env.Binaries["kube-apiserver"],
 		"--etcd-servers=http://127.0.0.1:2379", "--cert-dir=" + c.path("certs"), "--token-auth-file=" + c.path("tokens"),
@@ -114,7 +115,7 @@ func (c *Cluster) StartAPIServer() error {
 		"--advertise-address=" + controlPlane4, "--bind-address=::", "--secure-port=6443",
 		"--enable-aggregator-routing=true", "--max-requests-inflight=2000", "--max-mutating-requests-inflight=1000"}
 	if c.options.Full {
-		// Pods reach it by its Service, and it reaches the kubelets.
+		// Pods reach the API server by its Service, and the API server reaches the kubelets.
 		args = append(args, "--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction", "--kubelet-preferred-address-types=InternalIP", "--allow-privileged=true")
 	} else {
 		args = append(args, "--authorization-mode=RBAC", "--endpoint-reconciler-type=none")
@@ -140,10 +141,11 @@ func (c *Cluster) writeFiles() error {
 	return os.WriteFile(c.path("tokens"), []byte(tokens), 0o600)
 }
 
-// connect makes the client as soon as the API server has made its certificate,
-// and waits until it is ready.
+// connect makes the client when the API server has written its certificate, and waits
+// until the API server is ready.
 func (c *Cluster) connect(ctx context.Context) error {
-	// It writes the key after the certificate, which is whole then.
+	// The API server writes the key after the certificate. So when there is a key, the
+	// certificate is complete.
 	key := filepath.Join(c.path("certs"), "apiserver.key")
 	if err := c.Wait(ctx, "the API server's certificate", func() bool { _, err := os.Stat(key); return err == nil }); err != nil {
 		return err
@@ -162,7 +164,7 @@ func (c *Cluster) connect(ctx context.Context) error {
 	return c.ready(ctx)
 }
 
-// certificate is the file with the certificate that the API server has made for itself.
+// certificate returns the path of the certificate that the API server signs itself.
 func (c *Cluster) certificate() string { return filepath.Join(c.path("certs"), "apiserver.crt") }
 
 // ready waits until the API server answers.
@@ -173,8 +175,9 @@ func (c *Cluster) ready(ctx context.Context) error {
 	})
 }
 
-// writeKubeconfig writes a kubeconfig for a token. The API server's certificate
-// names itself so, whatever address it is reached at.
+// writeKubeconfig writes a kubeconfig for a token. It expects the name
+// kubernetes.default.svc in the API server's certificate, at whatever address a client
+// reaches the API server.
 func (c *Cluster) writeKubeconfig(path, server, token string) error {
 	config := clientcmdapi.NewConfig()
 	certificate, err := os.ReadFile(c.certificate())
@@ -185,19 +188,19 @@ func (c *Cluster) writeKubeconfig(path, server, token string) error {
 	config.AuthInfos["user"] = &clientcmdapi.AuthInfo{Token: token}
 	config.Contexts["test"] = &clientcmdapi.Context{Cluster: "test", AuthInfo: "user"}
 	config.CurrentContext = "test"
-	// A program that was started a moment ago may be reading the one of before.
+	// A program that has just started may be reading the old file.
 	if err := clientcmd.WriteToFile(*config, path+".new"); err != nil {
 		return fmt.Errorf("writing a kubeconfig: %w", err)
 	}
 	return os.Rename(path+".new", path)
 }
 
-// serviceAccount writes a kubeconfig with the rights of one of our service
-// accounts, which our manifests have made, and returns its path.
+// serviceAccount writes a kubeconfig with the rights of a service account from the
+// manifests, and returns its path.
 func (c *Cluster) serviceAccount(ctx context.Context, name string) (string, error) {
 	path := c.path(name + ".kubeconfig")
 	if _, err := os.Stat(path); err == nil {
-		return path, nil // from before; also when there is no API server just now
+		return path, nil // written earlier, which also helps when the API server is stopped
 	}
 	seconds := int64((24 * time.Hour).Seconds())
 	token, err := c.Client.CoreV1().ServiceAccounts("baremetal-system").CreateToken(ctx, name,
@@ -208,7 +211,9 @@ func (c *Cluster) serviceAccount(ctx context.Context, name string) (string, erro
 	return path, c.writeKubeconfig(path, "https://"+controlPlane4+":6443", token.Status.Token)
 }
 
-// Kubeconfig is the path of the administrator's kubeconfig.
+// Kubeconfig returns the path of the administrator's kubeconfig, which is for programs in
+// the namespaces.
 func (c *Cluster) Kubeconfig() string { return c.path("admin.kubeconfig") }
 
+// path returns the path of a file of the cluster.
 func (c *Cluster) path(name string) string { return filepath.Join(c.env.Dir, name) }

@@ -6,7 +6,7 @@ import (
 	"os"
 )
 
-// dnsIPv4 is the address of the cluster's DNS.
+// dnsIPv4 is the address of the cluster's DNS Service.
 const dnsIPv4 = "10.96.0.10"
 
 //go:embed dns.yaml

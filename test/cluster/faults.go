@@ -2,41 +2,40 @@ package cluster
 
 import "strings"
 
-// What can go wrong with a node, and how it is undone. Only one fault of the
-// segment is possible at a time.
+// This file makes faults and undoes them. The segment can have only one fault at a time:
+// Deafen, Mute, Lossy or Partition, which Heal undoes.
 
-// Kill cuts the node's power, as far as others can tell: it falls silent without
-// a goodbye. Revive brings it back.
+// Kill takes the node's link down. For the other nodes this looks like a power failure:
+// the node stops sending without telling them. Revive undoes Kill.
 func (n *Node) Kill() error { return ip("link set " + n.Name + " down") }
 
-// Revive undoes Kill.
+// Revive takes the node's link up again.
 func (n *Node) Revive() error { return ip("link set " + n.Name + " up") }
 
-// Freeze stops the node's processes without a goodbye, as a hung machine does;
-// its network goes on. Thaw lets them go on.
+// Freeze makes the node's speaker and kube-proxy hang, as on a machine that hangs. The
+// kernel's network still works. Thaw undoes Freeze.
 func (n *Node) Freeze() {
 	n.speaker.Freeze()
 	n.proxy.Freeze()
 }
 
-// Thaw undoes Freeze.
+// Thaw lets the processes that Freeze has frozen run again.
 func (n *Node) Thaw() {
 	n.proxy.Thaw()
 	n.speaker.Thaw()
 }
 
-// Deafen lets nothing reach the node any more; Mute lets nothing out. Heal undoes
-// them, and Partition and Lossy.
+// Deafen drops all frames to the node, until Heal.
 func (n *Node) Deafen() error { return disturb(`oifname "` + n.Name + `" drop`) }
 
-// Mute lets nothing out of the node any more.
+// Mute drops all frames from the node, until Heal.
 func (n *Node) Mute() error { return disturb(`iifname "` + n.Name + `" drop`) }
 
-// Lossy drops a tenth of all frames on the segment, at random.
+// Lossy drops a tenth of all frames on the segment at random, until Heal.
 func (c *Cluster) Lossy() error { return disturb("numgen random mod 100 < 10 drop") }
 
-// Partition cuts the segment in two: the nodes on one side, everybody else, the
-// client and the control plane too, on the other.
+// Partition cuts the segment into two parts, until Heal. These nodes are in one part. All
+// other nodes, the client and the control plane are in the other part.
 func (c *Cluster) Partition(nodes ...*Node) error {
 	var names []string
 	for _, n := range nodes {
@@ -46,10 +45,10 @@ func (c *Cluster) Partition(nodes ...*Node) error {
 	return disturb("iifname "+ports+" oifname != "+ports+" drop", "iifname != "+ports+" oifname "+ports+" drop")
 }
 
-// Heal undoes the last fault of the segment.
+// Heal undoes Deafen, Mute, Lossy or Partition.
 func (c *Cluster) Heal() error { return run("nft", "delete table bridge fault") }
 
-// disturb adds rules to what the bridge forwards, receives and sends.
+// disturb adds rules for the frames that the bridge forwards, receives and sends.
 func disturb(rules ...string) error {
 	text := "table bridge fault {\n"
 	for _, hook := range []string{"forward", "input", "output"} {

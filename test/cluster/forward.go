@@ -8,10 +8,11 @@ import (
 	"path/filepath"
 )
 
-// A unix socket is seen on both sides, since the file system is the same.
+// forwardSocket is the unix socket of the API server below Env.Dir. The programs inside
+// and outside of the network namespaces see it, because they share the file system.
 const forwardSocket = "apiserver.sock"
 
-// forwardTo listens on a port of 127.0.0.1 and connects who comes to a unix socket.
+// forwardTo listens on a port of 127.0.0.1, and relays connections to a unix socket.
 func forwardTo(socket string) (address string, stop func(), err error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -21,9 +22,9 @@ func forwardTo(socket string) (address string, stop func(), err error) {
 	return listener.Addr().String(), func() { _ = listener.Close() }, nil
 }
 
-// Expose makes the API server reachable from outside and writes a kubeconfig for
-// there, whose path it returns. Main must have been called with forward.
-func (c *Cluster) Expose() (kubeconfig string, err error) {
+// expose makes the API server reachable from outside of the namespaces. It writes a
+// kubeconfig for programs there and returns its path. Needs.Forward must be set.
+func (c *Cluster) expose() (kubeconfig string, err error) {
 	socket := filepath.Join(c.env.Dir, forwardSocket)
 	if err := os.Remove(socket); err != nil && !os.IsNotExist(err) {
 		return "", err
@@ -37,7 +38,8 @@ func (c *Cluster) Expose() (kubeconfig string, err error) {
 	return path, c.writeKubeconfig(path, "https://"+c.env.Forward, adminToken)
 }
 
-// relay connects everybody who comes to an address, until listener is closed.
+// relay connects each connection that listener accepts to an address, until listener is
+// closed.
 func relay(listener net.Listener, network, address string) {
 	for {
 		in, err := listener.Accept()
@@ -48,7 +50,7 @@ func relay(listener net.Listener, network, address string) {
 			defer in.Close()
 			out, err := net.Dial(network, address)
 			if err != nil {
-				return // the other side sees a closed connection
+				return // the client sees that the connection is closed
 			}
 			defer out.Close()
 			go func() {

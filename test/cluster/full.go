@@ -13,12 +13,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Full nodes have a containerd and a kubelet of their own. They take part in the
-// network through the CNI plugin ptp, which routes to every pod: kube-proxy then
-// sees all packets, which it would not on a bridge.
+// Full nodes have a containerd and a kubelet of their own. Their pods use the CNI plugin
+// ptp, which makes a route to every pod. So kube-proxy sees all packets. With a plugin that
+// uses a bridge, it would not.
 
-// fullDebian are the commands that they need beside those of all clusters, and
-// the programs that are packed into the images.
+// fullDebian are the commands that only full nodes need, and the programs that are packed
+// into the images.
 var fullDebian = []string{
 	"containerd=containerd", "runc=runc", "/usr/lib/cni/ptp=containernetworking-plugins",
 	"busybox=busybox-static", "curl=curl", "wget=wget", "nc=netcat-openbsd", "nginx=nginx", "apache2=apache2-bin",
@@ -66,7 +66,7 @@ func countReady(nodes []v1.Node) int {
 	return ready
 }
 
-// forAllNodes does something on all nodes at once.
+// forAllNodes calls do for all nodes at the same time.
 func (c *Cluster) forAllNodes(do func(*Node) error) error {
 	errs := make([]error, len(c.nodes))
 	var all sync.WaitGroup
@@ -81,9 +81,10 @@ func (c *Cluster) forAllNodes(do func(*Node) error) error {
 	return errors.Join(errs...)
 }
 
-// routePods gives the control plane a way to the pods and the nodes a way out, so
-// that service addresses, which kube-proxy rewrites, have a route at all. What is
-// meant for a Service and was not rewritten ends at the control plane.
+// routePods gives the control plane routes to the pods, and the nodes a default route.
+// Without a route a packet to the address of a Service would never leave its sender, and
+// kube-proxy could not rewrite its address. The control plane drops packets whose address
+// kube-proxy has not rewritten.
 func (c *Cluster) routePods() error {
 	commands := []string{"route add blackhole 10.96.0.0/16", "route add blackhole fd96::/112"}
 	for _, n := range c.nodes {
@@ -94,7 +95,7 @@ func (c *Cluster) routePods() error {
 	return ips(commands...)
 }
 
-// path of a file of the node.
+// path returns the path of a file of the node.
 func (n *Node) path(name string) string { return filepath.Join(n.cluster.env.Dir, n.Name, name) }
 
 func (n *Node) containerdSocket() string { return "/run/" + n.Name + "/containerd.sock" }
@@ -126,8 +127,8 @@ runtime_type = "io.containerd.runc.v2"
 			return err
 		}
 	}
-	// Every kubelet has sockets in this directory, whatever its own is. So a node has
-	// mounts of its own, which its kubelet shares.
+	// Every kubelet makes sockets in /var/lib/kubelet, even if --root-dir is another
+	// directory. So each node has mounts of its own, which containerd and kubelet share.
 	err := os.MkdirAll("/var/lib/kubelet", 0o755)
 	if err != nil {
 		return err
@@ -139,6 +140,7 @@ runtime_type = "io.containerd.runc.v2"
 	return n.cluster.Wait(ctx, "containerd", func() bool { return n.ctr("version") == nil })
 }
 
+// ctr runs a command of containerd's client.
 func (n *Node) ctr(args ...string) error {
 	return run(append([]string{"ctr", "--address=" + n.containerdSocket(), "--namespace=k8s.io"}, args...)...)
 }
@@ -152,7 +154,7 @@ func (n *Node) loadImages(archives []string) error {
 	return nil
 }
 
-// startKubelet starts the kubelet, which registers the node.
+// startKubelet starts the kubelet. The kubelet creates the Node object.
 func (n *Node) startKubelet() error {
 	group := filepath.Join(filepath.Base(n.cluster.env.Dir), n.Name)
 	if err := makeCgroup(group); err != nil {
@@ -198,11 +200,11 @@ evictionHard: {memory.available: 0%%, nodefs.available: 0%%, nodefs.inodesFree: 
 	return err
 }
 
-// token is what the kubelet is known by to the API server.
+// token returns the token with which the kubelet logs in at the API server.
 func (n *Node) token() string { return "kubelet-of-" + n.Name }
 
-// DeployShipped deploys the product as its users do, with the manifests, and waits
-// until all of it is ready.
+// DeployShipped deploys the product with the manifests, as a user does, and waits until
+// all its pods are ready.
 func (c *Cluster) DeployShipped(ctx context.Context, pools string) error {
 	if _, err := c.Kubectl(ctx, "apply", "-k", filepath.Join(c.env.Root, "manifests")); err != nil {
 		return err
@@ -213,7 +215,7 @@ func (c *Cluster) DeployShipped(ctx context.Context, pools string) error {
 	return c.RolledOut(ctx)
 }
 
-// RolledOut waits until all pods of ours are as they shall be.
+// RolledOut waits until the newest version of the product runs in all its pods.
 func (c *Cluster) RolledOut(ctx context.Context) error {
 	for _, what := range []string{"deployment/baremetal-cloud-controller-manager", "daemonset/baremetal-speaker"} {
 		if _, err := c.Kubectl(ctx, "-n", "baremetal-system", "rollout", "status", what, "--timeout=3m"); err != nil {
@@ -223,8 +225,8 @@ func (c *Cluster) RolledOut(ctx context.Context) error {
 	return nil
 }
 
-// Namespaced returns a command that runs in the namespace of the client, of the
-// router ("router") or of the host behind it ("outside").
+// Namespaced returns a command that runs in a network namespace: "client", "router",
+// Outside, or the name of a node.
 func Namespaced(ctx context.Context, netns string, args ...string) *exec.Cmd {
 	return exec.CommandContext(ctx, "nsenter", append([]string{"--net=/run/netns/" + netns}, args...)...)
 }

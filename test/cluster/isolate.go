@@ -9,37 +9,43 @@ import (
 	"runtime"
 	"strconv"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// roleVariable tells a copy of this program what it is to be; see Main.
+// roleVariable is set in the environment of a copy of this program, and names its role;
+// see Main and play.
 const roleVariable = "BAREMETAL_TEST_ROLE"
 
-// Needs are what has to be there before a program is isolated.
+// Needs are the things that Main prepares before it isolates a program.
 type Needs struct {
-	// Forward lets the API server be reached from outside while the program runs.
+	// Forward makes the API server reachable from outside of the namespaces while the
+	// program runs; see Cluster.HowToEnter.
 	Forward bool
-	// Full is for clusters with Options.Full.
+	// Full prepares for clusters with Options.Full.
 	Full bool
-	// Previous is the product as it was one commit ago; see Env.Previous.
+	// Previous builds the product as it was one commit ago; see Env.Previous.
 	Previous bool
-	// Programs are more that are built.
+	// Programs are additional programs to build.
 	Programs []Program
-	// Modules are Go modules, PATH@VERSION, whose files are wanted; see Env.Module.
+	// Modules are Go modules to download, PATH@VERSION; see Env.Module.
 	Modules []string
-	// Debian are more commands and their packages, COMMAND=PACKAGE.
+	// Debian are additional commands and their Debian packages, COMMAND=PACKAGE.
 	Debian []string
 }
 
-// Main runs inside, a program that starts clusters, in namespaces of its own
-// (network, mounts, processes), so that it can disturb nothing on the machine
-// and the kernel takes everything away when it ends, whatever way it ends. It
-// returns the exit code of the program. What needs the machine's network is done
-// before: binaries are built and packages installed.
+// Main runs inside, a function that starts clusters, in namespaces of its own (network,
+// mounts, processes), and returns its exit code. The namespaces protect the machine, and
+// the kernel removes everything in them when the program ends, even if it is killed.
+// Before that, Main does what needs the machine's network: it builds programs and installs
+// packages.
 //
-// The program is run again in the namespaces; call Main first thing in main or
-// TestMain, with nothing before it that must not happen twice.
+// Main starts this program again in the namespaces. So it must be the first call in main or
+// TestMain: code before it runs twice.
+//
+// On SIGINT and SIGTERM, Main kills the program in the namespaces, unless the program waits
+// in Cluster.StayUp.
 func Main(n Needs, inside func(Env) int) int {
 	switch role := os.Getenv(roleVariable); role {
 	case "":
@@ -51,23 +57,24 @@ func Main(n Needs, inside func(Env) int) int {
 	}
 }
 
-// interrupted is the exit code after Ctrl-C, as shells have it.
+// interrupted is the exit code after Ctrl-C. Shells use the same code.
 const interrupted = 130
 
-// Env is what the program in the namespaces gets from the one outside.
+// Env is the environment that Main has prepared for the program in the namespaces.
 type Env struct {
 	// Root is the project's root directory.
 	Root string
-	// Dir is a directory for files of the cluster, also seen from outside.
+	// Dir is a directory for files of the cluster. Programs outside of the namespaces can
+	// read it, too.
 	Dir string
 	// Binaries are the paths of programs, by name.
 	Binaries Binaries
-	// Forward is the address, outside, at which the API server can be reached, if
-	// Main was asked for that.
+	// Forward is HOST:PORT at which the API server can be reached from outside of the
+	// namespaces, if Needs.Forward is set.
 	Forward string
 }
 
-// PID is the number outside of the first process in the namespaces.
+// PID returns the process ID of the program in the namespaces, as seen from outside.
 func (e Env) PID() (string, error) {
 	pid, err := os.ReadFile(filepath.Join(e.Dir, "pid"))
 	return string(pid), err
@@ -82,22 +89,22 @@ func outside(n Needs) int {
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "preparing the cluster:", err)
-		_ = os.RemoveAll(env.Dir) // nothing has run there, if it is there
+		_ = os.RemoveAll(env.Dir) // no program has run, so there are no logs
 		return 1
 	}
 	code := isolate(env)
 	removeCgroups(filepath.Base(env.Dir))
 	if code == 0 || code == interrupted {
-		_ = os.RemoveAll(env.Dir) // under the temporary directory, no harm if it stays
+		_ = os.RemoveAll(env.Dir) // if that fails, it is only a temporary directory
 	} else {
-		fmt.Fprintln(os.Stderr, "logs of the cluster:", filepath.Join(env.Dir, "logs"))
+		fmt.Fprintln(os.Stderr, "The logs of all programs of the cluster are in", filepath.Join(env.Dir, "logs"))
 	}
 	return code
 }
 
 func prepare(n Needs) (Env, error) {
 	if os.Getuid() != 0 {
-		return Env{}, fmt.Errorf("this needs root, for network namespaces")
+		return Env{}, fmt.Errorf("only root can make network namespaces; run this as root")
 	}
 	root, err := projectRoot()
 	if err != nil {
@@ -110,7 +117,7 @@ func prepare(n Needs) (Env, error) {
 	need := exec.Command(filepath.Join(root, "hack", "need"), debian...)
 	need.Stdout, need.Stderr = os.Stderr, os.Stderr
 	if err := need.Run(); err != nil {
-		return Env{}, fmt.Errorf("installing what is missing: %w", err)
+		return Env{}, fmt.Errorf("installing Debian packages: %w", err)
 	}
 	all, err := programs(n.Full, n.Programs)
 	if err != nil {
@@ -131,10 +138,12 @@ func prepare(n Needs) (Env, error) {
 	return env, err
 }
 
-// isolate runs this program again, as the first process of new namespaces. It
-// is killed with this one, and everything in the namespaces with it.
+// isolate runs this program again, as the first process of new namespaces, and returns its
+// exit code. If this process dies, the kernel kills the program, and with it everything in
+// the namespaces.
 func isolate(env Env) int {
-	// The death signal comes when the starting thread ends, not the process.
+	// The kernel sends the death signal when the thread that started the program ends. So
+	// the thread must not end before the process.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
@@ -152,20 +161,33 @@ func isolate(env Env) int {
 		return 1
 	}
 	if err := os.WriteFile(filepath.Join(env.Dir, "pid"), []byte(strconv.Itoa(cmd.Process.Pid)), 0o644); err != nil {
-		fmt.Fprintln(os.Stderr, "leaving a note of the process:", err) // only for people to look inside
+		fmt.Fprintln(os.Stderr, "writing the process ID:", err) // without it users cannot enter the namespaces, but tests can run
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	select {
 	case <-ended:
 	case s := <-interrupts:
-		fmt.Fprintln(os.Stderr, "\nended by", s)
-		_ = cmd.Process.Kill() // it may just have ended by itself
+		fmt.Fprintln(os.Stderr, "\nstopped by signal:", s)
+		if _, err := os.Stat(env.stayingUp()); err == nil {
+			_ = cmd.Process.Signal(s) // fails only if the program has ended
+			select {
+			case <-ended:
+				return cmd.ProcessState.ExitCode()
+			case <-interrupts: // the user is impatient
+			case <-time.After(closeTimeout):
+			}
+		}
+		_ = cmd.Process.Kill() // fails only if the program has ended
 		<-ended
 		return interrupted
 	}
 	return cmd.ProcessState.ExitCode()
 }
+
+// closeTimeout is how long a program that waited in Cluster.StayUp can take to end after
+// a signal, before isolate kills it.
+const closeTimeout = 15 * time.Second
 
 func enterAndRun(inside func(Env) int) int {
 	env := Env{Root: os.Getenv("BAREMETAL_TEST_ROOT"), Dir: os.Getenv("BAREMETAL_TEST_DIR"), Binaries: parseBinaries(os.Getenv("BAREMETAL_TEST_BINARIES")), Forward: os.Getenv("BAREMETAL_TEST_FORWARD")}
@@ -176,8 +198,8 @@ func enterAndRun(inside func(Env) int) int {
 	return inside(env)
 }
 
-// enter makes the new namespaces usable: no mount is seen outside, /proc shows
-// our processes only, and `ip netns` keeps its names in a /run of our own.
+// enter makes the new namespaces usable: mounts are not visible outside, /proc shows only
+// the processes in the namespaces, and `ip netns` keeps its names in a /run of its own.
 func enter() error {
 	for _, m := range []struct {
 		source, target, fstype string
@@ -197,7 +219,8 @@ func enter() error {
 	return ip("link set lo up")
 }
 
-// projectRoot is the directory above the module of the tests.
+// projectRoot returns the project's root directory. It looks upward from the directory of
+// the current Go module.
 func projectRoot() (string, error) {
 	out, err := exec.Command("go", "env", "GOMOD").Output()
 	if err != nil {
@@ -209,5 +232,5 @@ func projectRoot() (string, error) {
 			return dir, nil
 		}
 	}
-	return "", fmt.Errorf("%s is not inside the project; run this from there", mod)
+	return "", fmt.Errorf("%s is outside of the project; run this in a directory of the project", mod)
 }

@@ -15,16 +15,16 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// kubelet stands in for the scheduler and all kubelets: a pod without a node
-// goes to the worker, and a pod with a node becomes a web server there, with
-// addresses of its own on the node's loopback.
+// kubelet replaces the scheduler and all kubelets of light nodes. It gives pods without a
+// node to the worker. For a pod with a node it starts a web server in the node's namespace,
+// with addresses of its own on the node's loopback interface.
 type kubelet struct {
 	cluster *Cluster
 	work    sync.WaitGroup
 	queue   chan *v1.Pod
 
-	next map[string]int // last pod number, by node
-	web  map[string]*webPod
+	next map[string]int     // the last pod number, by node
+	web  map[string]*webPod // by the UID of the pod
 }
 
 type webPod struct {
@@ -47,7 +47,7 @@ func (c *Cluster) startKubelet(ctx context.Context) error {
 			}
 		}
 	}
-	gone := func(o any) { // at once, without a time to end
+	gone := func(o any) { // pods end at once, without a grace period
 		if pod, ok := o.(*v1.Pod); ok {
 			pod = pod.DeepCopy()
 			pod.DeletionTimestamp = &metav1.Time{Time: time.Now()}
@@ -93,7 +93,7 @@ func (k *kubelet) sync(ctx context.Context, pod *v1.Pod) error {
 		if err := pods.Delete(ctx, pod.Name, now); !apierrors.IsConflict(err) {
 			return ignoreGone(err)
 		}
-		return nil // there is a new one of that name
+		return nil // there is a new pod with that name
 	case pod.Spec.NodeName == "":
 		return ignoreBound(pods.Bind(ctx, &v1.Binding{ObjectMeta: metav1.ObjectMeta{Name: pod.Name}, Target: v1.ObjectReference{Kind: "Node", Name: "worker"}}, metav1.CreateOptions{}))
 	case web == nil:
@@ -135,7 +135,8 @@ func (k *kubelet) startPod(ctx context.Context, pod *v1.Pod) error {
 	return ignoreGone(err)
 }
 
-// ignoreBound ignores that the pod has a node: the event was an old one.
+// ignoreBound ignores the error that the pod already has a node. The event of the pod was
+// an old one then.
 func ignoreBound(err error) error {
 	if apierrors.IsConflict(err) {
 		return nil
@@ -143,6 +144,7 @@ func ignoreBound(err error) error {
 	return ignoreGone(err)
 }
 
+// ignoreGone ignores the error that the pod does not exist.
 func ignoreGone(err error) error {
 	if apierrors.IsNotFound(err) {
 		return nil

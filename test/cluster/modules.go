@@ -9,10 +9,11 @@ import (
 	"strings"
 )
 
-// Module is the directory with the files of a module that Main was asked for.
+// Module returns the directory with the files of a module from Needs.Modules.
 func (e Env) Module(path string) string { return filepath.Join(e.Dir, "modules", path) }
 
-// downloadModules downloads modules, PATH@VERSION, of which only files are wanted.
+// downloadModules downloads Go modules, PATH@VERSION. Only their files are used; nothing is
+// built from them.
 func downloadModules(e Env, modules []string) error {
 	for _, m := range modules {
 		cmd := exec.Command("go", "mod", "download", "-json", m)

@@ -8,8 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// inNetns calls f in a network namespace. Sockets that f opens stay in it. The
-// thread is not used again: it ends with the goroutine, which stays locked to it.
+// inNetns calls f in a network namespace. Sockets that f opens stay in that namespace. The
+// goroutine stays locked to its thread, so Go ends the thread with the goroutine and never
+// runs other code in the namespace.
 func inNetns(name string, f func() error) error {
 	result := make(chan error, 1)
 	go func() {

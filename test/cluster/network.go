@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// The segment: one bridge, on which the control plane is .1, node n is .10+n and
-// the client is .100. Services get addresses from .200 on.
+// The network segment is one bridge. The control plane has the address .1, node n has
+// .10+n, the client has .100, and the router has .254. Services get addresses from .200 on.
 const (
 	bridge        = "br0"
 	controlPlane4 = "192.168.120.1"
@@ -15,7 +15,7 @@ const (
 	clientName    = "client"
 )
 
-// DefaultPools is the configuration that the cluster starts with.
+// DefaultPools is the configuration of a cluster unless Options.Pools is set.
 const DefaultPools = `address-pools:
 - name: default
   protocol: layer2
@@ -24,8 +24,8 @@ const DefaultPools = `address-pools:
   - fd00:120::200-fd00:120::2ff
 `
 
-// RoutedPools is one with which all nodes tell the router of StartRouter about the
-// addresses.
+// RoutedPools is a configuration with which all nodes advertise the addresses by BGP to
+// the router of StartRouter.
 const RoutedPools = `peers:
 - peer-address: 192.168.120.254
   peer-asn: 64513
@@ -55,7 +55,7 @@ func podsIPv6(n int) string { return fmt.Sprintf("fd00:244:0:%x::/64", n) }
 // ip runs one command of iproute2, given as one string.
 func ip(command string) error { return run(append([]string{"ip"}, strings.Fields(command)...)...) }
 
-// ips runs several, and stops at the first that fails.
+// ips runs several commands of iproute2, and stops at the first that fails.
 func ips(commands ...string) error {
 	for _, c := range commands {
 		if err := ip(c); err != nil {
@@ -65,7 +65,7 @@ func ips(commands ...string) error {
 	return nil
 }
 
-// makeSegment makes the bridge.
+// makeSegment makes the bridge, and gives the control plane its addresses.
 func makeSegment() error {
 	err := ips(
 		"link add "+bridge+" type bridge forward_delay 0 stp_state 0 mcast_snooping 0",
@@ -79,8 +79,8 @@ func makeSegment() error {
 	return nil
 }
 
-// plug makes a namespace with an interface eth0 on the segment. The port of the
-// bridge has the namespace's name.
+// plug makes a network namespace with an interface eth0 on the segment. The bridge's port
+// has the name of the namespace.
 func plug(name, mac, ipv4, ipv6 string) error {
 	in := "-n " + name + " "
 	err := ips(
@@ -98,8 +98,8 @@ func plug(name, mac, ipv4, ipv6 string) error {
 	return nil
 }
 
-// forward makes a namespace a router, as a node is, and gives it a route to the
-// pods of every other node.
+// forward enables forwarding on node n, and gives it routes to the pods of all other
+// nodes.
 func (c *Cluster) forward(n int) error {
 	name := c.nodes[n-1].Name
 	if err := inNetns(name, func() error {

@@ -28,13 +28,13 @@ type Node struct {
 	speaker *Process
 	proxy   *Process
 
-	// Of full nodes only.
+	// Only full nodes have these.
 	containerd *Process
 	kubelet    *Process
 }
 
-// registerNodes creates the Node objects, before any Service, as on a real
-// cluster.
+// registerNodes creates the Node objects of light nodes. This happens before any Service
+// is created, as on a real cluster.
 func (c *Cluster) registerNodes(ctx context.Context) error {
 	for _, n := range c.nodes {
 		node := &v1.Node{
@@ -87,8 +87,8 @@ nftables: {minSyncPeriod: 100ms}
 	return err
 }
 
-// StartSpeaker starts the node's speaker with the rights of our manifests, and
-// with the one capability that they give it.
+// StartSpeaker starts the node's speaker with the rights and the one capability that the
+// manifests give it.
 func (n *Node) StartSpeaker(ctx context.Context, flags ...string) error {
 	kubeconfig, err := n.cluster.serviceAccount(ctx, "baremetal-speaker")
 	if err != nil {
@@ -98,8 +98,8 @@ func (n *Node) StartSpeaker(ctx context.Context, flags ...string) error {
 	return err
 }
 
-// StartSpeakerWith starts a speaker with only the capabilities that setpriv is
-// told to leave. The node's own speaker stays what it was.
+// StartSpeakerWith starts one more speaker on the node. capabilities are those that
+// setpriv keeps, such as "+net_raw". The result of Speaker does not change.
 func (n *Node) StartSpeakerWith(_ context.Context, capabilities string, flags ...string) (*Process, error) {
 	return n.cluster.start("speaker-"+n.Name, n.Name, append([]string{
 		"setpriv", "--bounding-set=-all," + capabilities, "--inh-caps=-all", "--",
@@ -107,10 +107,10 @@ func (n *Node) StartSpeakerWith(_ context.Context, capabilities string, flags ..
 	}, flags...)...)
 }
 
-// Speaker is the speaker that StartSpeaker has started last.
+// Speaker returns the speaker that StartSpeaker has started last.
 func (n *Node) Speaker() *Process { return n.speaker }
 
-// WaitReady waits until the speaker announces.
+// WaitReady waits until the speaker is ready, which means that it announces addresses.
 func (n *Node) WaitReady(ctx context.Context) error {
 	return n.cluster.Wait(ctx, "the speaker of "+n.Name, func() bool {
 		_, err := n.Get(ctx, "/readyz")
@@ -118,7 +118,7 @@ func (n *Node) WaitReady(ctx context.Context) error {
 	})
 }
 
-// Get asks the speaker over HTTP, from its own node.
+// Get gets a path from the speaker over HTTP, as a client on the speaker's node.
 func (n *Node) Get(ctx context.Context, path string) (string, error) {
 	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: dialIn(n.Name)}}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:7472"+path, nil)
@@ -128,7 +128,7 @@ func (n *Node) Get(ctx context.Context, path string) (string, error) {
 	return body(client, request)
 }
 
-// body returns what is answered; a status other than 200 is an error.
+// body returns the body of the response. Any status other than 200 is an error.
 func body(client *http.Client, request *http.Request) (string, error) {
 	response, err := client.Do(request)
 	if err != nil {
@@ -142,7 +142,7 @@ func body(client *http.Client, request *http.Request) (string, error) {
 	return string(text), err
 }
 
-// Settled waits until every speaker sees all the others, and all can announce.
+// Settled waits until every speaker sees all members, and all speakers can announce.
 func (c *Cluster) Settled(ctx context.Context) error {
 	want := fmt.Sprintf("baremetal_members_announcing %d\n", len(c.Nodes()))
 	return c.Wait(ctx, "all speakers to see each other", func() bool {
@@ -155,7 +155,7 @@ func (c *Cluster) Settled(ctx context.Context) error {
 	})
 }
 
-// dialIn returns a function that dials from a network namespace.
+// dialIn returns a function that connects from inside a network namespace.
 func dialIn(netns string) func(context.Context, string, string) (net.Conn, error) {
 	return func(ctx context.Context, network, addr string) (conn net.Conn, err error) {
 		err = inNetns(netns, func() error {

@@ -8,15 +8,17 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/test/images"
 )
 
-// pauseImage holds the namespaces of every pod. agnhost has a command for that.
+// pauseImage is the image of the container that holds the namespaces of a pod. It is
+// agnhost, which has a command for that.
 const pauseImage = "registry.k8s.io/pause:3.10.2"
 
-// shell is what a small Linux needs to run one-line scripts, beside a shell. (The
-// shell of busybox would take its own nc before that of OpenBSD, and its wget, being
-// static, cannot look up names.)
+// shell are the commands of busybox that one-line scripts in agnhost need. nc and wget are
+// not among them: the scripts need the nc of OpenBSD, and busybox's wget is static, so it
+// cannot look up names. The shell is not busybox's either, because that would prefer
+// busybox's nc.
 var shell = []string{"cat", "date", "echo", "env", "grep", "hostname", "ip", "ls", "ping", "seq", "sleep", "true"}
 
-// Configurations of the web servers that serve one page.
+// The configurations of the web servers, which serve one page.
 const (
 	passwd      = "root:x:0:0:root:/:\nwww-data:x:33:33:www-data:/:\n"
 	group       = "root:x:0:\nwww-data:x:33:\n"
@@ -40,7 +42,7 @@ DirectoryIndex index.html
 `
 )
 
-// packImages packs everything that can be a pod's image and returns the archives.
+// packImages packs all images that pods can use, and returns the paths of the archives.
 func (c *Cluster) packImages() ([]string, error) {
 	all, err := nodeImages(c.env.Binaries)
 	if err != nil {
@@ -61,16 +63,16 @@ func (c *Cluster) packImages() ([]string, error) {
 	return archives, nil
 }
 
-// ourImage is the name that our manifests and the Helm chart have for it.
+// ourImage is the name of this project's image in the manifests and the Helm chart.
 const ourImage = "cloud-provider-baremetal:v0.1.0"
 
-// nodeImages are the images of others, by names for their archives.
+// nodeImages returns the images of other projects, by the names of their archives.
 func nodeImages(b Binaries) (map[string]images.Image, error) {
 	agnhost := images.Image{
 		Names:      []string{"registry.k8s.io/e2e-test-images/agnhost:2.66.1", pauseImage},
 		Files:      map[string]string{"/agnhost": b["agnhost"]},
 		Links:      map[string]string{},
-		Texts:      map[string]string{"/etc/wgetrc": "tries = 1\n"}, // as busybox does
+		Texts:      map[string]string{"/etc/wgetrc": "tries = 1\n"}, // like the wget of busybox
 		Dirs:       []string{"/tmp"},
 		Entrypoint: []string{"/agnhost"}, Command: []string{"pause"},
 	}

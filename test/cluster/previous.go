@@ -8,14 +8,14 @@ import (
 	"strings"
 )
 
-// previousImage is the name of the image of the commit before.
+// previousImage is the name of the image of the previous commit.
 const previousImage = "cloud-provider-baremetal:previous"
 
-// Previous is the directory with the product as it was one commit ago, if Main was
-// asked for it. Its manifests name an image that full nodes have.
+// Previous returns the directory with the product as it was one commit ago. It exists if
+// Needs.Previous is set. Its manifests name an image that full nodes have.
 func (e Env) Previous() string { return filepath.Join(e.Dir, "previous") }
 
-// buildPrevious takes the commit before from git and builds it.
+// buildPrevious builds the previous commit from git.
 func buildPrevious(e Env) error {
 	if err := os.Mkdir(e.Previous(), 0o755); err != nil {
 		return err
@@ -28,18 +28,18 @@ func buildPrevious(e Env) error {
 		{"make", "--no-print-directory", "-C", e.Previous(), "build"},
 	} {
 		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
-			return fmt.Errorf("building the commit before (%s): %w: %s", strings.Join(args, " "), err, out)
+			return fmt.Errorf("building the previous commit (%s): %w: %s", strings.Join(args, " "), err, out)
 		}
 	}
 	file := filepath.Join(e.Previous(), "manifests", "kustomization.yaml")
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return fmt.Errorf("reading the manifests of the commit before: %w", err)
+		return fmt.Errorf("reading the manifests of the previous commit: %w", err)
 	}
 	_, tag, _ := strings.Cut(ourImage, ":")
 	changed := strings.Replace(string(text), "newTag: "+tag, "newTag: previous", 1)
 	if changed == string(text) {
-		return fmt.Errorf("%s does not name the image's tag, %s", file, tag)
+		return fmt.Errorf("naming the previous image in %s: the file does not contain the tag %s", file, tag)
 	}
 	return os.WriteFile(file, []byte(changed), 0o644)
 }

@@ -13,10 +13,10 @@ import (
 	"time"
 )
 
-// Process is a program of the cluster. Its output goes to a file.
+// Process is a program of the cluster. Its output goes to a file; see Cluster.LogFiles.
 type Process struct {
 	Name string
-	// Port is where a cloud controller manager serves HTTPS.
+	// Port is the TCP port at which a cloud controller manager serves HTTPS.
 	Port int
 
 	log  string
@@ -24,17 +24,17 @@ type Process struct {
 	done chan struct{}
 
 	mu     sync.Mutex
-	wanted bool // to end
+	mayEnd bool // if the program ends, that is no crash
 }
 
-// Run starts a program of somebody else in a node's namespace, or in the segment's if
-// netns is empty.
+// Run starts a program that is not part of the cluster, in the network namespace netns.
+// If netns is empty, it starts the program in the namespace of the control plane.
 func (c *Cluster) Run(name, netns string, args ...string) (*Process, error) {
 	return c.start(name, netns, args...)
 }
 
-// start starts a program in the network namespace netns, or in the segment's if
-// netns is empty.
+// start starts a program in the network namespace netns. If netns is empty, it starts
+// the program in the namespace of the control plane.
 func (c *Cluster) start(name, netns string, args ...string) (*Process, error) {
 	return c.startEnv(nil, name, netns, args...)
 }
@@ -52,12 +52,12 @@ func (c *Cluster) startEnv(env []string, name, netns string, args ...string) (*P
 	p.cmd = exec.Command(args[0], args[1:]...)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	p.cmd.Env = append(os.Environ(), env...)
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for the harness
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C must reach the test only, which stops the program
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", name, err)
 	}
 	go func() {
-		_ = p.cmd.Wait() // how it ended is in the process state
+		_ = p.cmd.Wait() // the process state says how the program ended
 		close(p.done)
 	}()
 	c.mu.Lock()
@@ -66,7 +66,8 @@ func (c *Cluster) startEnv(env []string, name, netns string, args ...string) (*P
 	return p, nil
 }
 
-// Stop asks the program to end and waits until it has; it is killed after 15 s.
+// Stop sends SIGTERM to the program and waits until it has ended. After 15 s it kills
+// the program.
 func (p *Process) Stop() {
 	p.signal(syscall.SIGTERM)
 	select {
@@ -76,28 +77,28 @@ func (p *Process) Stop() {
 	}
 }
 
-// Kill ends the program without asking it.
+// Kill sends SIGKILL to the program and waits until it has ended.
 func (p *Process) Kill() {
 	p.signal(syscall.SIGKILL)
 	<-p.done
 }
 
-// Freeze stops the program until Thaw, as a machine that hangs does.
-func (p *Process) Freeze() { _ = p.cmd.Process.Signal(syscall.SIGSTOP) } // fails only if it has ended
+// Freeze makes the program hang until Thaw is called.
+func (p *Process) Freeze() { _ = p.cmd.Process.Signal(syscall.SIGSTOP) } // fails only if the program has ended
 
-// Thaw lets a frozen program go on.
+// Thaw lets a frozen program run again.
 func (p *Process) Thaw() { _ = p.cmd.Process.Signal(syscall.SIGCONT) }
 
-// MayEnd says that it is no crash if the program ends.
+// MayEnd declares that the program may end by itself, and that this is no crash.
 func (p *Process) MayEnd() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.wanted = true
+	p.mayEnd = true
 }
 
 func (p *Process) signal(s syscall.Signal) {
 	p.MayEnd()
-	_ = p.cmd.Process.Signal(s) // fails only if it has ended
+	_ = p.cmd.Process.Signal(s) // fails only if the program has ended
 }
 
 // Running reports whether the program has not ended.
@@ -113,16 +114,17 @@ func (p *Process) Running() bool {
 // Done is closed when the program has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// ExitCode is valid after Done.
+// ExitCode returns the exit status of the program. It is valid when Done is closed.
 func (p *Process) ExitCode() int { return p.cmd.ProcessState.ExitCode() }
 
-// CPU returns the CPU time that the program has used (proc(5), /proc/pid/stat).
+// CPU returns the CPU time that the program has used since its start (proc(5),
+// /proc/pid/stat).
 func (p *Process) CPU() (time.Duration, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
 	if err != nil {
 		return 0, fmt.Errorf("reading the CPU time of %s: %w", p.Name, err)
 	}
-	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:])) // from the third field on
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:])) // the third field and those after it
 	var ticks int64
 	for _, field := range fields[11:13] {
 		n, err := strconv.ParseInt(field, 10, 64)
@@ -131,7 +133,7 @@ func (p *Process) CPU() (time.Duration, error) {
 		}
 		ticks += n
 	}
-	return time.Duration(ticks) * time.Second / 100, nil // USER_HZ
+	return time.Duration(ticks) * time.Second / 100, nil // USER_HZ is 100 ticks a second
 }
 
 // Memory returns the resident memory of the program in bytes (proc(5), VmRSS).
@@ -148,7 +150,7 @@ func (p *Process) Memory() (int64, error) {
 	return kb << 10, nil
 }
 
-// Log returns what the program has written.
+// Log returns the output of the program, and of earlier programs with the same name.
 func (p *Process) Log() string {
 	text, err := os.ReadFile(p.log)
 	if err != nil {
@@ -161,10 +163,10 @@ func (p *Process) Log() string {
 func (p *Process) crashed() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return !p.wanted && !p.Running()
+	return !p.mayEnd && !p.Running()
 }
 
-// run runs a command to its end.
+// run runs a command and waits until it has ended. The error contains its output.
 func run(args ...string) error {
 	cmd := exec.Command(args[0], args[1:]...)
 	var out bytes.Buffer

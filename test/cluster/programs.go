@@ -12,58 +12,64 @@ import (
 	"strings"
 )
 
-// Program is somebody else's program, built from a Go module of ours that names
-// its version.
+// Program is a program of another project. It is built from a Go module of this project,
+// whose go.mod names the version.
 //
-// Kubernetes' own programs can be another minor version's: KUBERNETES=v1.36 takes
-// them from test/kubernetes/v1.36.
+// The environment variable KUBERNETES chooses another minor version of Kubernetes: with
+// KUBERNETES=v1.36 its programs are built from test/tools/kubernetes/v1.36.
 type Program struct {
 	name    string
-	module  string // below the project's root
+	module  string // directory below the project's root
 	pkg     string
-	isTests bool // a package of tests instead of a main package
+	isTests bool // pkg is a package of tests, not a main package
 }
 
-// lightPrograms are what every cluster needs.
+// kubernetesModule builds the programs of the newest version of Kubernetes.
+const kubernetesModule = "test/tools/kubernetes"
+
+// lightPrograms are the programs that every cluster needs.
 var lightPrograms = []Program{
-	{name: "etcd", module: "test", pkg: "go.etcd.io/etcd/server/v3"},
-	{name: "kubectl", module: "test", pkg: "k8s.io/kubernetes/cmd/kubectl"},
-	{name: "kube-apiserver", module: "test", pkg: "k8s.io/kubernetes/cmd/kube-apiserver"},
-	{name: "kube-controller-manager", module: "test", pkg: "k8s.io/kubernetes/cmd/kube-controller-manager"},
-	{name: "kube-proxy", module: "test", pkg: "k8s.io/kubernetes/cmd/kube-proxy"},
+	{name: "etcd", module: kubernetesModule, pkg: "go.etcd.io/etcd/server/v3"},
+	{name: "kubectl", module: kubernetesModule, pkg: "k8s.io/kubernetes/cmd/kubectl"},
+	{name: "kube-apiserver", module: kubernetesModule, pkg: "k8s.io/kubernetes/cmd/kube-apiserver"},
+	{name: "kube-controller-manager", module: kubernetesModule, pkg: "k8s.io/kubernetes/cmd/kube-controller-manager"},
+	{name: "kube-proxy", module: kubernetesModule, pkg: "k8s.io/kubernetes/cmd/kube-proxy"},
 }
 
-// fullPrograms are what a cluster with kubelets needs beside them.
+// fullPrograms are the additional programs of a cluster with kubelets.
 var fullPrograms = []Program{
-	{name: "kubelet", module: "test", pkg: "k8s.io/kubernetes/cmd/kubelet"},
-	{name: "kube-scheduler", module: "test", pkg: "k8s.io/kubernetes/cmd/kube-scheduler"},
-	{name: "agnhost", module: "test", pkg: "k8s.io/kubernetes/test/images/agnhost"},
-	{name: "coredns", module: "test/coredns", pkg: "."},
+	{name: "kubelet", module: kubernetesModule, pkg: "k8s.io/kubernetes/cmd/kubelet"},
+	{name: "kube-scheduler", module: kubernetesModule, pkg: "k8s.io/kubernetes/cmd/kube-scheduler"},
+	{name: "agnhost", module: kubernetesModule, pkg: "k8s.io/kubernetes/test/images/agnhost"},
+	{name: "coredns", module: "test/tools/coredns", pkg: "."},
 }
 
-// Programs that a test on a full cluster can ask for.
+// These are programs that tests can name in Needs.Programs.
 var (
-	// Suite is Kubernetes' own end-to-end tests.
-	Suite = Program{name: "e2e.test", module: "test", pkg: "k8s.io/kubernetes/test/e2e", isTests: true}
-	// Ginkgo runs them, several at a time.
-	Ginkgo = Program{name: "ginkgo", module: "test", pkg: "github.com/onsi/ginkgo/v2/ginkgo"}
+	// Suite is the program with Kubernetes' own end-to-end tests.
+	Suite = Program{name: "e2e.test", module: kubernetesModule, pkg: "k8s.io/kubernetes/test/e2e", isTests: true}
+	// Ginkgo runs the tests of Suite, several at the same time.
+	Ginkgo = Program{name: "ginkgo", module: kubernetesModule, pkg: "github.com/onsi/ginkgo/v2/ginkgo"}
 	// Helm installs charts.
 	Helm = Program{name: "helm", module: "test/chart", pkg: "helm.sh/helm/v3/cmd/helm"}
+	// MetalLBController and MetalLBSpeaker are the programs of MetalLB v0.12.
+	MetalLBController = Program{name: "metallb-controller", module: "test/tools/metallb", pkg: "go.universe.tf/metallb/controller"}
+	MetalLBSpeaker    = Program{name: "metallb-speaker", module: "test/tools/metallb", pkg: "go.universe.tf/metallb/speaker"}
 	// Traefik is an ingress controller.
-	Traefik = Program{name: "traefik", module: "test/ingress", pkg: "github.com/traefik/traefik/v3/cmd/traefik"}
+	Traefik = Program{name: "traefik", module: "test/tools/traefik", pkg: "github.com/traefik/traefik/v3/cmd/traefik"}
 )
 
-// programs returns what is to be built: what every cluster needs, what a cluster
-// with kubelets needs if it is full, and more.
+// programs returns the programs to build: those of every cluster, those of a cluster with
+// kubelets if it is full, and more.
 func programs(full bool, more []Program) ([]Program, error) {
 	all := slices.Clone(lightPrograms)
 	version := os.Getenv("KUBERNETES")
 	if version != "" && full {
-		return nil, fmt.Errorf("KUBERNETES=%s: clusters with kubelets are of the newest version only", version)
+		return nil, fmt.Errorf("KUBERNETES=%s: a cluster with kubelets runs only with the newest version; unset KUBERNETES", version)
 	}
 	for i := range all {
 		if version != "" {
-			all[i].module = filepath.Join("test", "kubernetes", version)
+			all[i].module = filepath.Join(kubernetesModule, version)
 		}
 	}
 	if full {
@@ -72,7 +78,7 @@ func programs(full bool, more []Program) ([]Program, error) {
 	return append(all, more...), nil
 }
 
-// goMod returns the requirements of the program's module.
+// goMod returns the text of go.mod of the program's module.
 func (p Program) goMod(root string) ([]byte, error) {
 	mod, err := os.ReadFile(filepath.Join(root, p.module, "go.mod"))
 	if err != nil {
@@ -83,12 +89,13 @@ func (p Program) goMod(root string) ([]byte, error) {
 
 var (
 	kubernetesLine = regexp.MustCompile(`k8s\.io/kubernetes (v1\.(\d+)\.\S+)`)
-	// The lines that decide what a program of Kubernetes is: a new dependency of
-	// the tests must not build Kubernetes again.
+	// These lines of go.mod decide what a program of Kubernetes contains. All other lines
+	// are ignored, so that a new dependency of the tests does not build Kubernetes again.
 	versionLine = regexp.MustCompile(`(?m)^.*(k8s\.io/|etcd).* v\d\S+`)
 )
 
-// cacheDir returns a directory that is used by nobody with other versions.
+// cacheDir returns the directory for the built program. Its name contains a hash of the
+// versions, so that every set of versions has a directory of its own.
 func (p Program) cacheDir(root string) (string, error) {
 	mod, err := p.goMod(root)
 	if err != nil {
@@ -108,8 +115,8 @@ func (p Program) cacheDir(root string) (string, error) {
 	return dir, os.MkdirAll(dir, 0o755)
 }
 
-// linkerFlags tell Kubernetes' programs their version, which they learn when they
-// are linked.
+// linkerFlags returns the flags that write the version into Kubernetes' programs. Other
+// programs get no version.
 func (p Program) linkerFlags(root string) (string, error) {
 	mod, err := p.goMod(root)
 	if err != nil {

@@ -12,12 +12,14 @@ import (
 	"time"
 )
 
-// roleEnv returns the environment that makes a copy of this program play a role.
+// roleEnv returns the environment variables that give a copy of this program a role; see
+// play.
 func roleEnv(role string, args ...string) []string {
 	return []string{roleVariable + "=" + role, "BAREMETAL_TEST_ARGS=" + strings.Join(args, "|")}
 }
 
-// self is the path of this program; /proc/self/exe would be nsenter's there.
+// self returns the path of this program. /proc/self/exe cannot be used, because nsenter,
+// which starts the copy, would read it as its own path.
 func self() string {
 	path, err := os.Executable()
 	if err != nil {
@@ -26,7 +28,8 @@ func self() string {
 	return path
 }
 
-// play is what a copy of this program does in a role other than its own.
+// play runs a copy of this program in a role, and returns its exit code: a web server, a
+// client, or a process that uses a CPU.
 func play(role string) int {
 	args := strings.Split(os.Getenv("BAREMETAL_TEST_ARGS"), "|")
 	var err error
@@ -45,12 +48,12 @@ func play(role string) int {
 	return 1
 }
 
-// Burn keeps n CPUs busy until stop is called, with processes that do nothing.
+// Burn keeps n CPUs busy until stop is called, with processes that only count.
 func Burn(n int) (stop func(), err error) {
 	var burning []*exec.Cmd
 	stop = func() {
 		for _, cmd := range burning {
-			_ = cmd.Process.Kill() // it never ends by itself
+			_ = cmd.Process.Kill() // fails only if the process has ended
 			_ = cmd.Wait()
 		}
 	}
@@ -66,11 +69,11 @@ func Burn(n int) (stop func(), err error) {
 	return stop, nil
 }
 
-// web is a pod: it serves one page on port 80 of its two addresses.
+// web is the web server of a pod. It serves one page on port 80 of its two addresses.
 func web(ipv4, ipv6, pod, node string) error {
 	server := &http.Server{ReadHeaderTimeout: 5 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		client, _, _ := net.SplitHostPort(r.RemoteAddr)
-		fmt.Fprintf(w, "Welcome! This is pod %s on node %s; you are %s to me.\n", pod, node, client)
+		fmt.Fprintf(w, "Welcome! This is pod %s on node %s. Your address is %s.\n", pod, node, client)
 	})}
 	failed := make(chan error)
 	for _, ip := range []string{ipv4, ipv6} {
@@ -83,9 +86,9 @@ func web(ipv4, ipv6, pod, node string) error {
 	return <-failed
 }
 
-// Attempt is one try of the probe to get a page.
+// Attempt is one attempt of a Probe to get a page.
 type Attempt struct {
-	// Start is when the connection was begun.
+	// Start is the time at which the client began to connect.
 	Start time.Time
 	Took  time.Duration
 	OK    bool
@@ -96,9 +99,8 @@ const (
 	probeTimeout = 400 * time.Millisecond
 )
 
-// probe asks for a page on a new connection every probeEvery, whether or not
-// the last one has been answered, and writes each Attempt as a line of JSON when
-// it has ended.
+// probe requests a page every probeEvery on a new connection. It does not wait for earlier
+// requests. It writes each Attempt as a line of JSON when the attempt has ended.
 func probe(url string) error {
 	attempts := make(chan Attempt, 1000)
 	go func() {

@@ -19,35 +19,36 @@ import (
 // resources.
 const operator = "github.com/prometheus-operator/prometheus-operator"
 
-// manifests/monitoring can be applied where the Prometheus operator is, and what its
-// ServiceMonitors find are all pods of both programs, which hand out their metrics.
+// manifests/monitoring can be applied to a cluster with the Prometheus operator. Its
+// ServiceMonitors select all pods of both programs, and these serve their metrics.
 func TestMonitoring(t *testing.T) {
+	f := setUp(t)
 	for _, kind := range []string{"servicemonitors", "prometheusrules"} {
-		definition := filepath.Join(env.Module(operator), "example", "prometheus-operator-crd", "monitoring.coreos.com_"+kind+".yaml")
-		kubectl(t, "apply", "--server-side", "-f", definition)
-		t.Cleanup(func() { kubectl(t, "delete", "-f", definition, "--timeout=1m") })
-		kubectl(t, "wait", "-f", definition, "--for=condition=Established", "--timeout=30s")
+		definition := filepath.Join(f.env.Module(operator), "example", "prometheus-operator-crd", "monitoring.coreos.com_"+kind+".yaml")
+		f.kubectl("apply", "--server-side", "-f", definition)
+		f.Cleanup(func() { f.kubectl("delete", "-f", definition, "--timeout=1m") })
+		f.kubectl("wait", "-f", definition, "--for=condition=Established", "--timeout=30s")
 	}
-	installed(t)
-	kubectl(t, "apply", "-k", filepath.Join(env.Root, "manifests", "monitoring"))
-	token := prometheus(t)
+	f.install()
+	f.kubectl("apply", "-k", filepath.Join(f.env.Root, "manifests", "monitoring"))
+	token := f.prometheus()
 	scrape := func(url string, more ...string) string {
-		out, err := the.Kubectl(t.Context(), append([]string{"exec", "prometheus", "--", "curl", "-sSk", "-m", "5", url}, more...)...)
+		out, err := f.cluster.Kubectl(f.Context(), append([]string{"exec", "prometheus", "--", "curl", "-sSk", "-m", "5", url}, more...)...)
 		if err != nil {
-			t.Logf("not yet: %v", err)
+			f.Logf("no metrics yet from %s: %v", url, err)
 		}
 		return out
 	}
 	authorization := "Authorization: Bearer " + token
 
-	speakers := targets(t, "baremetal-speaker", len(the.Nodes()))
-	eventually(t, "each speaker tells of all", func() bool {
+	speakers := f.targets("baremetal-speaker", len(f.cluster.Nodes()))
+	f.eventually("the metrics of each speaker count all speakers", func() bool {
 		return !slices.ContainsFunc(speakers, func(url string) bool {
-			return !strings.Contains(scrape(url), fmt.Sprintf("\nbaremetal_members_alive %d\n", len(the.Nodes())))
+			return !strings.Contains(scrape(url), fmt.Sprintf("\nbaremetal_members_alive %d\n", len(f.cluster.Nodes())))
 		})
 	})
-	managers := targets(t, "baremetal-cloud-controller-manager", 2)
-	eventually(t, "the manager that leads tells of its configuration, and the other of none", func() bool {
+	managers := f.targets("baremetal-cloud-controller-manager", 2)
+	f.eventually("only the cluster manager that is the leader has metrics of its configuration", func() bool {
 		leading, waiting := 0, 0
 		for _, url := range managers {
 			switch metrics := scrape(url, "-H", authorization); {
@@ -60,18 +61,18 @@ func TestMonitoring(t *testing.T) {
 		return leading == 1 && waiting == 1
 	})
 	for _, url := range managers {
-		eventually(t, url+" refuses somebody without a token", func() bool {
+		f.eventually(url+" refuses a client without a token", func() bool {
 			return scrape(url, "-o", "/dev/null", "-w", "%{http_code}") == "403"
 		})
 	}
 }
 
-// prometheus starts a pod that stands where Prometheus would, and returns the token
-// of a service account that may read metrics, as servicemonitors.yaml asks for.
-func prometheus(t *testing.T) (token string) {
-	t.Helper()
-	rights := filepath.Join(t.TempDir(), "prometheus.yaml")
-	must(t, os.WriteFile(rights, []byte(`
+// prometheus starts a pod that replaces Prometheus. It returns the token of a service
+// account with the right to read metrics, which servicemonitors.yaml requires.
+func (f *fixture) prometheus() (token string) {
+	f.Helper()
+	rights := filepath.Join(f.TempDir(), "prometheus.yaml")
+	f.must(os.WriteFile(rights, []byte(`
 apiVersion: v1
 kind: ServiceAccount
 metadata: {name: prometheus, namespace: default}
@@ -94,32 +95,32 @@ spec:
   terminationGracePeriodSeconds: 0
   containers: [{name: prometheus, image: "registry.k8s.io/e2e-test-images/agnhost:2.66.1"}]
 `), 0o644))
-	kubectl(t, "apply", "-f", rights)
-	t.Cleanup(func() { kubectl(t, "delete", "-f", rights, "--timeout=1m") })
-	kubectl(t, "wait", "pod/prometheus", "--for=condition=Ready", "--timeout=1m")
-	return kubectl(t, "create", "token", "prometheus")
+	f.kubectl("apply", "-f", rights)
+	f.Cleanup(func() { f.kubectl("delete", "-f", rights, "--timeout=1m") })
+	f.kubectl("wait", "pod/prometheus", "--for=condition=Ready", "--timeout=1m")
+	return f.kubectl("create", "token", "prometheus")
 }
 
-// targets waits until there is so much to be scraped as a ServiceMonitor asks for, and
-// returns its URLs. It looks for them as the operator does.
-func targets(t *testing.T, monitor string, n int) []string {
-	t.Helper()
+// targets waits until a ServiceMonitor selects n endpoints, and returns their URLs. It
+// looks for endpoints like the Prometheus operator.
+func (f *fixture) targets(monitor string, n int) []string {
+	f.Helper()
 	var m struct {
 		Spec struct {
 			Selector  metav1.LabelSelector
 			Endpoints []struct{ Port, Scheme, Path string }
 		}
 	}
-	must(t, json.Unmarshal([]byte(kubectl(t, "-n", "baremetal-system", "get", "servicemonitor", monitor, "-o", "json")), &m))
+	f.must(json.Unmarshal([]byte(f.kubectl("-n", "baremetal-system", "get", "servicemonitor", monitor, "-o", "json")), &m))
 	selector := metav1.FormatLabelSelector(&m.Spec.Selector)
 	var urls []string
-	eventually(t, "what "+monitor+" finds", func() bool {
+	f.eventually(fmt.Sprintf("the ServiceMonitor %s selects %d endpoints", monitor, n), func() bool {
 		urls = nil
-		services, err := the.Client.CoreV1().Services("baremetal-system").List(t.Context(), metav1.ListOptions{LabelSelector: selector})
-		must(t, err)
+		services, err := f.cluster.Client.CoreV1().Services("baremetal-system").List(f.Context(), metav1.ListOptions{LabelSelector: selector})
+		f.must(err)
 		for _, service := range services.Items {
-			found, err := the.Client.DiscoveryV1().EndpointSlices("baremetal-system").List(t.Context(), metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=" + service.Name})
-			must(t, err)
+			found, err := f.cluster.Client.DiscoveryV1().EndpointSlices("baremetal-system").List(f.Context(), metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=" + service.Name})
+			f.must(err)
 			for _, slice := range found.Items {
 				for _, want := range m.Spec.Endpoints {
 					urls = append(urls, scraped(slice, want.Port, cmp.Or(want.Scheme, "http"), cmp.Or(want.Path, "/metrics"))...)
@@ -131,7 +132,7 @@ func targets(t *testing.T, monitor string, n int) []string {
 	return urls
 }
 
-// scraped are the URLs of the endpoints that are ready, at the port of that name.
+// scraped returns the URLs of the ready endpoints, with the port of that name.
 func scraped(slice discoveryv1.EndpointSlice, port, scheme, path string) (urls []string) {
 	for _, p := range slice.Ports {
 		if p.Name == nil || *p.Name != port {

@@ -18,95 +18,98 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/test/tutorial"
 )
 
-// The commands of docs/tutorial.md do what the page shows.
+// The commands of docs/guides/tutorial.md have the output that the page shows.
 func TestTutorial(t *testing.T) {
-	t.Cleanup(func() { // the page does all that itself, unless it fails
-		kubectl(t, "delete", "deployment,service", "-l", "app in (nginx, httpd)", "--ignore-not-found")
-		kubectl(t, "delete", "-f", filepath.Join(env.Root, "docs", "tutorial"), "--ignore-not-found")
-		for _, node := range the.Nodes() {
-			must(t, node.Revive())
+	f := setUp(t)
+	f.Cleanup(func() { // the page itself cleans up, unless a command fails
+		f.kubectl("delete", "deployment,service", "-l", "app in (nginx, httpd)", "--ignore-not-found")
+		f.kubectl("delete", "-f", filepath.Join(f.env.Root, "docs", "guides", "tutorial"), "--ignore-not-found")
+		for _, node := range f.cluster.Nodes() {
+			f.must(node.Revive())
 		}
-		uninstall(t)
+		f.uninstall()
 	})
-	page, err := os.ReadFile(filepath.Join(env.Root, "docs", "tutorial.md"))
-	must(t, err)
-	shell := tutorial.NewShell(env.Root, the.Kubeconfig(), the.Binary("kubectl"))
+	page, err := os.ReadFile(filepath.Join(f.env.Root, "docs", "guides", "tutorial.md"))
+	f.must(err)
+	shell := tutorial.NewShell(f.env.Root, f.cluster.Kubeconfig(), f.cluster.Binary("kubectl"))
 	for _, step := range tutorial.Parse(string(page)) {
 		if step.Command == "" {
-			t.Log(step.Title)
+			f.Log(step.Title)
 			continue
 		}
-		out, err := shell.Run(t.Context(), step.Command)
-		t.Logf("$ %s\n%s", step.Command, out)
+		out, err := shell.Run(f.Context(), step.Command)
+		f.Logf("$ %s\n%s", step.Command, out)
 		if err != nil || !step.Matches(out) {
-			t.Fatalf("this is not what the page shows (%v):\n%s", err, step.Output)
+			f.Fatalf("the output differs from the page, or the command failed (%v); the page shows:\n%s", err, step.Output)
 		}
 	}
 }
 
-// Speakers start wherever they can be needed: on nodes with taints, and on nodes
-// whose pods have no network yet.
-func TestSpeakersStartOnTaintedAndOnUnnetworkedNodes(t *testing.T) {
-	kubectl(t, "taint", "node", "node1", "test=tainted:NoExecute")
-	t.Cleanup(func() { kubectl(t, "taint", "node", "node1", "test-") })
-	network := filepath.Join(env.Dir, "node2", "cni", "pods.conflist")
-	must(t, os.Rename(network, network+".away"))
-	t.Cleanup(func() {
-		must(t, os.Rename(network+".away", network))
-		kubectl(t, "wait", "node/node2", "--for=condition=Ready", "--timeout=60s")
+// Speakers also start on nodes with taints, and on nodes whose pods have no network yet.
+func TestSpeakersStartOnTaintedAndUnnetworkedNodes(t *testing.T) {
+	f := setUp(t)
+	f.kubectl("taint", "node", "node1", "test=tainted:NoExecute")
+	f.Cleanup(func() { f.kubectl("taint", "node", "node1", "test-") })
+	network := filepath.Join(f.env.Dir, "node2", "cni", "pods.conflist")
+	f.must(os.Rename(network, network+".away"))
+	f.Cleanup(func() {
+		f.must(os.Rename(network+".away", network))
+		f.kubectl("wait", "node/node2", "--for=condition=Ready", "--timeout=60s")
 	})
-	kubectl(t, "wait", "node/node2", "--for=condition=Ready=false", "--timeout=60s")
-	installed(t)
+	f.kubectl("wait", "node/node2", "--for=condition=Ready=false", "--timeout=60s")
+	f.install()
 	for _, node := range []string{"node1", "node2"} {
-		pods := kubectl(t, "-n", "baremetal-system", "get", "pods", "--field-selector=spec.nodeName="+node, "-l", "app.kubernetes.io/name=baremetal-speaker",
+		pods := f.kubectl("-n", "baremetal-system", "get", "pods", "--field-selector=spec.nodeName="+node, "-l", "app.kubernetes.io/name=baremetal-speaker",
 			"-o", "jsonpath={.items[*].status.containerStatuses[*].ready}")
 		if pods != "true" {
-			t.Errorf("speakers of %s that are ready: %q", node, pods)
+			f.Errorf("the ready state of the speaker of %s is %q, want \"true\"", node, pods)
 		}
 	}
 }
 
-// A drain cannot take both cluster managers at once.
-func TestOneClusterManagerStaysWhenNodesAreDrained(t *testing.T) {
-	installed(t)
+// A drain cannot evict both cluster managers at the same time.
+func TestClusterManagerSurvivesADrain(t *testing.T) {
+	f := setUp(t)
+	f.install()
 	ctx := context.Background()
-	pods := the.Client.CoreV1().Pods("baremetal-system")
+	pods := f.cluster.Client.CoreV1().Pods("baremetal-system")
 	both, err := pods.List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=baremetal-cloud-controller-manager"})
-	must(t, err)
+	f.must(err)
 	if len(both.Items) != 2 {
-		t.Fatalf("%d cluster managers", len(both.Items))
+		f.Fatalf("there are %d cluster managers, want 2", len(both.Items))
 	}
 	evict := func(i int) error {
 		return pods.EvictV1(ctx, &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Name: both.Items[i].Name, Namespace: "baremetal-system"}})
 	}
-	eventually(t, "the first eviction", func() bool { return evict(0) == nil }) // the controller of budgets may not have counted yet
+	f.eventually("the first eviction", func() bool { return evict(0) == nil }) // fails until the disruption controller has counted the pods
 	if err := evict(1); !apierrors.IsTooManyRequests(err) {
-		t.Errorf("the second eviction: %v", err)
+		f.Errorf("the second eviction was not refused: %v", err)
 	}
-	must(t, the.RolledOut(ctx))
+	f.must(f.cluster.RolledOut(ctx))
 }
 
-// Going from the commit before to this one, as `kubectl apply -k` does it, loses no
-// connection but one that is opened in the very moment in which an address moves.
+// An upgrade from the previous commit to this commit with `kubectl apply -k` loses only
+// connections that are being opened at the moment when an address moves.
 func TestUpgradeUnderTraffic(t *testing.T) {
+	f := setUp(t)
 	ctx := context.Background()
-	t.Cleanup(func() { uninstall(t) })
-	kubectl(t, "apply", "-k", filepath.Join(env.Previous(), "manifests"))
-	must(t, the.SetPools(ctx, cluster.DefaultPools))
-	must(t, the.RolledOut(ctx))
-	vip := nginx(t)
-	serves(t, vip)
-	probe, err := the.StartProbe(vip)
-	must(t, err)
+	f.Cleanup(f.uninstall)
+	f.kubectl("apply", "-k", filepath.Join(f.env.Previous(), "manifests"))
+	f.must(f.cluster.SetPools(ctx, cluster.DefaultPools))
+	f.must(f.cluster.RolledOut(ctx))
+	vip := f.nginx()
+	f.serves(vip)
+	probe, err := f.cluster.StartProbe(vip)
+	f.must(err)
 	defer probe.Stop()
-	eventually(t, "some answers", func() bool { return len(probe.Attempts(time.Time{})) >= 100 })
-	kubectl(t, "apply", "-k", filepath.Join(env.Root, "manifests"))
-	must(t, the.RolledOut(ctx))
+	f.eventually("100 connections", func() bool { return len(probe.Attempts(time.Time{})) >= 100 })
+	f.kubectl("apply", "-k", filepath.Join(f.env.Root, "manifests"))
+	f.must(f.cluster.RolledOut(ctx))
 	after := time.Now()
-	eventually(t, "some answers after it", func() bool { return len(probe.Attempts(after)) >= 100 })
-	images := kubectl(t, "-n", "baremetal-system", "get", "pods", "-o", "jsonpath={.items[*].spec.containers[*].image}")
+	f.eventually("100 connections after the upgrade", func() bool { return len(probe.Attempts(after)) >= 100 })
+	images := f.kubectl("-n", "baremetal-system", "get", "pods", "-o", "jsonpath={.items[*].spec.containers[*].image}")
 	if strings.Contains(images, "previous") {
-		t.Errorf("after the upgrade these images run: %s", images)
+		f.Errorf("after the upgrade some pods still run the previous image: %s", images)
 	}
 	lost := 0
 	attempts := probe.Attempts(time.Time{})
@@ -115,54 +118,57 @@ func TestUpgradeUnderTraffic(t *testing.T) {
 			lost++
 		}
 	}
-	t.Logf("%d of %d connections were lost", lost, len(attempts))
-	if most := len(the.Nodes()); lost > most { // one a restarted speaker
-		t.Errorf("%d of %d connections were lost, more than the %d moves there can have been", lost, len(attempts), most)
+	f.Logf("%d of %d connections were lost", lost, len(attempts))
+	if most := len(f.cluster.Nodes()); lost > most { // the restart of each speaker can cost one connection
+		f.Errorf("%d of %d connections were lost, want %d at most, one for each restarted speaker", lost, len(attempts), most)
 	}
 }
 
-// Uninstalling as docs/operations.md says leaves Services that can be deleted, and
-// nothing of ours.
+// After "Uninstall" in docs/guides/upgrade.md nothing of the product is left, and Services
+// can be deleted.
 func TestUninstall(t *testing.T) {
-	must(t, the.DeployShipped(context.Background(), cluster.DefaultPools))
-	serves(t, nginx(t))
-	uninstall(t)
+	f := setUp(t)
+	f.must(f.cluster.DeployShipped(context.Background(), cluster.DefaultPools))
+	f.serves(f.nginx())
+	f.uninstall()
 	release := func() (string, error) {
-		out, err := exec.Command(the.Binary("baremetal-cloud-controller-manager"), "release", "--kubeconfig="+the.Kubeconfig(), "--yes").CombinedOutput()
+		out, err := exec.Command(f.cluster.Binary("baremetal-cloud-controller-manager"), "release", "--kubeconfig="+f.cluster.Kubeconfig(), "--yes").CombinedOutput()
 		return string(out), err
 	}
 	var out string
-	eventually(t, "the lease to run out", func() (ok bool) {
+	f.eventually("the lease to expire", func() (ok bool) {
 		var err error
 		out, err = release()
 		return err == nil
 	})
-	t.Log(out)
-	if left := kubectl(t, "get", "service", "nginx", "-o", "jsonpath={.metadata.finalizers}{.status.loadBalancer.ingress}"); left != "" {
-		t.Errorf("the Service still has %s", left)
+	f.Log(out)
+	if left := f.kubectl("get", "service", "nginx", "-o", "jsonpath={.metadata.finalizers}{.status.loadBalancer.ingress}"); left != "" {
+		f.Errorf("the Service still has %s", left)
 	}
 }
 
-// The chart installs, changes and uninstalls with the commands of README.md.
+// The chart can be installed, upgraded and uninstalled with the commands of
+// docs/guides/install.md and docs/guides/upgrade.md.
 func TestHelmChart(t *testing.T) {
-	pools := filepath.Join(env.Dir, "pools.yaml")
-	must(t, os.WriteFile(pools, []byte(cluster.DefaultPools), 0o644))
+	f := setUp(t)
+	pools := filepath.Join(f.env.Dir, "pools.yaml")
+	f.must(os.WriteFile(pools, []byte(cluster.DefaultPools), 0o644))
 	helm := func(args ...string) {
-		t.Helper()
-		cmd := exec.Command(the.Binary("helm"), append([]string{"--kubeconfig=" + the.Kubeconfig(), "-n", "baremetal-system"}, args...)...)
+		f.Helper()
+		cmd := exec.Command(f.cluster.Binary("helm"), append([]string{"--kubeconfig=" + f.cluster.Kubeconfig(), "-n", "baremetal-system"}, args...)...)
 		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("helm %s: %v: %s", strings.Join(args, " "), err, bytes.TrimSpace(out))
+			f.Fatalf("helm %s: %v: %s", strings.Join(args, " "), err, bytes.TrimSpace(out))
 		}
 	}
-	chart := filepath.Join(env.Root, "manifests", "helm")
-	kubectl(t, "create", "namespace", "baremetal-system")
-	t.Cleanup(func() { kubectl(t, "delete", "namespace", "baremetal-system", "--timeout=2m") })
-	kubectl(t, "label", "namespace", "baremetal-system", "pod-security.kubernetes.io/enforce=privileged")
+	chart := filepath.Join(f.env.Root, "manifests", "helm")
+	f.kubectl("create", "namespace", "baremetal-system")
+	f.Cleanup(func() { f.kubectl("delete", "namespace", "baremetal-system", "--timeout=2m") })
+	f.kubectl("label", "namespace", "baremetal-system", "pod-security.kubernetes.io/enforce=privileged")
 	helm("install", "baremetal", chart, "--set", "image.repository=cloud-provider-baremetal", "--set-file", "config="+pools, "--wait", "--timeout=2m")
-	t.Cleanup(func() { helm("uninstall", "baremetal", "--wait", "--timeout=2m") })
-	serves(t, nginx(t))
+	f.Cleanup(func() { helm("uninstall", "baremetal", "--wait", "--timeout=2m") })
+	f.serves(f.nginx())
 	helm("upgrade", "baremetal", chart, "--reuse-values", "--set", "ccm.replicas=3", "--wait", "--timeout=2m")
-	if replicas := kubectl(t, "-n", "baremetal-system", "get", "deployments", "-o", "jsonpath={.items[*].status.readyReplicas}"); replicas != "3" {
-		t.Errorf("%s cluster managers are ready after the upgrade to 3", replicas)
+	if replicas := f.kubectl("-n", "baremetal-system", "get", "deployments", "-o", "jsonpath={.items[*].status.readyReplicas}"); replicas != "3" {
+		f.Errorf("%s cluster managers are ready after the upgrade to 3", replicas)
 	}
 }

@@ -1,5 +1,5 @@
-// Package images packs programs into container images without a container engine:
-// archives that `docker load` and `ctr images import` read.
+// Package images packs programs into container images without a container engine. The
+// images are archives that `docker load` and `ctr images import` can read.
 package images
 
 import (
@@ -22,26 +22,26 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
 
-// Image is what is to be packed. Paths in the image are absolute.
+// Image describes the content of an image. Paths in the image are absolute.
 type Image struct {
 	// Names are the image's references, with their tags.
 	Names []string
-	// Files of this machine, by their paths in the image. A directory is taken with
-	// all that is in it.
+	// Files are the paths of files of this machine, by their paths in the image. If a path
+	// is a directory, the image gets everything in it.
 	Files map[string]string
-	// Texts are files given by their content.
+	// Texts are the contents of more files, by their paths in the image.
 	Texts map[string]string
-	// Links are symbolic links, by their paths.
+	// Links are the targets of symbolic links, by the paths of the links.
 	Links map[string]string
-	// Dirs are empty directories that everybody may write to.
+	// Dirs are the paths of empty directories that every user can write to.
 	Dirs []string
 
 	Entrypoint, Command []string
 	User                string
 }
 
-// AddDebian adds programs of this machine at their own paths, with the shared
-// libraries that they need.
+// AddDebian adds programs of this machine, at their own paths, and the shared libraries
+// that they need.
 func (i *Image) AddDebian(programs ...string) error {
 	if i.Files == nil {
 		i.Files = map[string]string{}
@@ -54,7 +54,7 @@ func (i *Image) AddDebian(programs ...string) error {
 		i.Files[program] = real
 		out, err := exec.Command("ldd", real).Output()
 		if err != nil {
-			continue // ldd fails for a static program
+			continue // ldd fails for static programs, which need no library
 		}
 		for field := range strings.FieldsSeq(string(out)) {
 			if path.IsAbs(field) {
@@ -67,7 +67,7 @@ func (i *Image) AddDebian(programs ...string) error {
 	return nil
 }
 
-// Write writes the archive of an image to a file.
+// Write writes the image to a file, archive.
 func (i Image) Write(archive string) error {
 	layer := archive + ".layer"
 	defer os.Remove(layer)
@@ -127,7 +127,7 @@ func (i Image) writeLayer(file string) error {
 
 type layerWriter struct {
 	tar  *tar.Writer
-	made map[string]bool // directories
+	made map[string]bool // the directories that are in the archive already
 }
 
 func (l layerWriter) all(i Image) error {
@@ -154,7 +154,7 @@ func (l layerWriter) all(i Image) error {
 	return nil
 }
 
-// tree writes a file, or a directory with everything below it. Links are followed.
+// tree writes a file, or a directory with everything below it. It follows links.
 func (l layerWriter) tree(target, source string) error {
 	info, err := os.Stat(source)
 	if err != nil {

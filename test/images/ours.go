@@ -2,8 +2,8 @@ package images
 
 import "path/filepath"
 
-// Ours is the product's image, as the Dockerfile makes it, of the programs that
-// `make build` has built below root.
+// Ours returns the product's image, with the same content as the image of the Dockerfile.
+// It contains the programs that `make build` has built below root.
 func Ours(root string, names ...string) Image {
 	image := Image{Names: names, Files: map[string]string{}, User: "65532:65532"}
 	for _, name := range []string{"baremetal-cloud-controller-manager", "baremetal-speaker"} {

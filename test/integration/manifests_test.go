@@ -8,27 +8,29 @@ import (
 	"testing"
 )
 
-// The API server checks what a client-side look at YAML cannot.
-func TestTheManifestsAreAccepted(t *testing.T) {
-	out := kubectl(t, "apply", "--dry-run=server", "-k", the.Root()+"/manifests")
+// The API server checks more than a client can check in YAML.
+func TestManifestsAreAccepted(t *testing.T) {
+	f := setUp(t)
+	out := f.kubectl("apply", "--dry-run=server", "-k", f.cluster.Root()+"/manifests")
 	for _, want := range []string{"deployment.apps/baremetal-cloud-controller-manager", "daemonset.apps/baremetal-speaker"} {
 		if !strings.Contains(out, want) {
-			t.Errorf("no %s in\n%s", want, out)
+			f.Errorf("%s is missing in\n%s", want, out)
 		}
 	}
 	if strings.Contains(strings.ToLower(out), "warning") {
-		t.Errorf("warnings:\n%s", out)
+		f.Errorf("warnings:\n%s", out)
 	}
 }
 
-// The image has nothing but the programs in it.
-func TestTheProgramsAreStatic(t *testing.T) {
+// The image contains only the two programs, and no libraries.
+func TestProgramsAreStatic(t *testing.T) {
+	f := setUp(t)
 	for _, name := range []string{"baremetal-cloud-controller-manager", "baremetal-speaker"} {
-		f, err := elf.Open(filepath.Join(the.Root(), "bin", name))
-		must(t, err)
-		defer f.Close()
-		if libraries, err := f.ImportedLibraries(); err != nil && !errors.Is(err, elf.ErrNoSymbols) || len(libraries) > 0 {
-			t.Errorf("%s needs %v (%v)", name, libraries, err)
+		program, err := elf.Open(filepath.Join(f.cluster.Root(), "bin", name))
+		f.must(err)
+		defer program.Close()
+		if libraries, err := program.ImportedLibraries(); err != nil && !errors.Is(err, elf.ErrNoSymbols) || len(libraries) > 0 {
+			f.Errorf("%s needs the libraries %v (%v)", name, libraries, err)
 		}
 	}
 }

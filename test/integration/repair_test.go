@@ -8,98 +8,93 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 )
 
-func setStatus(t *testing.T, name, ingress string) {
-	t.Helper()
-	_, err := the.Client.CoreV1().Services("default").Patch(t.Context(), name, types.MergePatchType,
-		[]byte(`{"status":{"loadBalancer":{"ingress":`+ingress+`}}}`), metav1.PatchOptions{}, "status")
-	must(t, err)
-}
-
-func TestAStatusThatWasChangedByHandIsPutRight(t *testing.T) {
-	create(t, service("mine"))
-	create(t, service("other"))
-	mine, other := assigned(t, "mine"), assigned(t, "other")
+func TestStatusChangedByAUserIsRepaired(t *testing.T) {
+	f := setUp(t)
+	f.create(service("mine"))
+	f.create(service("other"))
+	mine, other := f.assigned("mine"), f.assigned("other")
 	for said, ingress := range map[string]string{
 		"no address": `null`,
 		"192.0.2.1":  `[{"ip":"192.0.2.1"}]`,
-		other:        `[{"ip":"` + other + `"}]`, // claims another's
+		other:        `[{"ip":"` + other + `"}]`, // the address of another Service
 		mine:         `[{"ip":"` + mine + `","ipMode":"Proxy"}]`,
 	} {
-		t.Run(said, func(t *testing.T) {
-			setStatus(t, "mine", ingress)
-			event(t, "Service", "mine", "StatusRepaired", "The status said "+said+"; this Service has "+mine)
-			eventually(t, "it is as before", func() bool {
-				i := get(t, "mine").Status.LoadBalancer.Ingress
+		f.Run(said, func(f *fixture) {
+			f.setStatus("mine", ingress)
+			f.event("Service", "mine", "StatusRepaired", "The status said "+said+"; this Service has "+mine)
+			f.eventually("the status is as before", func() bool {
+				i := f.get("mine").Status.LoadBalancer.Ingress
 				return len(i) == 1 && i[0].IP == mine && *i[0].IPMode == v1.LoadBalancerIPModeVIP
 			})
-			has(t, "other", other)
-			fetched(t, mine)
+			f.has("other", other)
+			f.fetched(mine)
 		})
 	}
 }
 
-func TestAFinalizerThatWasRemovedIsPutBackAndNothingLeaksWithoutIt(t *testing.T) {
-	first := freshPool(t, 1)
-	create(t, service("stripped"))
-	has(t, "stripped", first.String())
+func TestFinalizerIsRestoredAndNoAddressLeaks(t *testing.T) {
+	f := setUp(t)
+	first := f.freshPool(1)
+	f.create(service("stripped"))
+	f.has("stripped", first.String())
 	strip := func() {
-		kubectl(t, "patch", "service", "stripped", "--type=json", "-p", `[{"op":"remove","path":"/metadata/finalizers"}]`)
+		f.kubectl("patch", "service", "stripped", "--type=json", "-p", `[{"op":"remove","path":"/metadata/finalizers"}]`)
 	}
 	strip()
-	event(t, "Service", "stripped", "FinalizerRestored", "service.kubernetes.io/load-balancer-cleanup")
-	eventually(t, "the finalizer is back", func() bool { return len(get(t, "stripped").Finalizers) == 1 })
+	f.event("Service", "stripped", "FinalizerRestored", "service.kubernetes.io/load-balancer-cleanup")
+	f.eventually("the finalizer is back", func() bool { return len(f.get("stripped").Finalizers) == 1 })
 
-	create(t, service("heir"))
-	event(t, "Service", "heir", "AllocationFailed", "exhausted (1 of 1 in use)")
+	f.create(service("heir"))
+	f.event("Service", "heir", "AllocationFailed", "exhausted (1 of 1 in use)")
 	strip()
-	remove(t, "stripped") // before it can be put back: upstream does not see this
-	has(t, "heir", first.String())
+	f.remove("stripped") // before the finalizer is restored, so that upstream's service controller does not see the deletion
+	f.has("heir", first.String())
 }
 
-func TestWhatHappensWhileNoCCMRunsIsMadeGood(t *testing.T) {
+func TestChangesWithoutAClusterManagerAreMadeUpFor(t *testing.T) {
+	f := setUp(t)
 	net := freshNet()
-	pools(t, "address-pools:\n- {name: p, protocol: layer2, addresses: ["+net+".1-"+net+".6]}\n")
+	f.pools("address-pools:\n- {name: p, protocol: layer2, addresses: [" + net + ".1-" + net + ".6]}\n")
 	for i, name := range []string{"z-stays", "deleted", "retyped", "cleared", "stripped"} {
-		create(t, service(name))
-		has(t, name, fmt.Sprint(net, ".", i+1))
+		f.create(service(name))
+		f.has(name, fmt.Sprint(net, ".", i+1))
 	}
-	create(t, service("classed", class("lb.baremetal/default")))
-	has(t, "classed", net+".6")
-	for _, ccm := range the.CCMs() {
+	f.create(service("classed", class("lb.baremetal/default")))
+	f.has("classed", net+".6")
+	for _, ccm := range f.cluster.CCMs() {
 		ccm.Stop()
 	}
-	t.Cleanup(func() {
-		if len(the.CCMs()) == 0 {
-			restartCCMs(t)
+	f.Cleanup(func() {
+		if len(f.cluster.CCMs()) == 0 {
+			f.restartCCMs()
 		}
 	})
-	services := the.Client.CoreV1().Services("default")
-	for _, name := range []string{"deleted", "classed"} { // they wait for their finalizers
-		must(t, services.Delete(t.Context(), name, metav1.DeleteOptions{}))
+	services := f.cluster.Client.CoreV1().Services("default")
+	for _, name := range []string{"deleted", "classed"} { // their finalizers keep them until a cluster manager runs
+		f.must(services.Delete(f.Context(), name, metav1.DeleteOptions{}))
 	}
-	kubectl(t, "patch", "service", "retyped", "-p", `{"spec":{"type":"ClusterIP"}}`)
-	setStatus(t, "cleared", "null")
-	kubectl(t, "patch", "service", "stripped", "--type=json", "-p", `[{"op":"remove","path":"/metadata/finalizers"}]`)
-	remove(t, "stripped")
+	f.kubectl("patch", "service", "retyped", "-p", `{"spec":{"type":"ClusterIP"}}`)
+	f.setStatus("cleared", "null")
+	f.kubectl("patch", "service", "stripped", "--type=json", "-p", `[{"op":"remove","path":"/metadata/finalizers"}]`)
+	f.remove("stripped")
 	for _, name := range []string{"a-new", "b-new", "c-new", "d-new"} {
-		create(t, service(name))
+		f.create(service(name))
 	}
-	restartCCMs(t)
+	f.restartCCMs()
 	seen := map[string]string{}
 	for _, name := range []string{"z-stays", "cleared", "a-new", "b-new", "c-new", "d-new"} {
-		ip := assigned(t, name)
+		ip := f.assigned(name)
 		if other, taken := seen[ip]; taken {
-			t.Errorf("%s and %s both have %s", name, other, ip)
+			f.Errorf("%s and %s both have %s", name, other, ip)
 		}
 		seen[ip] = name
 	}
-	has(t, "z-stays", net+".1")
-	eventually(t, "those that were deleted are gone", func() bool {
+	f.has("z-stays", net+".1")
+	f.eventually("the deleted Services are gone", func() bool {
 		list, err := services.List(context.Background(), metav1.ListOptions{})
-		must(t, err)
+		f.must(err)
 		for _, s := range list.Items {
 			if s.Name == "deleted" || s.Name == "classed" || s.Name == "retyped" && len(s.Finalizers) > 0 {
 				return false
@@ -107,34 +102,35 @@ func TestWhatHappensWhileNoCCMRunsIsMadeGood(t *testing.T) {
 		}
 		return true
 	})
-	if got := addressesOf(get(t, "retyped")); got != "" {
-		t.Errorf("a ClusterIP Service has %s", got)
+	if got := addressesOf(f.get("retyped")); got != "" {
+		f.Errorf("a ClusterIP Service has %s", got)
 	}
 }
 
-// What was deleted after the backup is back, with an address that somebody else
-// has been given.
-func TestEtcdRestoredFromAnOlderBackupEndsWithoutDuplicates(t *testing.T) {
+// After the restore, a Service that was deleted after the backup exists again, with an
+// address that another Service has got in the meantime.
+func TestEtcdRestoreEndsWithoutDuplicates(t *testing.T) {
+	f := setUp(t)
 	net := freshNet()
-	pools(t, "address-pools:\n- {name: p, protocol: layer2, addresses: ["+net+".1-"+net+".3]}\n")
+	f.pools("address-pools:\n- {name: p, protocol: layer2, addresses: [" + net + ".1-" + net + ".3]}\n")
 	for i, name := range []string{"stays", "deleted-later", "renumbered"} {
-		create(t, service(name))
-		has(t, name, fmt.Sprint(net, ".", i+1))
+		f.create(service(name))
+		f.has(name, fmt.Sprint(net, ".", i+1))
 	}
-	create(t, service("waits"))
-	event(t, "Service", "waits", "AllocationFailed", "exhausted (3 of 3 in use)")
-	must(t, the.BackUp(t.Context()))
+	f.create(service("waits"))
+	f.event("Service", "waits", "AllocationFailed", "exhausted (3 of 3 in use)")
+	f.must(f.cluster.BackUp(f.Context()))
 
-	remove(t, "deleted-later")
-	has(t, "waits", net+".2")
-	remove(t, "renumbered")
-	create(t, service("newer"))
-	has(t, "newer", net+".3")
-	must(t, the.Restore(t.Context()))
+	f.remove("deleted-later")
+	f.has("waits", net+".2")
+	f.remove("renumbered")
+	f.create(service("newer"))
+	f.has("newer", net+".3")
+	f.must(f.cluster.Restore(f.Context()))
 
 	var state string
-	err := the.Wait(t.Context(), "each address has one Service", func() bool {
-		list, err := the.Client.CoreV1().Services("default").List(context.Background(), metav1.ListOptions{})
+	err := f.cluster.Wait(f.Context(), "each address has one Service", func() bool {
+		list, err := f.cluster.Client.CoreV1().Services("default").List(context.Background(), metav1.ListOptions{})
 		if err != nil {
 			return false
 		}
@@ -148,27 +144,28 @@ func TestEtcdRestoredFromAnOlderBackupEndsWithoutDuplicates(t *testing.T) {
 		return !newer && has["stays"] == net+".1" && has["renumbered"] == net+".3" && strings.Join(both, "") == net+".2"
 	})
 	if err != nil {
-		t.Fatalf("%v: %s", err, state)
+		f.Fatalf("%v: %s", err, state)
 	}
-	create(t, service("after"))
-	event(t, "Service", "after", "AllocationFailed", "exhausted (3 of 3 in use)")
-	settled(t)
+	f.create(service("after"))
+	f.event("Service", "after", "AllocationFailed", "exhausted (3 of 3 in use)")
+	f.settled()
 }
 
-func TestAFullPoolDoesNotFloodTheAPIServerWithEvents(t *testing.T) {
+func TestFullPoolDoesNotFloodTheAPIServerWithEvents(t *testing.T) {
+	f := setUp(t)
 	net := freshNet()
-	pools(t, "address-pools:\n- {name: p, protocol: layer2, addresses: ["+net+".1-"+net+".2]}\n")
-	create(t, service("has"))
-	assigned(t, "has")
-	create(t, service("comes-and-goes"))
-	assigned(t, "comes-and-goes")
+	f.pools("address-pools:\n- {name: p, protocol: layer2, addresses: [" + net + ".1-" + net + ".2]}\n")
+	f.create(service("has"))
+	f.assigned("has")
+	f.create(service("comes-and-goes"))
+	f.assigned("comes-and-goes")
 	const n = 100
 	for i := range n {
-		create(t, service(fmt.Sprint("crowd-", i), labelled("crowd")))
+		f.create(service(fmt.Sprint("crowd-", i), labelled("crowd")))
 	}
 	count := func(reason string) (events int, repeated int32) {
-		list, err := the.Client.CoreV1().Events("default").List(context.Background(), metav1.ListOptions{FieldSelector: "reason=" + reason})
-		must(t, err)
+		list, err := f.cluster.Client.CoreV1().Events("default").List(context.Background(), metav1.ListOptions{FieldSelector: "reason=" + reason})
+		f.must(err)
 		for _, e := range list.Items {
 			if strings.HasPrefix(e.InvolvedObject.Name, "crowd-") {
 				events++
@@ -177,12 +174,13 @@ func TestAFullPoolDoesNotFloodTheAPIServerWithEvents(t *testing.T) {
 		}
 		return events, repeated
 	}
-	eventually(t, "all are refused", func() bool { refused, _ := count("AllocationFailed"); return refused == n })
-	// Chances that come to nothing: an address is released and taken at once.
-	remove(t, "comes-and-goes")
+	f.eventually("all Services are refused", func() bool { refused, _ := count("AllocationFailed"); return refused == n })
+	// An address is released, which makes all of them try again. One Service gets it. The
+	// others must not write a second Event.
+	f.remove("comes-and-goes")
 	served := func() (names int) {
-		list, err := the.Client.CoreV1().Services("default").List(context.Background(), metav1.ListOptions{LabelSelector: "crowd"})
-		must(t, err)
+		list, err := f.cluster.Client.CoreV1().Services("default").List(context.Background(), metav1.ListOptions{LabelSelector: "crowd"})
+		f.must(err)
 		for _, s := range list.Items {
 			if addressesOf(&s) != "" {
 				names++
@@ -190,13 +188,13 @@ func TestAFullPoolDoesNotFloodTheAPIServerWithEvents(t *testing.T) {
 		}
 		return names
 	}
-	eventually(t, "one of them is served", func() bool { return served() == 1 })
+	f.eventually("one of them gets the address", func() bool { return served() == 1 })
 	for i := range 20 {
-		kubectl(t, "annotate", "service", "has", "--overwrite", fmt.Sprint("example.com/edit=", i))
+		f.kubectl("annotate", "service", "has", "--overwrite", fmt.Sprint("example.com/edit=", i))
 	}
 	_, first := count("AllocationFailed")
 	restarts, _ := count("SyncLoadBalancerFailed")
 	if first != n || restarts != 0 {
-		t.Errorf("%d refusals were written for %d Services, and %d of upstream's", first, n, restarts)
+		f.Errorf("%d AllocationFailed Events for %d Services, and %d Events of upstream's service controller", first, n, restarts)
 	}
 }

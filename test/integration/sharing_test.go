@@ -7,44 +7,40 @@ import (
 	v1 "k8s.io/api/core/v1"
 )
 
-func sharing(key string) func(*v1.Service) { return annotated("lb.baremetal/share", key) }
-
-func TestTwoServicesShareOneAddress(t *testing.T) {
-	create(t, service("web", sharing("one")))
-	vip := assigned(t, "web")
-	create(t, service("alt", sharing("one"), port(v1.ProtocolTCP, 8080)))
-	has(t, "alt", vip)
-	fetched(t, vip)
-	eventually(t, "a page from the other port", func() bool {
-		page, err := the.FetchPort(t.Context(), vip, "8080")
+func TestSharingGivesTwoServicesOneAddress(t *testing.T) {
+	f := setUp(t)
+	f.create(service("web", sharing("one")))
+	vip := f.assigned("web")
+	f.create(service("alt", sharing("one"), port(v1.ProtocolTCP, 8080)))
+	f.has("alt", vip)
+	f.fetched(vip)
+	f.eventually("a page from the other port", func() bool {
+		page, err := f.cluster.FetchPort(f.Context(), vip, "8080")
 		return err == nil && strings.HasPrefix(page, "Welcome!")
 	})
-	remove(t, "web") // the other goes on
-	has(t, "alt", vip)
-	if _, err := the.FetchPort(t.Context(), vip, "8080"); err != nil {
-		t.Error(err)
+	f.remove("web") // the other Service keeps the address
+	f.has("alt", vip)
+	if _, err := f.cluster.FetchPort(f.Context(), vip, "8080"); err != nil {
+		f.Error(err)
 	}
 }
 
-func TestTheExampleOfASharedAddressWorks(t *testing.T) {
-	file := the.Root() + "/manifests/examples/services/shared-address.yaml"
-	kubectl(t, "apply", "-f", file)
-	t.Cleanup(func() { kubectl(t, "delete", "-f", file) })
-	has(t, "dns-tcp", assigned(t, "dns-udp"))
+func TestSharingExampleWorks(t *testing.T) {
+	f := setUp(t)
+	file := f.cluster.Root() + "/manifests/examples/services/shared-address.yaml"
+	f.kubectl("apply", "-f", file)
+	f.Cleanup(func() { f.kubectl("delete", "-f", file) })
+	f.has("dns-tcp", f.assigned("dns-udp"))
 }
 
 func TestSharingFollowsItsRules(t *testing.T) {
+	f := setUp(t)
 	net := freshNet()
-	pools(t, strings.ReplaceAll(`address-pools:
+	f.pools(strings.ReplaceAll(`address-pools:
 - {name: p, protocol: layer2, addresses: [NET.1-NET.9]}
 - {name: open, protocol: layer2, addresses: [NET.11-NET.19], auto-assign: false, share-across-namespaces: true}
 `, "NET", net))
-	namespace(t, "neighbour", nil)
-	local := func(app string) func(*v1.Service) {
-		return func(s *v1.Service) {
-			s.Spec.ExternalTrafficPolicy, s.Spec.Selector = v1.ServiceExternalTrafficPolicyLocal, map[string]string{"app": app}
-		}
-	}
+	f.namespace("neighbour", nil)
 	open := annotated("lb.baremetal/pool", "open")
 	for _, test := range []struct {
 		s    *v1.Service
@@ -61,33 +57,33 @@ func TestSharingFollowsItsRules(t *testing.T) {
 		{service("local-same", sharing("local"), port(v1.ProtocolTCP, 81), local("web")), ".5"},
 		{service("local-other", sharing("local"), port(v1.ProtocolTCP, 82), local("other")), ".6"},
 	} {
-		create(t, test.s)
-		has(t, test.s.Namespace+"/"+test.s.Name, net+test.want)
+		f.create(test.s)
+		f.has(test.s.Namespace+"/"+test.s.Name, net+test.want)
 	}
-	create(t, service("asks", sharing("dns"), port(v1.ProtocolUDP, 53), annotated("lb.baremetal/addresses", net+".1")))
-	event(t, "Service", "asks", "AllocationFailed", net+".1 is used by default/dns-udp, which has port 53/UDP too")
+	f.create(service("asks", sharing("dns"), port(v1.ProtocolUDP, 53), annotated("lb.baremetal/addresses", net+".1")))
+	f.event("Service", "asks", "AllocationFailed", net+".1 is used by default/dns-udp, which has port 53/UDP too")
 
-	t.Run("a port that changes", func(t *testing.T) {
-		kubectl(t, "patch", "service", "dns-tcp", "--type=json", "-p", `[{"op":"replace","path":"/spec/ports/0/protocol","value":"UDP"}]`)
-		has(t, "dns-tcp", net+".2") // which can be shared with it now
-		has(t, "dns-udp", net+".1")
+	f.Run("a port that changes", func(f *fixture) {
+		f.kubectl("patch", "service", "dns-tcp", "--type=json", "-p", `[{"op":"replace","path":"/spec/ports/0/protocol","value":"UDP"}]`)
+		f.has("dns-tcp", net+".2") // clash has .2 with port 53/TCP, so the two can share it
+		f.has("dns-udp", net+".1")
 	})
-	t.Run("a policy that changes", func(t *testing.T) {
-		kubectl(t, "patch", "service", "local-same", "-p", `{"spec":{"externalTrafficPolicy":"Cluster"}}`)
-		has(t, "local-same", net+".7")
-		has(t, "local", net+".5")
+	f.Run("a policy that changes", func(f *fixture) {
+		f.kubectl("patch", "service", "local-same", "-p", `{"spec":{"externalTrafficPolicy":"Cluster"}}`)
+		f.has("local-same", net+".7")
+		f.has("local", net+".5")
 	})
-	t.Run("a selector that changes", func(t *testing.T) {
-		create(t, service("local-again", sharing("local"), port(v1.ProtocolTCP, 83), local("web")))
-		has(t, "local-again", net+".5")
-		kubectl(t, "patch", "service", "local-again", "-p", `{"spec":{"selector":{"app":"another"}}}`)
-		has(t, "local-again", net+".8")
+	f.Run("a selector that changes", func(f *fixture) {
+		f.create(service("local-again", sharing("local"), port(v1.ProtocolTCP, 83), local("web")))
+		f.has("local-again", net+".5")
+		f.kubectl("patch", "service", "local-again", "-p", `{"spec":{"selector":{"app":"another"}}}`)
+		f.has("local-again", net+".8")
 	})
-	t.Run("a key that changes lets another in", func(t *testing.T) {
-		kubectl(t, "annotate", "service", "dns-udp", "--overwrite", "lb.baremetal/share=other")
-		kubectl(t, "annotate", "service", "asks", "--overwrite", "lb.baremetal/share=other")
-		event(t, "Service", "asks", "AllocationFailed", "which has port 53/UDP too")
-		kubectl(t, "patch", "service", "asks", "--type=json", "-p", `[{"op":"replace","path":"/spec/ports/0/protocol","value":"TCP"}]`)
-		has(t, "asks", net+".1")
+	f.Run("a key that changes lets another Service share", func(f *fixture) {
+		f.kubectl("annotate", "service", "dns-udp", "--overwrite", "lb.baremetal/share=other")
+		f.kubectl("annotate", "service", "asks", "--overwrite", "lb.baremetal/share=other")
+		f.event("Service", "asks", "AllocationFailed", "which has port 53/UDP too")
+		f.kubectl("patch", "service", "asks", "--type=json", "-p", `[{"op":"replace","path":"/spec/ports/0/protocol","value":"TCP"}]`)
+		f.has("asks", net+".1")
 	})
 }

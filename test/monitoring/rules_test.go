@@ -1,5 +1,5 @@
-// Package monitoring tests the rules for Prometheus with Prometheus' own code. It is
-// a module of its own, so that nothing else depends on Prometheus.
+// Package monitoring tests the alerting rules with Prometheus' own code. It is a Go module
+// of its own, so that no other module depends on Prometheus.
 package monitoring
 
 import (
@@ -13,9 +13,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// The Prometheus operator hands the rules on as they are, and a Prometheus that does
-// not understand one of them takes none.
-func TestPrometheusTakesTheRules(t *testing.T) {
+// The Prometheus operator gives the rules to Prometheus without a check. If Prometheus
+// cannot parse one rule, it loads none of them.
+func TestRulesAreAcceptedByPrometheus(t *testing.T) {
 	manifest, err := os.ReadFile("../../manifests/monitoring/prometheusrule.yaml")
 	if err != nil {
 		t.Fatal(err)
@@ -33,6 +33,6 @@ func TestPrometheusTakesTheRules(t *testing.T) {
 		t.Error(err)
 	}
 	if groups == nil || len(groups.Groups) == 0 || len(groups.Groups[0].Rules) < 7 {
-		t.Errorf("the rules are %+v", groups)
+		t.Errorf("want one group with 7 rules or more, got %+v", groups)
 	}
 }

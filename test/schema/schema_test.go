@@ -1,4 +1,4 @@
-// Package schema tests the published JSON Schema with a validator, as editors do.
+// Package schema tests the published JSON Schema with a validator, as an editor uses it.
 package schema
 
 import (
@@ -16,7 +16,7 @@ import (
 
 func schema(t *testing.T) *jsonschema.Schema {
 	t.Helper()
-	s, err := jsonschema.NewCompiler().Compile("../../docs/config.schema.json")
+	s, err := jsonschema.NewCompiler().Compile("../../docs/reference/config.schema.json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +53,7 @@ func files(t *testing.T, pattern string) []string {
 	return found
 }
 
-func TestWhatTheParserAcceptsTheSchemaAccepts(t *testing.T) {
+func TestSchemaAcceptsWhatTheParserAccepts(t *testing.T) {
 	s := schema(t)
 	for _, file := range append(files(t, "../../pkg/config/testdata/good-*.yaml"), files(t, "../../manifests/examples/*.yaml")...) {
 		if err := validate(t, s, file); err != nil {
@@ -62,15 +62,17 @@ func TestWhatTheParserAcceptsTheSchemaAccepts(t *testing.T) {
 	}
 }
 
-func TestTheSchemaRefusesWhatNeedsOneKeyOnlyToBeWrong(t *testing.T) {
-	beyond := []string{"bad-overlap", "bad-syntax", "bad-tab", "bad-unclosed"} // several keys, or no YAML
+func TestSchemaRefusesErrorsInASingleKey(t *testing.T) {
+	// A schema cannot find these errors: several keys contradict each other, or the file
+	// is not YAML.
+	beyond := []string{"bad-overlap", "bad-syntax", "bad-tab", "bad-unclosed"}
 	s := schema(t)
 	for _, file := range files(t, "../../pkg/config/testdata/bad-*.yaml") {
 		if slices.Contains(beyond, strings.TrimSuffix(filepath.Base(file), ".yaml")) {
 			continue
 		}
 		if validate(t, s, file) == nil {
-			t.Errorf("%s is accepted", file)
+			t.Errorf("the schema accepts %s", file)
 		}
 	}
 }

@@ -1,5 +1,5 @@
-// Package tutorial runs the commands of a page in Markdown and compares what they
-// print with what the page shows.
+// Package tutorial runs the commands of a Markdown page, and compares their output with
+// the output that the page shows.
 package tutorial
 
 import (
@@ -12,15 +12,17 @@ import (
 	"strings"
 )
 
-// Step is a command, or a title.
+// Step is a title or a command of a page.
 type Step struct {
 	Title   string
 	Command string
-	Output  string // … stands for anything, a line that is only … for any lines
+	// Output is the output of the command. In it, … stands for any text, and a line that
+	// contains only … stands for any number of lines.
+	Output string
 }
 
-// Parse returns the steps of a page: its titles, and the lines that begin with "$ "
-// in blocks of the language console, each with its output.
+// Parse returns the steps of a page: its titles, and its commands with their output.
+// Commands are the lines that begin with "$ " in code blocks of the language console.
 func Parse(page string) []Step {
 	var steps []Step
 	inside := false
@@ -47,8 +49,8 @@ var (
 	manyLines = regexp.MustCompile(`(?m)^…\n`)
 )
 
-// Matches reports whether a command printed what the page shows. The width of
-// columns does not matter.
+// Matches reports whether the output of a command is the output that the page shows. The
+// width of columns does not matter.
 func (s Step) Matches(output string) bool {
 	pattern := regexp.QuoteMeta(squeeze(s.Output))
 	pattern = manyLines.ReplaceAllLiteralString(pattern, "(?:.*\n)*")
@@ -58,28 +60,29 @@ func (s Step) Matches(output string) bool {
 
 func squeeze(text string) string { return spaces.ReplaceAllString(text, " ") }
 
-// Shell runs commands one after the other; variables are kept from one to the next.
+// Shell runs commands one after the other. It keeps the variables of earlier commands.
 type Shell struct {
 	Dir string
 	Env []string
 
-	before string // assignments
+	before string // the assignments of earlier commands
 }
 
-// NewShell returns a shell in a directory, for a cluster.
+// NewShell returns a Shell whose commands run in dir, with kubeconfig and with the
+// directory of the program kubectl first in PATH.
 func NewShell(dir, kubeconfig, kubectl string) *Shell {
 	return &Shell{Dir: dir, Env: append(os.Environ(), "KUBECONFIG="+kubeconfig, "PATH="+filepath.Dir(kubectl)+":"+os.Getenv("PATH"))}
 }
 
 var assignment = regexp.MustCompile(`^(\w+)=`)
 
-// Run runs a command and returns what it printed.
+// Run runs a command and returns its output.
 func (s *Shell) Run(ctx context.Context, command string) (string, error) {
 	cmd := exec.CommandContext(ctx, "sh", "-c", s.before+command)
 	cmd.Dir, cmd.Env = s.Dir, s.Env
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		return string(out), fmt.Errorf("%s: %w", command, err)
+		return string(out), fmt.Errorf("running %q: %w", command, err)
 	}
 	if name := assignment.FindStringSubmatch(command); name != nil {
 		s.before += fmt.Sprintf("%s='%s'; ", name[1], strings.TrimSpace(string(out)))

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestStepsAreTitlesAndCommands(t *testing.T) {
+func TestParseReturnsTitlesAndCommands(t *testing.T) {
 	got := Parse("# One\ntext\n```console\n$ a\nA\nB\n$ b\n```\n$ no\n## Two\n```\n$ no\n```\n")
 	want := []Step{{Title: "One"}, {Command: "a", Output: "A\nB\n"}, {Command: "b"}, {Title: "Two"}}
 	if !slices.Equal(got, want) {
@@ -31,12 +31,12 @@ func TestOutputMatches(t *testing.T) {
 		{"a\n…\n", "a\nb\nc\n", true},
 	} {
 		if got := (Step{Output: test.shown}).Matches(test.output); got != test.want {
-			t.Errorf("%q matches %q: %v", test.shown, test.output, got)
+			t.Errorf("%q matches %q: %v, want %v", test.shown, test.output, got, test.want)
 		}
 	}
 }
 
-func TestVariablesAreKept(t *testing.T) {
+func TestShellKeepsVariables(t *testing.T) {
 	var s Shell
 	if _, err := s.Run(t.Context(), "x=$(echo node1); echo $x"); err != nil {
 		t.Fatal(err)
@@ -45,6 +45,6 @@ func TestVariablesAreKept(t *testing.T) {
 		t.Errorf("%q, %v", out, err)
 	}
 	if _, err := s.Run(t.Context(), "false"); err == nil {
-		t.Error("no error of a command that fails")
+		t.Error("Run returned no error for a command that failed")
 	}
 }

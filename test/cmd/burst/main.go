@@ -1,6 +1,6 @@
-// Command burst measures, on a real API server, how long Services wait for their
-// address when many are created at once, and the CPU time that the cloud
-// controller manager takes for it. hack/bench-burst runs it.
+// Command burst creates many Services at once on a real API server. It measures how long
+// they wait for their addresses, and the CPU time that the cloud controller manager uses.
+// hack/bench-burst runs it.
 package main
 
 import (
@@ -23,9 +23,9 @@ import (
 const pools = "address-pools:\n- {name: big, protocol: layer2, addresses: [10.64.0.0/16]}\n"
 
 func main() {
-	services := flag.Int("services", 1000, "how many Services to create")
-	waiting := flag.Bool("waiting", false, "leave them without an address, and count what the cloud controller manager writes")
-	clients := flag.Int("clients", 20, "how many clients create them, each as fast as it can")
+	services := flag.Int("services", 1000, "number of Services to create")
+	waiting := flag.Bool("waiting", false, "give the Services no address, and count the write requests of the cloud controller manager")
+	clients := flag.Int("clients", 20, "number of clients that create Services, each as fast as it can")
 	flag.Parse()
 	os.Exit(cluster.Main(cluster.Needs{}, func(env cluster.Env) int {
 		do := measure
@@ -40,6 +40,7 @@ func main() {
 	}))
 }
 
+// measure creates Services that all get an address, and prints how long that takes.
 func measure(ctx context.Context, env cluster.Env, services, clients int) error {
 	c, ccm, err := start(ctx, env, pools)
 	if err != nil {
@@ -62,8 +63,8 @@ func measure(ctx context.Context, env cluster.Env, services, clients int) error 
 	return nil
 }
 
-// start starts a cluster with one cloud controller manager, and waits until that
-// leads, which the first Service shows.
+// start starts a cluster with one cloud controller manager, and waits until that is the
+// leader. It is the leader when the first Service has an address.
 func start(ctx context.Context, env cluster.Env, pools string) (*cluster.Cluster, *cluster.Process, error) {
 	c, err := cluster.Start(ctx, env, cluster.Options{Speakers: 1, Pools: pools, NoTraffic: true})
 	if err != nil {
@@ -80,9 +81,11 @@ func start(ctx context.Context, env cluster.Env, pools string) (*cluster.Cluster
 	return c, ccm, nil
 }
 
-// life is when a Service was asked for, made, and seen with an address.
+// life is the times of a Service: asked when its creation was requested, made when that
+// request was answered, and served when the watch showed its address.
 type life struct{ asked, made, served time.Time }
 
+// burst creates Services, waits until all have an address, and reports the times.
 func burst(ctx context.Context, client kubernetes.Interface, name string, services, clients int, say func(string)) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
@@ -110,7 +113,7 @@ func burst(ctx context.Context, client kubernetes.Interface, name string, servic
 				return
 			}
 		}
-		served <- fmt.Errorf("the watch has ended with %d Services without an address", left)
+		served <- fmt.Errorf("the watch ended while %d Services had no address", left)
 	}()
 	began := time.Now()
 	if err := create(ctx, client, name, lives, clients); err != nil {
@@ -127,6 +130,7 @@ func burst(ctx context.Context, client kubernetes.Interface, name string, servic
 	return nil
 }
 
+// create creates a Service for each of lives, with several clients at the same time.
 func create(ctx context.Context, client kubernetes.Interface, name string, lives []life, clients int) error {
 	var wg sync.WaitGroup
 	errs := make(chan error, clients)
@@ -155,6 +159,7 @@ func create(ctx context.Context, client kubernetes.Interface, name string, lives
 	}
 }
 
+// quantiles returns a line with the median, the 99th percentile and the maximum of a time.
 func quantiles(what string, lives []life, of func(life) time.Duration) string {
 	var d []time.Duration
 	for _, l := range lives {

@@ -14,9 +14,9 @@ import (
 
 const noPools = "address-pools:\n- {name: tiny, protocol: layer2, addresses: [10.64.0.0/32]}\n"
 
-// measureWaiting creates more Services than there are addresses, and prints how
-// many requests the cloud controller manager makes until all know that they wait,
-// and in the minute after.
+// measureWaiting creates Services for which there is no address. It prints how many write
+// requests the cloud controller manager makes until each Service has an Event that says so,
+// and how many in the minute after that.
 func measureWaiting(ctx context.Context, env cluster.Env, services, clients int) error {
 	c, ccm, err := start(ctx, env, noPools)
 	if err != nil {
@@ -30,7 +30,7 @@ func measureWaiting(ctx context.Context, env cluster.Env, services, clients int)
 	if err := create(ctx, c.Client, "waits", make([]life, services), clients); err != nil {
 		return err
 	}
-	err = c.Wait(ctx, "all have been refused", func() bool {
+	err = c.Wait(ctx, "Events for all Services", func() bool {
 		list, err := c.Client.CoreV1().Events("default").List(ctx, metav1.ListOptions{FieldSelector: "reason=AllocationFailed"})
 		return err == nil && len(list.Items) == services
 	})
@@ -47,14 +47,14 @@ func measureWaiting(ctx context.Context, env cluster.Env, services, clients int)
 		return err
 	}
 	fmt.Printf("%d Services without an address, %d CPUs, %s\n", services, runtime.NumCPU(), time.Now().UTC().Format(time.DateOnly))
-	fmt.Printf("requests that write, until all have been refused: %s\n", difference(before, told))
-	fmt.Printf("in the minute after, while they wait: %s\n", difference(told, after))
+	fmt.Printf("write requests until all Services were refused: %s\n", difference(before, told))
+	fmt.Printf("write requests in the minute after that: %s\n", difference(told, after))
 	return nil
 }
 
 var methods = []string{"POST", "PUT", "PATCH", "DELETE"}
 
-// writes returns how many requests of each method a cloud controller manager has made.
+// writes returns how many write requests a cloud controller manager has made, by method.
 func writes(ctx context.Context, c *cluster.Cluster, ccm *cluster.Process) (map[string]float64, error) {
 	text, err := c.GetCCM(ctx, ccm, "/metrics")
 	if err != nil {
@@ -79,6 +79,7 @@ func writes(ctx context.Context, c *cluster.Cluster, ccm *cluster.Process) (map[
 	return counts, nil
 }
 
+// difference returns how many requests were made between two results of writes.
 func difference(before, after map[string]float64) string {
 	var texts []string
 	for _, method := range methods {

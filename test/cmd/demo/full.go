@@ -10,26 +10,29 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/test/tutorial"
 )
 
-// tutorialTale is docs/tutorial.md on nodes with kubelets.
+// tutorialPage is the tutorial, below the project's root.
+const tutorialPage = "docs/guides/tutorial.md"
+
+// tutorialTale runs the commands of the tutorial on nodes with kubelets.
 func tutorialTale() tale {
 	return tale{
-		title:   "A bare-metal cluster of four nodes with kubelets, in network namespaces of this machine",
-		about:   "What follows are the commands of docs/tutorial.md.",
+		title:   "A bare-metal Kubernetes cluster of four nodes, in network namespaces of this machine",
+		about:   "Each node has a kubelet and a containerd. The next steps are the commands of " + tutorialPage + ".",
 		cluster: cluster.Options{Speakers: 4, Full: true},
 		command: "make demo FULL=1",
 		tell:    tellTutorial,
 	}
 }
 
-// tellTutorial runs the commands of the page. A cluster that is kept is left before
-// its last chapter, which cleans up.
+// tellTutorial runs the commands of the tutorial. If the cluster is kept up, it leaves
+// out the last section, which cleans up.
 func tellTutorial(s *story, keep bool) error {
-	page, err := os.ReadFile(filepath.Join(s.env.Root, "docs", "tutorial.md"))
+	text, err := os.ReadFile(filepath.Join(s.env.Root, tutorialPage))
 	if err != nil {
 		return err
 	}
 	shell := tutorial.NewShell(s.env.Root, s.Kubeconfig(), s.Binary("kubectl"))
-	for _, step := range tutorial.Parse(string(page))[1:] {
+	for _, step := range tutorial.Parse(string(text))[1:] {
 		if step.Title == "Clean up" && keep {
 			return nil
 		}

@@ -1,5 +1,6 @@
-// Command demo tells the story of this project on a terminal: a Service gets an
-// address, a client gets a page, the node in charge dies, and the client goes on.
+// Command demo shows on a terminal what this project does: a Service gets an address, a
+// client gets a page from there, the owner of the address dies, and another node takes
+// over.
 package main
 
 import (
@@ -23,9 +24,9 @@ import (
 const keptVariable = "BAREMETAL_DEMO_KEPT"
 
 func main() {
-	keep := flag.Bool("keep", false, "leave the cluster up at the end")
-	kubelets := flag.Bool("full", false, "tell the tutorial instead, on nodes with kubelets")
-	down := flag.Bool("down", false, "end the demo that was left up")
+	keep := flag.Bool("keep", false, "keep the cluster up at the end")
+	kubelets := flag.Bool("full", false, "run the tutorial instead, on nodes with kubelets")
+	down := flag.Bool("down", false, "stop the cluster that was kept up")
 	flag.Parse()
 	switch kept := os.Getenv(keptVariable) != ""; {
 	case *down:
@@ -56,19 +57,20 @@ func exit(err error) {
 	os.Exit(0)
 }
 
-// note holds the pid of the process that keeps a demo up; there is one at a time.
+// note is the file with the process ID of the demo that keeps its cluster up. There can
+// be only one such demo.
 func note() string { return filepath.Join(os.TempDir(), "baremetal-demo.pid") }
 
-// told appears when the story has been told.
+// told is the file that the demo writes when it has shown everything.
 func told() string { return filepath.Join(os.TempDir(), "baremetal-demo.told") }
 
-// startKept runs the demo in a process of its own session, which lives on after
-// this one, and waits until it has told the story.
+// startKept runs the demo in a process with a session of its own, which survives this
+// process. It waits until the demo has shown everything.
 func startKept(kubelets bool) error {
 	if pid, err := running(); err == nil {
-		return fmt.Errorf("a demo is up already (process %d); end it with `make demo-down`", pid)
+		return fmt.Errorf("the cluster of another demo is still up (process %d); stop it with `make demo-down`", pid)
 	}
-	_ = os.Remove(told()) // of an earlier one, if at all
+	_ = os.Remove(told()) // an earlier demo may have left it
 	self, err := stay()
 	if err != nil {
 		return err
@@ -93,7 +95,7 @@ func startKept(kubelets bool) error {
 		select {
 		case err := <-ended:
 			forget()
-			return fmt.Errorf("the demo has ended: %w", err)
+			return fmt.Errorf("the demo has ended too early: %w", err)
 		case s := <-interrupts:
 			_ = cmd.Process.Signal(s)
 		case <-poll.C:
@@ -104,50 +106,51 @@ func startKept(kubelets bool) error {
 	}
 }
 
-// forget removes the files of a demo that has ended; they are harmless.
+// forget removes the files of a demo that has ended.
 func forget() {
 	for _, path := range []string{note(), told(), copied()} {
-		_ = os.Remove(path)
+		_ = os.Remove(path) // a file that stays is harmless
 	}
 }
 
-// copied is where the program is that keeps a demo up.
+// copied is the path of the program that keeps the cluster up; see stay.
 func copied() string { return filepath.Join(os.TempDir(), "baremetal-demo") }
 
-// stay copies this program to where it outlives `go run`.
+// stay copies this program to a place where it survives. `go run` removes the original
+// when it ends.
 func stay() (string, error) {
 	text, err := os.ReadFile("/proc/self/exe")
 	if err != nil {
 		return "", err
 	}
-	_ = os.Remove(copied()) // of an earlier one, if at all
+	_ = os.Remove(copied()) // an earlier demo may have left it
 	return copied(), os.WriteFile(copied(), text, 0o755)
 }
 
-// end ends the demo that was left up and waits until it is gone.
+// end stops the cluster that was kept up, and waits until it is gone.
 func end() error {
 	pid, err := running()
 	if err != nil {
-		return fmt.Errorf("no demo is up")
+		return errors.New("there is no cluster of a demo to stop")
 	}
 	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
-		return fmt.Errorf("ending process %d: %w", pid, err)
+		return fmt.Errorf("stopping the demo, process %d: %w", pid, err)
 	}
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		if _, err := running(); err != nil {
 			break
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("process %d does not end", pid)
+			return fmt.Errorf("stopping the demo: process %d still runs after 20 s; kill it", pid)
 		}
 	}
 	forget()
-	fmt.Println("The cluster is gone.")
+	fmt.Println("The cluster and its namespaces were removed.")
 	return nil
 }
 
-// running returns the process that keeps a demo up. Its name is looked at,
-// since its number may be somebody else's by now.
+// running returns the process ID of the demo that keeps its cluster up. It checks the name
+// of the process, because another program may have got the same ID in the meantime.
 func running() (int, error) {
 	text, err := os.ReadFile(note())
 	if err != nil {
@@ -162,7 +165,7 @@ func running() (int, error) {
 		return 0, err
 	}
 	if !strings.Contains(string(command), "baremetal-demo") {
-		return 0, fmt.Errorf("process %d is something else", pid)
+		return 0, fmt.Errorf("process %d is another program", pid)
 	}
 	return pid, nil
 }

@@ -4,35 +4,34 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/test/cluster"
 )
 
-// story is a cluster and what has been told about it so far.
+// story is a cluster, and the state of the story that the demo shows on it.
 type story struct {
 	*cluster.Cluster
 	ctx  context.Context
 	env  cluster.Env
-	step int // of the story, counted from 1
+	step int // number of the next title, from 1
 	vip  string
 }
 
-// tale is what is told, and the cluster that it happens on.
+// tale is a story, with the options of the cluster that it needs.
 type tale struct {
 	title   string
-	about   string // said when the cluster is up
+	about   string // printed when the cluster is up
 	cluster cluster.Options
 	tell    func(s *story, keep bool) error
-	command string // that tells it
+	command string // the command with which a user runs this story
 }
 
 func shortTale() tale {
 	return tale{
-		title:   "A bare-metal cluster, in network namespaces of this machine",
-		about:   "etcd, kube-apiserver, kube-controller-manager, and a kube-proxy on each of four nodes; all real.",
+		title:   "A bare-metal Kubernetes cluster of four nodes, in network namespaces of this machine",
+		about:   "etcd, kube-apiserver, kube-controller-manager and kube-proxy are the real programs.",
 		cluster: cluster.Options{Speakers: 3, Pools: "-"},
 		command: "make demo",
 		tell: func(s *story, _ bool) error {
@@ -46,8 +45,8 @@ func shortTale() tale {
 	}
 }
 
-// on tells the tale on a cluster of its own, which is left up at the end for as long
-// as this process runs if keep is set.
+// on starts a cluster and shows the story on it. If keep is set, the cluster stays up
+// until this process gets a signal.
 func (t tale) on(ctx context.Context, env cluster.Env, keep bool) error {
 	s := &story{ctx: ctx, env: env, step: 1, vip: "192.168.120.200"}
 	s.title(t.title)
@@ -58,27 +57,28 @@ func (t tale) on(ctx context.Context, env cluster.Env, keep bool) error {
 	}
 	defer c.Close()
 	s.Cluster = c
-	s.say("%s Up after %.0f s.", t.about, time.Since(start).Seconds())
+	s.say("%s", t.about)
+	s.say("The cluster was up after %.0f s.", time.Since(start).Seconds())
 	if err := t.tell(s, keep); err != nil {
 		return err
 	}
 	if keep {
-		return s.leaveUp()
+		return s.keepUp()
 	}
 	s.title("The end")
-	s.say("The cluster and its namespaces go now. `%s KEEP=1` leaves them up to play with.", t.command)
+	s.say("The cluster and its namespaces are removed now. `%s KEEP=1` keeps them up, so that you can try more.", t.command)
 	return nil
 }
 
 func (s *story) pending() error {
-	s.title("A Service of type LoadBalancer, as on any bare-metal cluster")
+	s.title("Without this project, a Service of type LoadBalancer gets no address")
 	if err := s.kubectl("get", "nodes"); err != nil {
 		return err
 	}
 	if err := s.kubectl("create", "deployment", "nginx", "--image=nginx"); err != nil {
 		return err
 	}
-	s.say("(A stand-in for nginx: without kubelets, a pod is a small web server in its node's namespace.)")
+	s.say("(This cluster has no kubelets, so the pod does not run nginx. It is a small web server in the namespace of its node.)")
 	if err := s.kubectl("expose", "deployment", "nginx", "--port", "80", "--type", "LoadBalancer"); err != nil {
 		return err
 	}
@@ -91,17 +91,19 @@ func (s *story) pending() error {
 	if err := s.kubectl("get", "service", "nginx"); err != nil {
 		return err
 	}
-	s.say("EXTERNAL-IP is <pending>, and would be for ever: nobody here gives addresses.")
+	s.say("EXTERNAL-IP stays <pending>, because no program in this cluster assigns addresses.")
 	return nil
 }
 
 func (s *story) install() error {
-	s.title("Our two programs, and a pool of addresses")
-	s.say("Two baremetal-cloud-controller-managers, one of which leads, and a baremetal-speaker on node1, node2 and node3,")
-	s.say("with the rights that manifests/ gives them.")
+	s.title("Start this project's two programs, and configure a pool of addresses")
+	s.say("baremetal-cloud-controller-manager assigns addresses. It runs twice, and one of the two is the leader.")
+	s.say("baremetal-speaker announces addresses. It runs on node1, node2 and node3.")
+	s.say("Both programs have exactly the rights that manifests/ gives them.")
 	if err := s.Deploy(s.ctx, 2); err != nil {
 		return err
 	}
+	s.say("This is the configuration:")
 	for line := range strings.Lines(cluster.DefaultPools) {
 		fmt.Print("      ", line)
 	}
@@ -116,17 +118,18 @@ func (s *story) install() error {
 	}); err != nil {
 		return err
 	}
-	s.say("The Service that waited has its address %.0f ms after the pool was written:", ms(time.Since(start)))
+	s.say("The Service got its address %.0f ms after the configuration was written:", ms(time.Since(start)))
 	return s.kubectl("get", "service", "nginx")
 }
 
 func (s *story) page() error {
-	s.title("A client on the same network segment")
+	s.title("A client on the same network segment gets a page")
 	node, err := s.owner()
 	if err != nil {
 		return err
 	}
-	s.say("It asks by ARP: who has %s? One node answers, though no interface of any node holds the address:", s.vip)
+	s.say("The client asks by ARP who has %s. Exactly one node answers: the owner of the address.", s.vip)
+	s.say("Its speaker answers. No network interface of any node has the address.")
 	fmt.Printf("      %s is at %s, which is %s\n", s.vip, node.MAC, node.Name)
 	var page string
 	if err := s.Wait(s.ctx, "the page", func() bool {
@@ -141,13 +144,13 @@ func (s *story) page() error {
 }
 
 func (s *story) death() error {
-	s.title("The node in charge loses power")
+	s.title("The owner of the address loses power")
 	probe, err := s.StartProbe(s.vip)
 	if err != nil {
 		return err
 	}
 	defer probe.Stop()
-	s.say("The client asks for the page a hundred times a second, on a new connection each time.")
+	s.say("The client requests the page a hundred times a second, each time on a new connection.")
 	if err := s.Wait(s.ctx, "some answers", func() bool { return len(probe.Attempts(time.Time{})) >= 100 }); err != nil {
 		return err
 	}
@@ -155,7 +158,7 @@ func (s *story) death() error {
 	if err != nil {
 		return err
 	}
-	s.say("Now %s falls silent, without a goodbye.", node.Name)
+	s.say("Now the link of %s goes down. For the other nodes this looks like a power failure.", node.Name)
 	death := time.Now()
 	if err := node.Kill(); err != nil {
 		return err
@@ -173,7 +176,7 @@ func (s *story) death() error {
 		return err
 	}
 	s.say("%s has taken over: %s is at %s now.", heir.Name, s.vip, heir.MAC)
-	s.say("The client was without an answer for %.0f ms; %d requests were lost.", ms(outage), lost)
+	s.say("The client got no page for %.0f ms: %d requests failed.", ms(outage), lost)
 	s.command("curl http://" + s.vip)
 	page, err := s.Fetch(s.ctx, s.vip)
 	if err != nil {
@@ -189,47 +192,25 @@ func (s *story) death() error {
 	if err := s.Settled(s.ctx); err != nil {
 		return err
 	}
-	s.say("%s is back, and all speakers see each other again.", node.Name)
+	s.say("The link of %s is up again, and every speaker sees all other speakers.", node.Name)
 	return nil
 }
 
-// leaveUp tells how to play with the cluster, and keeps it until it is killed.
-func (s *story) leaveUp() error {
-	kubeconfig, err := s.Expose()
-	if err != nil {
-		return err
-	}
-	pid, err := s.env.PID()
+// keepUp prints how to enter the cluster, and keeps it up until `make demo-down`.
+func (s *story) keepUp() error {
+	enter, err := s.HowToEnter(s.vip)
 	if err != nil {
 		return err
 	}
 	s.title("The cluster stays up")
-	fmt.Printf(`
-  export KUBECONFIG=%s
-  alias kubectl=%s
-  kubectl get services -A
-
-  # as the client on the segment (curl, ping, ip neigh, …):
-  nsenter --net=/proc/%s/root/run/netns/client curl -s http://%s
-
-  # cut a node's power, and give it back:
-  nsenter --net=/proc/%s/ns/net ip link set node1 down
-  nsenter --net=/proc/%s/ns/net ip link set node1 up
-
-  # what a speaker thinks, and the logs of all programs:
-  nsenter --net=/proc/%s/root/run/netns/node1 curl -s http://127.0.0.1:7472/debug/plan
-  ls %s
-
-  # the end:
-  make demo-down
-
-`, kubeconfig, s.env.Binaries["kubectl"], pid, s.vip, pid, pid, pid, filepath.Join(s.env.Dir, "logs"))
+	fmt.Print(enter, "\n  # stop the cluster:\n  make demo-down\n\n")
 	if err := os.WriteFile(told(), nil, 0o644); err != nil {
 		return err
 	}
-	select {}
+	return s.StayUp()
 }
 
+// owner waits until exactly one node answers ARP for the address, and returns it.
 func (s *story) owner() (node *cluster.Node, err error) {
 	err = s.Wait(s.ctx, "one owner", func() bool {
 		macs, err := s.WhoHas(s.vip, 100*time.Millisecond)

@@ -10,7 +10,7 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/test/cluster"
 )
 
-// fault is a way in which a node fails, and how that ends.
+// fault is a way in which a node fails, and the way to repair it.
 type fault struct {
 	name   string
 	strike func(*cluster.Cluster, *cluster.Node) error
@@ -29,8 +29,10 @@ var allFaults = []fault{
 	{"partition", func(c *cluster.Cluster, n *cluster.Node) error { return c.Partition(n) }, heal},
 }
 
+// heal undoes a fault of the network segment.
 func heal(_ context.Context, c *cluster.Cluster, _ *cluster.Node) error { return c.Heal() }
 
+// names returns the names of all kinds of faults.
 func names() (names []string) {
 	for _, f := range allFaults {
 		names = append(names, f.name)
@@ -38,6 +40,7 @@ func names() (names []string) {
 	return names
 }
 
+// choose returns the faults of the flag -kinds.
 func choose(kinds string) (chosen []fault, err error) {
 	if kinds == "all" {
 		return allFaults, nil
@@ -45,24 +48,24 @@ func choose(kinds string) (chosen []fault, err error) {
 	for _, kind := range strings.Split(kinds, ",") {
 		i := slices.IndexFunc(allFaults, func(f fault) bool { return f.name == kind })
 		if i < 0 {
-			return nil, fmt.Errorf("unknown kind %q: write all, or some of %s", kind, strings.Join(names(), ", "))
+			return nil, fmt.Errorf("-kinds: there is no kind %q; write all, or some of %s", kind, strings.Join(names(), ", "))
 		}
 		chosen = append(chosen, allFaults[i])
 	}
 	return chosen, nil
 }
 
-// result is what one fault has done to a client.
+// result is the effect of one fault on a client.
 type result struct {
-	outage  time.Duration // until a request succeeds again; 0 if none has failed
-	answer  time.Duration // until another node answers the question who has the address
-	lost    int
-	twoDown time.Duration // for how long two answered after the fault
-	twoBack time.Duration // and when it was over
+	outage  time.Duration // from the fault until a request succeeds again; 0 if no request failed
+	answer  time.Duration // from the fault until another node answers ARP for the address
+	lost    int           // failed requests
+	twoDown time.Duration // for how long two nodes answered ARP after the fault
+	twoBack time.Duration // for how long two nodes answered ARP after the repair
 }
 
-// strikeAll strikes the node in charge with every kind of fault, again and again.
-// The pod is on another node, so that only the takeover is measured.
+// strikeAll makes every kind of fault several times. Each fault hits the owner of vip. The
+// pod runs on another node, so that only the takeover is measured.
 func strikeAll(ctx context.Context, c *cluster.Cluster, vip string, o options) error {
 	probe, err := c.StartProbe(vip)
 	if err != nil {
@@ -80,7 +83,7 @@ func strikeAll(ctx context.Context, c *cluster.Cluster, vip string, o options) e
 	for _, f := range o.faults {
 		var results []result
 		for i := range o.kills {
-			// A moment of peace, so that a fault does not meet the end of the last.
+			// Wait before each fault, so that the repair of the last fault is over.
 			time.Sleep(time.Duration(1000+137*i%500) * time.Millisecond)
 			r, err := strike(ctx, c, vip, f, probe, asker)
 			if err != nil {
@@ -93,6 +96,7 @@ func strikeAll(ctx context.Context, c *cluster.Cluster, vip string, o options) e
 	return nil
 }
 
+// strike makes one fault, measures its effect, and repairs it.
 func strike(ctx context.Context, c *cluster.Cluster, vip string, f fault, probe *cluster.Probe, asker *cluster.Asker) (r result, err error) {
 	owner, err := whoAnswers(ctx, c, vip)
 	if err != nil {
@@ -133,8 +137,8 @@ func strike(ctx context.Context, c *cluster.Cluster, vip string, f fault, probe 
 	return r, nil
 }
 
-// otherAnswers returns when the first question was asked that another node has
-// answered.
+// otherAnswers returns when the first ARP request was sent that another node than the owner
+// answered, as the time after begun.
 func otherAnswers(asker *cluster.Asker, owner *cluster.Node, begun time.Time) (time.Duration, bool) {
 	for _, q := range asker.Since(begun) {
 		if slices.ContainsFunc(q.MACs, func(mac string) bool { return mac != owner.MAC }) {
@@ -144,7 +148,7 @@ func otherAnswers(asker *cluster.Asker, owner *cluster.Node, begun time.Time) (t
 	return 0, false
 }
 
-// say prints a line of the table.
+// say prints the line of a kind of fault.
 func say(name string, results []result) {
 	var outages, answers []time.Duration
 	var worst result
@@ -155,6 +159,7 @@ func say(name string, results []result) {
 	fmt.Printf("%-9s %5d   %s   %s   %8d   %7.0f ms   %7.0f ms\n", name, len(results), quantiles(answers), quantiles(outages), worst.lost, ms(worst.twoDown), ms(worst.twoBack))
 }
 
+// quantiles returns the median, the 99th percentile and the maximum, in milliseconds.
 func quantiles(ds []time.Duration) string {
 	slices.Sort(ds)
 	n := len(ds)

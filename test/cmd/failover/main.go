@@ -1,7 +1,7 @@
-// Command failover measures, on a cluster in network namespaces, how long a
-// client is without an answer when something happens to the node in charge, and
-// whether anything moves while nothing happens. hack/bench-failover,
-// hack/bench-bgp and hack/check-idle run it.
+// Command failover makes faults on a cluster in network namespaces. It measures how long a
+// client gets no answer when the owner of an address fails, and checks that no address
+// moves while no node fails. hack/bench-failover, hack/bench-bgp, hack/check-idle,
+// hack/check-without-api and hack/measure-speaker run it.
 package main
 
 import (
@@ -18,15 +18,15 @@ import (
 
 func main() {
 	var o options
-	flag.IntVar(&o.kills, "kills", 0, "how many times of each kind to strike the node in charge")
+	flag.IntVar(&o.kills, "kills", 0, "number of faults of each kind, which hit the owner of the address")
 	kinds := flag.String("kinds", "all", "kinds of faults, separated by commas: "+strings.Join(names(), ", "))
-	flag.StringVar(&o.failover, "failover", "default", "the speakers' --failover")
-	flag.DurationVar(&o.idle, "idle", 0, "how long to watch a cluster in which nothing happens while every core is busy")
-	flag.BoolVar(&o.lossy, "lossy", false, "with -idle: a tenth of all frames is lost, and the cores are not kept busy")
-	flag.DurationVar(&o.away, "without-api", 0, "how long to stop the API server; half-way the node in charge dies")
-	flag.IntVar(&o.vips, "vips", 0, "how many addresses to announce, to print what the speakers need for them")
-	flag.StringVar(&o.router, "router", "", "with -kills: strike nodes behind a router with this daemon, FRR or BIRD, after the node in charge of the link")
-	flag.IntVar(&o.speakers, "nodes", 3, "number of nodes that announce")
+	flag.StringVar(&o.failover, "failover", "default", "the --failover flag of the speakers: default, fast or calm")
+	flag.DurationVar(&o.idle, "idle", 0, "watch the cluster for this time without a fault, while all CPUs are busy")
+	flag.BoolVar(&o.lossy, "lossy", false, "with -idle: lose a tenth of all frames, and do not keep the CPUs busy")
+	flag.DurationVar(&o.away, "without-api", 0, "stop the API server for this time; the owner of the address dies after half of it")
+	flag.IntVar(&o.vips, "vips", 0, "announce this number of addresses, and print the memory of the speaker")
+	flag.StringVar(&o.router, "router", "", "with -kills: measure BGP after layer 2, with a router that runs this daemon: FRR or BIRD")
+	flag.IntVar(&o.speakers, "nodes", 3, "number of nodes with a speaker")
 	flag.Parse()
 	var err error
 	if o.faults, err = choose(*kinds); err != nil {
@@ -53,6 +53,7 @@ type options struct {
 	router          string
 }
 
+// measure starts a cluster and runs the measurements that the options name.
 func measure(ctx context.Context, env cluster.Env, o options) error {
 	c, err := cluster.Start(ctx, env, cluster.Options{Speakers: o.speakers, SpeakerFlags: []string{"--failover=" + o.failover}})
 	if err != nil {
@@ -93,7 +94,8 @@ func measure(ctx context.Context, env cluster.Env, o options) error {
 	return nil
 }
 
-// expose makes a Service and returns its address when a client has got a page.
+// expose creates a Service and waits until a client has got a page from it. It returns the
+// address of the Service.
 func expose(ctx context.Context, c *cluster.Cluster) (vip string, err error) {
 	for _, args := range [][]string{
 		{"create", "deployment", "nginx", "--image=nginx"},
@@ -114,6 +116,7 @@ func expose(ctx context.Context, c *cluster.Cluster) (vip string, err error) {
 	return vip, err
 }
 
+// whoAnswers waits until exactly one node answers ARP for vip, and returns it.
 func whoAnswers(ctx context.Context, c *cluster.Cluster, vip string) (node *cluster.Node, err error) {
 	waitErr := c.Wait(ctx, "one owner", func() bool {
 		var macs []string
@@ -128,14 +131,14 @@ func whoAnswers(ctx context.Context, c *cluster.Cluster, vip string) (node *clus
 	return node, err
 }
 
-// watchIdle counts what the speakers decide while nothing happens but that every
-// core is busy twice over, or that frames are lost. It should be nothing.
+// watchIdle watches the cluster while two busy loops run on each CPU, or while frames are
+// lost. It counts the changed decisions of the speakers. There should be none.
 func watchIdle(ctx context.Context, c *cluster.Cluster, vip string, o options) error {
 	owner, err := whoAnswers(ctx, c, vip)
 	if err != nil {
 		return err
 	}
-	// An address that has just been given is still being announced.
+	// The speakers have logged a decision for the new address already. It does not count.
 	before, deathsBefore := decisions(c), deaths(c)
 	what := fmt.Sprintf("with %d busy loops", 2*runtime.NumCPU())
 	if o.lossy {
@@ -150,32 +153,36 @@ func watchIdle(ctx context.Context, c *cluster.Cluster, vip string, o options) e
 		}
 		defer stop()
 	}
-	asked, silent, wrong := 0, 0, 0
+	asked, unanswered, wrong := 0, 0, 0
 	for end := time.Now().Add(o.idle); time.Now().Before(end); asked++ {
 		macs, err := c.WhoHas(vip, time.Second)
 		switch {
 		case err != nil:
 			return err
 		case len(macs) == 0:
-			silent++
+			unanswered++
 		case len(macs) > 1 || macs[0] != owner.MAC:
 			wrong++
 		}
 	}
 	moved := decisions(c) - before
-	fmt.Printf("%v %s: %d decisions changed, %d speakers taken for dead; asked by ARP %d times: %d without an answer, %d answered by another node\n",
-		o.idle, what, moved, deaths(c)-deathsBefore, asked, silent, wrong)
-	if moved > 0 || wrong > 0 || silent > 0 && !o.lossy {
-		return fmt.Errorf("an address has moved or was not answered for, without a reason")
+	fmt.Printf("%v %s: %d decisions changed, %d speakers wrongly detected as dead; %d ARP requests, %d without an answer, %d answered by another node\n",
+		o.idle, what, moved, deaths(c)-deathsBefore, asked, unanswered, wrong)
+	if moved > 0 || wrong > 0 || unanswered > 0 && !o.lossy {
+		return fmt.Errorf("the address %s has moved, or an ARP request was not answered, although no node failed", vip)
 	}
 	return nil
 }
 
-func decisions(c *cluster.Cluster) int { return countLogs(c, "msg=decision") }
+// decisions returns how many decisions the speakers have logged.
+func decisions(c *cluster.Cluster) int { return countLogs(c, `msg="layer 2 decision changed"`) }
+
+// deaths returns how many dead members the speakers have logged.
 func deaths(c *cluster.Cluster) int {
-	return countLogs(c, `msg="speaker died"`) + countLogs(c, `msg="speaker is silent`)
+	return countLogs(c, `msg="speaker died"`) + countLogs(c, `msg="member is dead`)
 }
 
+// countLogs returns how often the logs of the speakers contain text.
 func countLogs(c *cluster.Cluster, text string) (n int) {
 	for _, node := range c.Nodes() {
 		n += strings.Count(node.Speaker().Log(), text)

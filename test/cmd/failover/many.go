@@ -18,8 +18,9 @@ const manyPools = `address-pools:
 - {name: many, protocol: layer2, addresses: [10.200.0.0/16], auto-assign: false}
 `
 
-// announceMany gives n Services an address each, which one node announces, and
-// prints what its speaker needs, and when all have moved after its death.
+// announceMany creates n Services, whose addresses are all announced by one node. It prints
+// the memory of that node's speaker. Then it kills the node, and prints after what time
+// another node announces all addresses.
 func announceMany(ctx context.Context, c *cluster.Cluster, n int) error {
 	one := c.Nodes()[0]
 	for _, node := range c.Nodes()[1:] {
@@ -61,11 +62,11 @@ func announceMany(ctx context.Context, c *cluster.Cluster, n int) error {
 	if err := owns(ctx, c, heir, n); err != nil {
 		return err
 	}
-	fmt.Printf("all of them are announced by another node %v after its death\n", time.Since(death).Round(time.Millisecond))
+	fmt.Printf("%v after its death another node announced all of them\n", time.Since(death).Round(time.Millisecond))
 	return one.Revive()
 }
 
-// owns waits until a node announces n addresses of the pool.
+// owns waits until a node announces n addresses of the pool many.
 func owns(ctx context.Context, c *cluster.Cluster, node *cluster.Node, n int) error {
 	return c.Wait(ctx, fmt.Sprint(n, " addresses on ", node.Name), func() bool {
 		text, err := node.Get(ctx, "/metrics")
@@ -73,11 +74,11 @@ func owns(ctx context.Context, c *cluster.Cluster, node *cluster.Node, n int) er
 	})
 }
 
-// withoutAPI stops the API server for a while. Half-way the node in charge dies,
-// and a client must go on.
+// withoutAPI stops the API server for the time away. After half of that time it kills the
+// owner of vip. It prints how many requests of a client failed.
 func withoutAPI(ctx context.Context, c *cluster.Cluster, vip string, away time.Duration) error {
 	for _, ccm := range c.CCMs() {
-		ccm.MayEnd() // a leader that cannot renew its lease ends
+		ccm.MayEnd() // a leader ends when it cannot renew its lease
 	}
 	c.APIServer.Stop()
 	probe, err := c.StartProbe(vip)
@@ -105,7 +106,7 @@ func withoutAPI(ctx context.Context, c *cluster.Cluster, vip string, away time.D
 	}
 	recovered := time.Now()
 	time.Sleep(away - time.Since(begun))
-	fmt.Printf("%v without the API server: %d requests failed before a node died, then requests failed for %.0f ms, and %d after that\n",
+	fmt.Printf("%v without the API server: %d requests failed before the owner died, then requests failed for %.0f ms, and %d failed after that\n",
 		away, failedBefore, ms(outage), failures(probe, recovered))
 	if err := owner.Revive(); err != nil {
 		return err
@@ -113,6 +114,7 @@ func withoutAPI(ctx context.Context, c *cluster.Cluster, vip string, away time.D
 	return c.StartAPIServer()
 }
 
+// failures returns how many requests failed that began at since or later.
 func failures(probe *cluster.Probe, since time.Time) (n int) {
 	for _, a := range probe.Attempts(since) {
 		if !a.OK {

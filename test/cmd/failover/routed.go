@@ -9,12 +9,12 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/test/cluster"
 )
 
-// mode is a way in which the router notices that a node is dead.
+// mode is a way in which the router detects that a node is dead.
 type mode struct {
 	name string
 	bfd  time.Duration
-	peer string // keys of the peer
-	// of is which part of the kills is done, since each takes so long.
+	peer string // keys of the peer in the configuration
+	// of divides the number of kills, because a kill takes longer in slower modes.
 	of int
 }
 
@@ -24,10 +24,10 @@ var modes = []mode{
 	{"hold-time 9 s", 0, ", hold-time: 9s", 4},
 }
 
-// strikeRouted cuts the power of one node after the other, while a client behind a
-// router asks for pages over all of them.
+// strikeRouted kills one node after the other, while a client behind a router requests
+// pages over all nodes.
 func strikeRouted(ctx context.Context, c *cluster.Cluster, o options) error {
-	fmt.Printf("\nBGP: a client behind %s, which spreads its requests over %d nodes; one loses its power\n", o.router, o.speakers)
+	fmt.Printf("\nBGP: a client behind %s, which spreads its requests over %d nodes; one node loses power\n", o.router, o.speakers)
 	fmt.Println("                 times   requests fail until    requests")
 	fmt.Println("                          p50   p99   max       lost (most)")
 	for _, m := range modes {
@@ -38,6 +38,7 @@ func strikeRouted(ctx context.Context, c *cluster.Cluster, o options) error {
 	return nil
 }
 
+// strikeMode measures one mode, and prints a line of the table.
 func strikeMode(ctx context.Context, c *cluster.Cluster, m mode, o options) error {
 	r, err := c.StartRouter(ctx, cluster.RouterOptions{Daemon: o.router, BFD: m.bfd})
 	if err != nil {
@@ -67,7 +68,8 @@ address-pools: [{name: routed, protocol: bgp, addresses: [192.168.120.200-192.16
 	most := 0
 	for i := range max(1, o.kills/m.of) {
 		n := c.Nodes()[i%o.speakers]
-		// A moment of peace, at another time of the packets' intervals.
+		// Wait before each kill, with a varying time, so that kills hit all phases of the
+		// intervals between packets.
 		time.Sleep(time.Duration(1000+137*i%500) * time.Millisecond)
 		outage, lost, err := strikeNode(ctx, c, r, n, vip, probe)
 		if err != nil {
@@ -85,22 +87,23 @@ address-pools: [{name: routed, protocol: bgp, addresses: [192.168.120.200-192.16
 	return nil
 }
 
-// strikeNode returns when the last request was begun that failed, since only a part
-// of them goes to the node, and how many failed.
+// strikeNode kills a node. It returns how many requests failed, and when the last of them
+// began, as the time after the kill. The first request that succeeds says nothing here,
+// because only some of the requests are sent to the dead node.
 func strikeNode(ctx context.Context, c *cluster.Cluster, r *cluster.Router, n *cluster.Node, vip string, probe *cluster.Probe) (outage time.Duration, lost int, err error) {
 	begun := time.Now()
 	if err := n.Kill(); err != nil {
 		return 0, 0, err
 	}
-	if err := c.Wait(ctx, "the router to leave the node out", func() bool {
+	if err := c.Wait(ctx, "the router to remove the routes over the node", func() bool {
 		hops, err := r.NextHops(vip)
 		return err == nil && len(hops) == len(c.Nodes())-1
 	}); err != nil {
 		return 0, 0, err
 	}
-	// Requests that were begun before have failed a second later.
+	// The requests that have begun before need less than a second to end.
 	over := time.Now()
-	if err := c.Wait(ctx, "the requests on their way", func() bool { return time.Since(over) > time.Second }); err != nil {
+	if err := c.Wait(ctx, "the requests that have not ended", func() bool { return time.Since(over) > time.Second }); err != nil {
 		return 0, 0, err
 	}
 	for _, a := range probe.Attempts(begun) {
@@ -112,8 +115,8 @@ func strikeNode(ctx context.Context, c *cluster.Cluster, r *cluster.Router, n *c
 	return outage, lost, nil
 }
 
-// allRouted waits until the router sends packets over every node, and BFD watches
-// all of them.
+// allRouted waits until the router sends packets over every node, and has a BGP session
+// with every node, with BFD if the mode uses it.
 func allRouted(ctx context.Context, c *cluster.Cluster, r *cluster.Router, vip string, m mode) error {
 	return c.Wait(ctx, "the router to use all nodes", func() bool {
 		hops, err := r.NextHops(vip)

@@ -1,10 +1,10 @@
-// Command suite runs Kubernetes' own tests of load balancers against this project,
-// as it is shipped, on a cluster with kubelets.
+// Command suite runs Kubernetes' own tests of load balancers against this project, as it
+// is shipped, on a cluster with kubelets.
 //
-// The tests run on a host behind a router, since one of them wants a client that
-// is not on the nodes' network. With -protocol=layer2 the router asks by ARP for
-// the addresses; with -protocol=bgp all nodes are its BGP peers, and it spreads
-// connections over those that advertise an address.
+// The tests run on a host behind a router, because one of them needs a client outside of
+// the nodes' network. With -protocol=layer2 the router sends ARP requests for the addresses.
+// With -protocol=bgp all nodes are BGP peers of the router, and it spreads connections over
+// the nodes that advertise an address.
 package main
 
 import (
@@ -20,22 +20,22 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/test/cluster"
 )
 
-// tests are those with the label Feature:LoadBalancer, and more that are about load
-// balancers without having it.
+// tests matches the tests with the label Feature:LoadBalancer, and the other tests of load
+// balancers, which do not have that label.
 const tests = `LoadBalancers|should complete a service status lifecycle|should fail health check node port|HealthCheckNodePort correctly|same port and different protocol for internal traffic on Type LoadBalancer`
 
 func main() {
 	protocol := flag.String("protocol", "layer2", "layer2 or bgp")
-	focus := flag.String("focus", tests, "a regular expression; the tests whose names it matches are run")
-	report := flag.String("report", "", "the file for the results, in JUnit's format")
+	focus := flag.String("focus", tests, "run the tests whose names match this regular expression")
+	report := flag.String("report", "", "write the results to this file, in JUnit's format (required)")
 	flag.Parse()
 	if *protocol != "layer2" && *protocol != "bgp" {
-		fmt.Fprintf(os.Stderr, "-protocol is %q; it must be layer2 or bgp\n", *protocol)
+		fmt.Fprintf(os.Stderr, "-protocol=%s is wrong: write layer2 or bgp\n", *protocol)
 		os.Exit(2)
 	}
 	path, err := filepath.Abs(*report)
 	if err != nil || *report == "" {
-		fmt.Fprintln(os.Stderr, "-report must name a file")
+		fmt.Fprintln(os.Stderr, "-report is missing: name a file for the results")
 		os.Exit(2)
 	}
 	needs := cluster.Needs{Full: true, Programs: []cluster.Program{cluster.Suite, cluster.Ginkgo}, Debian: []string{"bird=bird2", "vtysh=frr"}}
@@ -49,9 +49,10 @@ func main() {
 }
 
 func run(ctx context.Context, env cluster.Env, protocol, focus, report string) error {
-	// Some tests want three nodes; more would make others longer. One asks for the
-	// health of an IPv4 Service at all addresses of the nodes, but kube-proxy with
-	// nftables answers only at those of the Service's family.
+	// Some tests need three nodes, and other tests take longer with more nodes. One test
+	// gets the health of an IPv4 Service from all addresses of the nodes. kube-proxy with
+	// nftables answers only at the addresses of the Service's family, so the nodes have
+	// IPv4 addresses only.
 	c, err := cluster.Start(ctx, env, cluster.Options{Speakers: 3, Full: true, IPv4Nodes: true})
 	if err != nil {
 		return err
@@ -73,14 +74,14 @@ func run(ctx context.Context, env cluster.Env, protocol, focus, report string) e
 	if err != nil {
 		return err
 	}
-	// Two of the tests take a quarter of an hour each, in which they mostly wait: they
-	// and all others go side by side.
+	// Two of the tests take a quarter of an hour each and mostly wait. So three tests run
+	// at the same time.
 	suite := cluster.Namespaced(ctx, cluster.Outside, env.Binaries["ginkgo"],
 		"--procs=3", "--focus="+focus, "-v", "--no-color", "--timeout=3h", env.Binaries["e2e.test"], "--",
 		"--kubeconfig="+c.Kubeconfig(), "--provider=skeleton", "--kubectl-path="+env.Binaries["kubectl"], "--dns-domain=cluster.local",
 		"--num-nodes=3", "--report-dir="+dir)
 	suite.Stdout, suite.Stderr = os.Stdout, os.Stderr
-	suite.Env = append(os.Environ(), "TMPDIR="+dir) // the tests leave files there
+	suite.Env = append(os.Environ(), "TMPDIR="+dir) // the tests do not remove their temporary files
 	failed := suite.Run()
 	if exit := (*exec.ExitError)(nil); failed != nil && !errors.As(failed, &exit) {
 		return fmt.Errorf("running the tests: %w", failed)

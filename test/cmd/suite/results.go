@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// results is what is kept of a report in JUnit's format: the tests that ran, and
-// why they failed. Names, times in seconds and states are as Ginkgo writes them.
+// results is the part of a report in JUnit's format that this program keeps: the tests that
+// ran, and why they failed. Ginkgo writes names, times in seconds, and states.
 type results struct {
 	XMLName xml.Name `xml:"testsuites"`
 	Suites  []struct {
@@ -27,7 +27,7 @@ type testCase struct {
 	Status  string   `xml:"status,attr"`
 	Time    string   `xml:"time,attr"`
 	Failure *failure `xml:"failure"`
-	Error   *failure `xml:"error"` // it panicked, or was interrupted
+	Error   *failure `xml:"error"` // the test has panicked or was interrupted
 	Skipped *failure `xml:"skipped"`
 }
 
@@ -36,6 +36,7 @@ type failure struct {
 	Text    string `xml:",chardata"`
 }
 
+// read reads a report, and keeps the tests that ran or were skipped for a reason.
 func read(file string) (*results, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -47,13 +48,15 @@ func read(file string) (*results, error) {
 	}
 	for i := range r.Suites {
 		r.Suites[i].Cases = slices.DeleteFunc(r.Suites[i].Cases, func(c testCase) bool {
-			// Without a reason it is one of the thousands that were not asked for.
+			// A test that was skipped without a reason does not match -focus. There are
+			// thousands of these.
 			return !strings.HasPrefix(c.Name, "[It]") || c.Skipped != nil && c.Skipped.Message == "skipped"
 		})
 	}
 	return r, nil
 }
 
+// write writes the results to a file, and makes the directory of the file.
 func (r *results) write(file string) error {
 	text, err := xml.MarshalIndent(r, "", "  ")
 	if err == nil {
@@ -68,9 +71,10 @@ func (r *results) write(file string) error {
 	return nil
 }
 
-var labelled = regexp.MustCompile(`^\[It\] \[sig-network\] | \[[^]]*\]`)
+// labels matches the labels in the name of a test.
+var labels = regexp.MustCompile(`^\[It\] \[sig-network\] | \[[^]]*\]`)
 
-// print writes a table in Markdown.
+// print writes the results as a table in Markdown.
 func (r *results) print(w io.Writer, protocol string) {
 	passed, all := 0, 0
 	fmt.Fprintf(w, "\n| with `protocol: %s` | | seconds |\n|---|---|---|\n", protocol)
@@ -80,7 +84,7 @@ func (r *results) print(w io.Writer, protocol string) {
 			if c.Status == "passed" {
 				passed++
 			}
-			fmt.Fprintf(w, "| %s | %s | %.6s |\n", labelled.ReplaceAllString(c.Name, ""), c.Status, c.Time)
+			fmt.Fprintf(w, "| %s | %s | %.6s |\n", labels.ReplaceAllString(c.Name, ""), c.Status, c.Time)
 		}
 	}
 	fmt.Fprintf(w, "\n%d of %d passed.\n", passed, all)

@@ -16,7 +16,7 @@ const report = `<testsuites><testsuite name="Kubernetes e2e suite" time="1088.1"
 <testcase name="[SynchronizedBeforeSuite]" status="passed" time="1"/>
 </testsuite></testsuites>`
 
-func TestWhatIsKeptOfAReportIsWhatRan(t *testing.T) {
+func TestResultsKeepOnlyTheTestsThatRan(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "in.xml"), []byte(report), 0o644); err != nil {
 		t.Fatal(err)
@@ -38,7 +38,7 @@ func TestWhatIsKeptOfAReportIsWhatRan(t *testing.T) {
 1 of 4 passed.
 `
 	if table.String() != want {
-		t.Errorf("the table is\n%s", table.String())
+		t.Errorf("the table is wrong:\n%s", table.String())
 	}
 	kept := filepath.Join(dir, "new", "out.xml")
 	if err := r.write(kept); err != nil {
@@ -54,6 +54,6 @@ func TestWhatIsKeptOfAReportIsWhatRan(t *testing.T) {
 		}
 	}
 	if strings.Contains(string(text), "long") || strings.Contains(string(text), "sig-storage") {
-		t.Errorf("too much is kept:\n%s", text)
+		t.Errorf("the results contain output or tests that should be left out:\n%s", text)
 	}
 }

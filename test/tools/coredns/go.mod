@@ -1,4 +1,4 @@
-module github.com/baremetal-lb/cloud-provider-baremetal/test/coredns
+module github.com/baremetal-lb/cloud-provider-baremetal/test/tools/coredns
 
 go 1.26.0
 

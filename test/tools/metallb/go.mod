@@ -1,4 +1,4 @@
-module github.com/baremetal-lb/cloud-provider-baremetal/test/metallb
+module github.com/baremetal-lb/cloud-provider-baremetal/test/tools/metallb
 
 go 1.26.0
 

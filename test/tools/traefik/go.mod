@@ -1,4 +1,4 @@
-module github.com/baremetal-lb/cloud-provider-baremetal/test/ingress
+module github.com/baremetal-lb/cloud-provider-baremetal/test/tools/traefik
 
 go 1.26.0
 
