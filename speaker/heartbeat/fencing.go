@@ -96,4 +96,3 @@ func (e *engine) fence(now time.Time, r reception) fencing {
 func (e *engine) isAsking(now time.Time) bool {
 	return !e.frozenAt.IsZero() && now.Sub(e.frozenAt) < e.timing.Detection()
 }
-

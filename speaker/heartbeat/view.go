@@ -98,4 +98,3 @@ func (e *engine) isReady(now time.Time) bool {
 	}
 	return true
 }
-
