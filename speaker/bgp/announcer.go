@@ -135,7 +135,7 @@ func (a *Announcer) apply() (next time.Duration) {
 			continue
 		}
 		if s == nil {
-			if s, err = newSession(p, a.log, a.changed); err != nil {
+			if s, err = startSession(p, a.log, a.changed); err != nil {
 				problems[p.Name] = err
 				continue
 			}

@@ -40,8 +40,8 @@ type session struct {
 	closed             bool
 }
 
-// newSession begins to connect. The session runs until close.
-func newSession(p Peer, log *slog.Logger, changed func()) (*session, error) {
+// startSession begins to connect. The session runs until close.
+func startSession(p Peer, log *slog.Logger, changed func()) (*session, error) {
 	s := &session{peer: p.sessionPart(), log: log.With("peer", p.Name, "address", p.Address), changed: changed}
 	begun := time.Now()
 	s.now = Status{Peer: p.Name, Address: p.Address, State: idle, Begun: begun, Since: begun}

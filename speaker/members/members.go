@@ -170,8 +170,8 @@ func (m *Members) SetProfile(p Profile) {
 		return
 	}
 	m.self.Store(&p)
-	if told, err := decode(encode(p, memberlist.MetaMaxSize)); err != nil || len(told.Links) < len(p.Links) {
-		m.options.Log.Warn("this node has more links than fit into a profile; exclude some with --exclude-interfaces", "links", len(p.Links), "told", len(told.Links))
+	if sent, err := decode(encode(p, memberlist.MetaMaxSize)); err != nil || len(sent.Links) < len(p.Links) {
+		m.options.Log.Warn("this node has more links than fit into a profile; exclude some with --exclude-interfaces", "links", len(p.Links), "sent", len(sent.Links))
 	}
 	m.profileChanged.Set()
 }
@@ -201,6 +201,6 @@ func (m *Members) Leave() error {
 	p := *m.self.Load()
 	p.Leaving = true
 	m.self.Store(&p)
-	told := list.UpdateNode(500 * time.Millisecond)
-	return errors.Join(told, list.Leave(500*time.Millisecond))
+	updated := list.UpdateNode(500 * time.Millisecond)
+	return errors.Join(updated, list.Leave(500*time.Millisecond))
 }

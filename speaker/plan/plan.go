@@ -90,8 +90,8 @@ type ownership struct {
 // previous is an earlier plan of this node, or the zero Plan. It only saves time:
 // the result is the same without it.
 func Make(s State, previous Plan) Plan {
-	self, known := s.self()
-	b, a := newBuilder(s, previous.groups), newAdvertiser(s, self, known)
+	self, hasNode := s.self()
+	b, a := newBuilder(s, previous.groups), newAdvertiser(s, self, hasNode)
 	byVIP := make(map[netip.Addr][]Service, len(s.Services))
 	for _, svc := range s.Services {
 		for _, vip := range svc.VIPs {
@@ -100,7 +100,7 @@ func Make(s State, previous Plan) Plan {
 	}
 	p := Plan{
 		Node: s.Node, Fenced: s.Fenced, Decisions: make([]Decision, 0, len(byVIP)),
-		KeepSessions: s.Config == nil || !known, KeepRoutes: known && self.Excluded == "" && !self.Cordoned,
+		KeepSessions: s.Config == nil || !hasNode, KeepRoutes: hasNode && self.Excluded == "" && !self.Cordoned,
 		groups: b.groups, owners: make(map[netip.Addr]ownership, len(byVIP)),
 	}
 	for _, vip := range slices.SortedFunc(maps.Keys(byVIP), netip.Addr.Compare) {

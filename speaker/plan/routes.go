@@ -47,7 +47,7 @@ type Route struct {
 // advertiser decides about the routes of this node.
 type advertiser struct {
 	node    Node
-	known   bool     // there is a Node object for this node
+	hasNode bool     // there is a Node object for this node
 	peers   []string // the peers that are configured for this node
 	routes  []Route
 	present map[routeKey]bool // the routes in routes: many VIPs share one aggregate
@@ -59,8 +59,8 @@ type routeKey struct {
 	prefix        netip.Prefix
 }
 
-func newAdvertiser(s State, self Node, known bool) *advertiser {
-	a := &advertiser{node: self, known: known, present: map[routeKey]bool{}}
+func newAdvertiser(s State, self Node, hasNode bool) *advertiser {
+	a := &advertiser{node: self, hasNode: hasNode, present: map[routeKey]bool{}}
 	if s.Config != nil {
 		for _, p := range s.Config.Peers {
 			if p.Selects(self.Labels) {
@@ -77,7 +77,7 @@ func (a *advertiser) decide(vip netip.Addr, pool *config.Pool, local bool, servi
 	switch {
 	case !pool.Protocol.BGP(), pool == orphaned && len(a.peers) == 0:
 		return "", 0
-	case !a.known || a.node.Excluded != "":
+	case !a.hasNode || a.node.Excluded != "":
 		return Excluded, 0
 	case !pool.Announces(a.node.Labels):
 		return NotSelected, 0

@@ -142,3 +142,43 @@ func TestBGPRouterGetsAllRoutesAgainAfterARestart(t *testing.T) {
 	f.routedOver(r, vip, "node1", "node2", "node3")
 	f.eventually("a page", func() bool { _, err := r.Fetch(f.Context(), vip); return err == nil })
 }
+
+// A pool that is removed must not take the traffic of its Services away, whether a
+// speaker knew the pool or has been restarted since.
+func TestOrphanOfABGPPoolStaysReachable(t *testing.T) {
+	f := setUp(t)
+	r := f.router(cluster.RouterOptions{Daemon: "FRR"})
+	f.pools(routedPools("bgp", ""))
+	f.create(service("orphan", labelled("routed")))
+	vip := f.assigned("orphan")
+	f.routedOver(r, vip, "node1", "node2", "node3")
+	f.eventually("a page", func() bool { _, err := r.Fetch(f.Context(), vip); return err == nil })
+	probe, err := r.StartProbe(vip)
+	f.must(err)
+	defer probe.Stop()
+	begun := time.Now()
+
+	withPool := routedPools("bgp", "")
+	f.pools(withPool[:strings.Index(withPool, "- name: routed")])
+	f.event("Service", "orphan", "AddressOutsidePools", vip+" is in no pool")
+	for _, n := range f.cluster.Nodes() {
+		f.eventually(n.Name+" advertises the orphan", func() bool {
+			text, err := n.Get(context.Background(), "/debug/plan")
+			return err == nil && strings.Contains(text, vip+" services=default/orphan pool=none ") && strings.Contains(text, " bgp=Advertised")
+		})
+	}
+	f.routedOver(r, vip, "node1", "node2", "node3")
+	n := len(probe.Attempts(begun))
+	f.eventually("100 more connections", func() bool { return len(probe.Attempts(begun)) > n+100 })
+	for _, a := range probe.Attempts(begun) {
+		if !a.OK {
+			f.Errorf("a connection failed %v after the probe began", a.Start.Sub(begun))
+		}
+	}
+
+	restarted := f.cluster.Node("node2")
+	restarted.Speaker().Stop()
+	f.routedOver(r, vip, "node1", "node3")
+	f.must(restarted.StartSpeaker(context.Background()))
+	f.routedOver(r, vip, "node1", "node2", "node3")
+}
