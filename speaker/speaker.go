@@ -143,6 +143,9 @@ func run(ctx, background context.Context, group *errgroup.Group, o Options) erro
 	web.loop.Store(loop)
 	err = loop.Run(ctx)
 
+	if background.Err() != nil {
+		return err // a part has failed and all others have ended: nothing can be handed over
+	}
 	o.Log.Info("leaving")
 	stopBGP()
 	handOver(o.Log, beats, announcer, others)

@@ -53,7 +53,9 @@ func (m *Members) keepJoined(ctx context.Context, dials *sync.WaitGroup) {
 			wait(ctx, m.join(ctx, dials, m.missing()), rejoinPatience)
 			m.reportMissing()
 		case <-m.rejoin.C():
-			m.rejoinAll(ctx, dials)
+			if !m.leaving.Load() {
+				m.rejoinAll(ctx, dials)
+			}
 		case <-ctx.Done():
 			return
 		}

@@ -49,6 +49,7 @@ type Members struct {
 	self    atomic.Pointer[Profile]
 	// returned counts how often a member has come back that was declared dead.
 	returned       atomic.Uint64
+	leaving        atomic.Bool // see Leave
 	profileChanged signal.Signal
 	rejoin         signal.Signal
 
@@ -184,6 +185,9 @@ func (m *Members) tellProfile(ctx context.Context, list *memberlist.Memberlist) 
 		case <-ctx.Done():
 			return
 		}
+		if m.leaving.Load() {
+			return // Leave tells the last profile, and a later update would replace its message
+		}
 		if err := list.UpdateNode(time.Second); err != nil {
 			m.options.Log.Debug("no member has heard this node's profile yet", "error", err)
 		}
@@ -198,6 +202,7 @@ func (m *Members) Leave() error {
 	if list == nil {
 		return nil // it has never joined
 	}
+	m.leaving.Store(true)
 	p := *m.self.Load()
 	p.Leaving = true
 	m.self.Store(&p)

@@ -66,6 +66,8 @@ type Loop struct {
 	contested map[netip.Addr]string
 	// sessions are the BGP sessions as they were reported last.
 	sessions []bgp.Status
+	// rejoined is closed when the last search for missing members has ended.
+	rejoined <-chan struct{}
 	// What was handled by earlier passes.
 	returned, lostHeard uint64
 	freezes             int
@@ -86,7 +88,7 @@ func (l *Loop) Run(ctx context.Context) error {
 	resync := time.NewTicker(resyncInterval)
 	defer resync.Stop()
 	for ctx.Err() == nil {
-		again := l.pass(ctx)
+		again := after(l.pass(ctx))
 		select {
 		case <-time.After(minPlanInterval):
 		case <-ctx.Done():
@@ -94,9 +96,13 @@ func (l *Loop) Run(ctx context.Context) error {
 		select {
 		case <-l.Wake.C():
 		case <-resync.C:
-		case <-after(again):
+		case <-again:
 		case <-ctx.Done():
 		}
+	}
+	if l.last.Load() != nil {
+		// How the speaker leaves depends on what is known now; see Plan.KeepRoutes.
+		l.pass(context.WithoutCancel(ctx))
 	}
 	return nil
 }
@@ -127,10 +133,11 @@ func (l *Loop) pass(ctx context.Context) (again time.Duration) {
 	state, rejoin, again := l.self.update(time.Now(), in, beats)
 	if rejoin {
 		l.self.rejoining(l.Members.Rejoin())
-	} else if lostHeard != l.lostHeard || len(beats.Returned) > 0 {
-		l.Members.Rejoin()
 	}
-	l.lostHeard = lostHeard
+	if lostHeard != l.lostHeard || len(beats.Returned) > 0 {
+		l.lostHeard = lostHeard
+		l.rejoin()
+	}
 	l.Members.SetProfile(view.Profile(in, beats, state))
 
 	conflicts := l.Layer2.Conflicts()
@@ -150,6 +157,18 @@ func (l *Loop) pass(ctx context.Context) (again time.Duration) {
 	l.reportPlan(before, p)
 	l.reportContested(p, conflicts)
 	return again
+}
+
+// rejoin looks for the missing members, unless such a search goes on already.
+func (l *Loop) rejoin() {
+	select {
+	case <-l.rejoined:
+		l.rejoined = nil
+	default:
+	}
+	if l.rejoined == nil {
+		l.rejoined = l.Members.Rejoin()
+	}
 }
 
 // resumeAfterFreeze forgets what this node announced before it was frozen. Other nodes
