@@ -104,11 +104,11 @@ func (c *stateCollector) CollectWithStability(ch chan<- metrics.Metric) {
 	gauge := func(desc *metrics.Desc, value float64, labels ...string) {
 		ch <- metrics.NewLazyConstMetric(desc, metrics.GaugeValue, value, labels...)
 	}
-	for _, row := range c.allocator.Usage() {
-		family := strings.ToLower(row.Family.String())
-		gauge(c.addresses, float64(row.Usable), row.Pool, family, "usable")
-		gauge(c.addresses, float64(row.Used), row.Pool, family, "used")
-		gauge(c.addresses, float64(row.Cooldown), row.Pool, family, "cooldown")
+	for _, usage := range c.allocator.Usage() {
+		family := strings.ToLower(usage.Family.String())
+		gauge(c.addresses, float64(usage.Usable), usage.Pool, family, "usable")
+		gauge(c.addresses, float64(usage.Used), usage.Pool, family, "used")
+		gauge(c.addresses, float64(usage.Cooldown), usage.Pool, family, "cooldown")
 	}
 	refused, orphans := c.counts()
 	gauge(c.orphans, float64(orphans))

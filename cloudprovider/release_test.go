@@ -55,7 +55,7 @@ func TestReleaseChangesOnlyServicesOfThisProject(t *testing.T) {
 
 func TestReleaseIsRefusedWhileThereIsALeader(t *testing.T) {
 	now := time.Now()
-	holder, seconds, none := "somebody", int32(15), ""
+	holder, seconds, none := "replica-1", int32(15), ""
 	lease := func(holder *string, renewed time.Time) *coordinationv1.Lease {
 		at := metav1.NewMicroTime(renewed)
 		return &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "anywhere", Name: LeaseName},
@@ -65,10 +65,10 @@ func TestReleaseIsRefusedWhileThereIsALeader(t *testing.T) {
 		lease *coordinationv1.Lease
 		want  string
 	}{
-		"no lease":        {nil, ""},
-		"it was given up": {lease(&none, now), ""},
-		"it is old":       {lease(&holder, now.Add(-time.Minute)), ""},
-		"it is held":      {lease(&holder, now.Add(-5*time.Second)), "try again in 10s"},
+		"no lease":          {nil, ""},
+		"it was given up":   {lease(&none, now), ""},
+		"it is old":         {lease(&holder, now.Add(-time.Minute)), ""},
+		"a leader holds it": {lease(&holder, now.Add(-5*time.Second)), "try again in 10s"},
 	} {
 		client := fake.NewClientset()
 		if test.lease != nil {

@@ -146,10 +146,10 @@ func run(ctx, background context.Context, group *errgroup.Group, o Options) erro
 	if background.Err() != nil {
 		return err // a part has failed and all others have ended: nothing can be handed over
 	}
-	o.Log.Info("leaving")
+	o.Log.Info("this speaker is leaving")
 	stopBGP()
 	handOver(o.Log, beats, announcer, others)
-	o.Log.Info("left")
+	o.Log.Info("this speaker has left")
 	return err
 }
 
@@ -178,8 +178,8 @@ func startEvents(background context.Context, group *errgroup.Group, o Options) r
 }
 
 // handOver tells the other speakers that this one leaves. It returns when they have
-// taken over all addresses, or have had two seconds for it. Until then this speaker goes
-// on answering.
+// taken over all addresses, or after two seconds. Until then this speaker goes on
+// answering.
 func handOver(log *slog.Logger, beats *heartbeat.Heartbeat, announcer *layer2.Announcer, others *members.Members) {
 	if !beats.MayAnswer() {
 		announcer.Forget() // other nodes are the owners, this one must not disturb them

@@ -99,8 +99,8 @@ func (w waiter) key(ctx context.Context) ([]byte, error) {
 	return memberkey.Read(secret)
 }
 
-// until tries ready until it succeeds, or until ctx ends; then it reports false. It logs
-// after a second, and then every reminderInterval, why it has to wait.
+// until calls ready until it succeeds. If ctx ends before, until reports false. It logs
+// why it has to wait, after a second and then every reminderInterval.
 func (w waiter) until(ctx context.Context, what string, ready func() error) bool {
 	var logged time.Time
 	poll := time.NewTicker(100 * time.Millisecond)

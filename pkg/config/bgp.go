@@ -13,7 +13,7 @@ type Peer struct {
 	// Name is unique. The default is the Address; the second peer with the same
 	// address gets #2 after it, the third #3.
 	Name string
-	// MyASN is the number of our own autonomous system, ASN that of the peer's.
+	// MyASN is the number of our own autonomous system. ASN is the number of the peer's.
 	MyASN, ASN uint32
 	// Address to connect to, and its TCP port.
 	Address netip.Addr

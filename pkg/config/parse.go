@@ -76,8 +76,8 @@ func lineOr(lines map[string]int, key string, otherwise int) int {
 	return otherwise
 }
 
-// unique reports a name that is missing, or that an earlier element has. The name is
-// on the line at; the element begins on the line begins.
+// unique reports a name that is missing, or that an earlier element has. at is the line
+// of the name, begins the line on which the element begins.
 func (p *parser) unique(names map[string]int, element, name string, at, begins int) {
 	p.key = "name"
 	if name == "" {

@@ -112,7 +112,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 // server does not answer, because the program logs nothing else until then.
 func (w *Watcher) waitForSync(ctx context.Context, registration cache.ResourceEventHandlerRegistration) bool {
 	warning := time.AfterFunc(10*time.Second, func() {
-		w.log.Warn("still waiting for the API server to list the ConfigMap; check the server's address, the credentials and the RBAC rules", "configmap", w.ref.String())
+		w.log.Warn("still waiting for the API server to list the ConfigMap", "configmap", w.ref.String(), "hint", "check the server's address, the credentials and the RBAC rules")
 	})
 	defer warning.Stop()
 	return cache.WaitForCacheSync(ctx.Done(), registration.HasSynced)

@@ -9,9 +9,9 @@ import (
 
 // Text returns the configuration in a file: the file itself, or the value of Key if the
 // file is the manifest of a ConfigMap. A value from a manifest begins with as many empty
-// lines as the manifest has before it, so that a line has the same number in both. (This
-// is not so for a folded or quoted value.) A manifest of a ConfigMap without the key is an
-// error.
+// lines as the manifest has before it, so that a line has the same number in both. (In a
+// folded or quoted value the numbers differ.) A manifest of a ConfigMap without the key is
+// an error.
 func Text(file []byte) ([]byte, error) {
 	var missing error
 	documents := yaml.NewDecoder(bytes.NewReader(file))

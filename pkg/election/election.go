@@ -23,8 +23,8 @@ func Owner(vip netip.Addr, candidates []string) string {
 // candidates.
 func Outranks(vip netip.Addr, a, b string) bool { return Owner(vip, []string{a, b}) == a }
 
-// Cost is lower for the owner of vip than for all other candidates. For each other
-// candidate, the chance that this is not so is one in four billion. Cost is never 0.
+// Cost is lower for the owner of vip than for all other candidates. Another candidate has
+// the same Cost with a chance of one in four billion. Cost is never 0.
 func Cost(vip netip.Addr, candidate string) uint32 {
 	return max(1, ^uint32(weight(vip, candidate)>>32))
 }

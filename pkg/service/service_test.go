@@ -118,12 +118,12 @@ func TestEndpointNodes(t *testing.T) {
 		endpoints []discoveryv1.Endpoint
 		want      []string
 	}{
-		"none":                             {nil, nil},
-		"ready ones, each node once":       {[]discoveryv1.Endpoint{endpoint("b", &yes, nil, nil), endpoint("a", nil, nil, nil), endpoint("b", &yes, nil, nil)}, []string{"a", "b"}},
-		"not the unready":                  {[]discoveryv1.Endpoint{endpoint("a", &no, &no, &no)}, nil},
-		"not the terminating beside ready": {[]discoveryv1.Endpoint{endpoint("a", &no, &yes, &yes), endpoint("b", &yes, &yes, &no)}, []string{"b"}},
-		"the terminating when none ready":  {[]discoveryv1.Endpoint{endpoint("a", &no, &yes, &yes), endpoint("b", &no, &no, &yes)}, []string{"a"}},
-		"not those without a node":         {[]discoveryv1.Endpoint{endpoint("", &yes, nil, nil)}, nil},
+		"none":                       {nil, nil},
+		"ready ones, each node once": {[]discoveryv1.Endpoint{endpoint("b", &yes, nil, nil), endpoint("a", nil, nil, nil), endpoint("b", &yes, nil, nil)}, []string{"a", "b"}},
+		"no unready endpoint":        {[]discoveryv1.Endpoint{endpoint("a", &no, &no, &no)}, nil},
+		"ready endpoints before terminating ones": {[]discoveryv1.Endpoint{endpoint("a", &no, &yes, &yes), endpoint("b", &yes, &yes, &no)}, []string{"b"}},
+		"terminating endpoints if none is ready":  {[]discoveryv1.Endpoint{endpoint("a", &no, &yes, &yes), endpoint("b", &no, &no, &yes)}, []string{"a"}},
+		"no endpoint without a node":              {[]discoveryv1.Endpoint{endpoint("", &yes, nil, nil)}, nil},
 	} {
 		// The endpoints of one Service may be in any number of slices.
 		var endpointSlices []*discoveryv1.EndpointSlice

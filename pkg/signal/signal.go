@@ -1,5 +1,5 @@
-// Package signal wakes a goroutine that waits for something to do. Any number of
-// wake-ups before the goroutine looks are one wake-up.
+// Package signal wakes a goroutine that waits for something to do. Several wake-ups
+// before the goroutine receives one count as one.
 package signal
 
 // Signal is a wake-up for one goroutine. Any goroutine may set it.

@@ -71,7 +71,7 @@ type Engine struct {
 	discarded atomic.Uint64
 	work      sync.WaitGroup // runners and listeners
 
-	mu        sync.Mutex // for what follows
+	mu        sync.Mutex // guards the fields below
 	runners   map[netip.Addr]*runner
 	listeners map[listenerKey]*listener
 	ended     bool // Run has ended

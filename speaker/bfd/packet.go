@@ -72,14 +72,14 @@ func (p packet) marshal() []byte {
 	return b
 }
 
-// The reasons to discard a packet that RFC 5880, section 6.8.6 gives.
+// The reasons to discard a packet, from RFC 5880, section 6.8.6.
 var (
 	errShort         = errors.New("the packet is too short, or its length field is wrong")
 	errVersion       = errors.New("the version is not 1")
 	errMultiplier    = errors.New("the detect multiplier is 0")
 	errMultipoint    = errors.New("the multipoint bit is set")
-	errDiscriminator = errors.New("a discriminator is 0 that must not be")
-	errAuth          = errors.New("the packet is authenticated, which is not spoken here")
+	errDiscriminator = errors.New("a discriminator that must not be 0 is 0")
+	errAuth          = errors.New("the packet is authenticated; authentication is not supported")
 )
 
 func parse(b []byte) (packet, error) {

@@ -24,16 +24,16 @@ func TestPacketIsDiscardedIfItIsInvalid(t *testing.T) {
 		change func([]byte) []byte
 		want   error
 	}{
-		"empty":                        {func(b []byte) []byte { return nil }, errShort},
-		"cut off":                      {func(b []byte) []byte { return b[:23] }, errShort},
-		"longer than it is":            {func(b []byte) []byte { b[3] = 25; return b }, errShort},
-		"shorter than a header":        {func(b []byte) []byte { b[3] = 23; return b }, errShort},
-		"version 0":                    {func(b []byte) []byte { b[0] = 0; return b }, errVersion},
-		"multiplier 0":                 {func(b []byte) []byte { b[2] = 0; return b }, errMultiplier},
-		"multipoint":                   {func(b []byte) []byte { b[1] |= 1; return b }, errMultipoint},
-		"without its discriminator":    {func(b []byte) []byte { b[7] = 0; return b }, errDiscriminator},
-		"up without our discriminator": {func(b []byte) []byte { b[11] = 0; return b }, errDiscriminator},
-		"authenticated":                {func(b []byte) []byte { b[1] |= 4; return b }, errAuth},
+		"empty":                               {func(b []byte) []byte { return nil }, errShort},
+		"truncated":                           {func(b []byte) []byte { return b[:23] }, errShort},
+		"length field longer than the packet": {func(b []byte) []byte { b[3] = 25; return b }, errShort},
+		"length field shorter than a header":  {func(b []byte) []byte { b[3] = 23; return b }, errShort},
+		"version 0":                           {func(b []byte) []byte { b[0] = 0; return b }, errVersion},
+		"multiplier 0":                        {func(b []byte) []byte { b[2] = 0; return b }, errMultiplier},
+		"multipoint":                          {func(b []byte) []byte { b[1] |= 1; return b }, errMultipoint},
+		"without its discriminator":           {func(b []byte) []byte { b[7] = 0; return b }, errDiscriminator},
+		"up without our discriminator":        {func(b []byte) []byte { b[11] = 0; return b }, errDiscriminator},
+		"authenticated":                       {func(b []byte) []byte { b[1] |= 4; return b }, errAuth},
 	} {
 		if _, err := parse(c.change(append([]byte{}, good...))); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
@@ -41,7 +41,7 @@ func TestPacketIsDiscardedIfItIsInvalid(t *testing.T) {
 	}
 }
 
-// Whatever comes, a session survives it, and what it sends can be read.
+// FuzzPacket checks that a session survives every packet, and still sends valid packets.
 func FuzzPacket(f *testing.F) {
 	f.Add(packet{state: Down, multiplier: 3, my: 1, desiredMinTx: time.Second}.marshal())
 	f.Add(packet{state: Up, multiplier: 1, my: 9, your: 1, poll: true}.marshal())

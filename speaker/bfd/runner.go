@@ -82,14 +82,14 @@ func (r *runner) observe(f func()) {
 	if s.state == before {
 		return
 	}
-	// If the peer itself says that the session is down, it can act itself: it hears this
-	// node, or has begun a new session.
+	// If the peer says that the session is down, it is no failure of the path: the peer
+	// ends BGP itself, or it has begun a new session.
 	failed := before == Up && s.diag == detectionExpired
 	if failed {
 		r.failures++
 	}
 	r.publish()
-	r.options.Log.Info("BFD session changed its state", "peer", s.Peer, "state", s.state, "before", before, "why", s.why)
+	r.options.Log.Info("BFD session changed its state", "peer", s.Peer, "state", s.state, "before", before, "reason", s.why)
 	if failed {
 		r.options.Failed(s.Peer, s.why)
 	}
@@ -121,8 +121,8 @@ func (r *runner) write(p packet) {
 	r.conn = nil
 }
 
-// sayGoodbye tells the peer that the silence that follows is no failure. It does so
-// more than once, because a packet can be lost.
+// sayGoodbye tells the peer that this node ends the session on purpose, so that the peer
+// detects no failure. It sends more than one packet, because a packet can be lost.
 func (r *runner) sayGoodbye() {
 	if r.session.your != 0 {
 		r.session.state, r.session.diag = AdminDown, administrative

@@ -16,7 +16,7 @@ type session struct {
 
 	state State
 	diag  diagnostic
-	why   string // the session is not up
+	why   string // why the session is not up
 
 	// What the last packet said about the peer.
 	your         uint32
@@ -82,9 +82,8 @@ func (s *session) become(state State, diag diagnostic, why string) {
 	s.now, s.polling = true, state == Up
 }
 
-// expire ends the session if the detection time has expired. If this machine checks
-// the deadline much too late, it was this machine that stood still, and the peer gets
-// one more interval.
+// expire ends the session if the detection time has expired. If the deadline is checked
+// much too late, this machine has stood still. Then the peer gets one more interval.
 func (s *session) expire(now time.Time) {
 	if s.deadline.IsZero() || now.Before(s.deadline) {
 		return

@@ -108,8 +108,8 @@ func TestIntervalIsThatOfTheSlowerPeer(t *testing.T) {
 	}
 }
 
-// FRR's bfdd bears one packet a second until the session is up, and then expects
-// as many as it is configured for at once.
+// FRR's bfdd accepts one packet a second until the session is up. Then it expects packets
+// at the configured interval at once.
 func TestIntervalShrinksWhenThePeerAllowsIt(t *testing.T) {
 	p := newPair(100*time.Millisecond, 100*time.Millisecond)
 	p.b.Receive = time.Second
@@ -189,7 +189,7 @@ func TestSessionIgnoresPacketsOfAnotherSession(t *testing.T) {
 	p.want(t, Up, Up)
 }
 
-// A machine that stood still has not seen what its peer sent.
+// A machine that was frozen has not received what its peer sent.
 func TestSessionSurvivesAFreeze(t *testing.T) {
 	p := newPair(100*time.Millisecond, 100*time.Millisecond)
 	p.run(2 * time.Second)

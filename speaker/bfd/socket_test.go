@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A packet that has come over a router may be anybody's: the kernel drops it.
+// A packet that has passed a router can be from any host. The kernel must drop it.
 func TestSocketDropsPacketsThatAreNotFromTheLink(t *testing.T) {
 	for _, c := range []struct {
 		ipv4          bool
@@ -68,13 +68,13 @@ func TestEngineDeliversPacketsOnlyToTheirSession(t *testing.T) {
 		key     listenerKey
 		want    bool
 	}{
-		"the peer's":           {Session{Peer: peer}, "192.0.2.1:50000", 255, good, listenerKey{ipv4: true}, true},
-		"somebody else's":      {Session{Peer: peer}, "192.0.2.2:50000", 255, good, listenerKey{ipv4: true}, false},
-		"from over a router":   {Session{Peer: peer}, "192.0.2.1:50000", 254, good, listenerKey{ipv4: true}, false},
-		"of another form":      {Session{Peer: peer}, "192.0.2.1:50000", 255, good[:20], listenerKey{ipv4: true}, false},
-		"for the other port":   {Session{Peer: peer}, "192.0.2.1:50000", 255, good, listenerKey{ipv4: true, multihop: true}, false},
-		"a far peer's":         {Session{Peer: peer, Multihop: true, MinimumTTL: 250}, "192.0.2.1:50000", 251, good, listenerKey{ipv4: true, multihop: true}, true},
-		"from further than it": {Session{Peer: peer, Multihop: true, MinimumTTL: 250}, "192.0.2.1:50000", 249, good, listenerKey{ipv4: true, multihop: true}, false},
+		"the peer's":            {Session{Peer: peer}, "192.0.2.1:50000", 255, good, listenerKey{ipv4: true}, true},
+		"from another address":  {Session{Peer: peer}, "192.0.2.2:50000", 255, good, listenerKey{ipv4: true}, false},
+		"from behind a router":  {Session{Peer: peer}, "192.0.2.1:50000", 254, good, listenerKey{ipv4: true}, false},
+		"truncated":             {Session{Peer: peer}, "192.0.2.1:50000", 255, good[:20], listenerKey{ipv4: true}, false},
+		"on the multihop port":  {Session{Peer: peer}, "192.0.2.1:50000", 255, good, listenerKey{ipv4: true, multihop: true}, false},
+		"from a multihop peer":  {Session{Peer: peer, Multihop: true, MinimumTTL: 250}, "192.0.2.1:50000", 251, good, listenerKey{ipv4: true, multihop: true}, true},
+		"below the minimum TTL": {Session{Peer: peer, Multihop: true, MinimumTTL: 250}, "192.0.2.1:50000", 249, good, listenerKey{ipv4: true, multihop: true}, false},
 	} {
 		e, r := deliverTo(c.session)
 		from := net.UDPAddrFromAddrPort(netip.MustParseAddrPort(c.from))

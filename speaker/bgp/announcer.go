@@ -26,7 +26,7 @@ type Announcer struct {
 	resets     sync.WaitGroup // of sessions, because of BFD
 	keepRoutes atomic.Bool    // see KeepRoutes
 
-	mu       sync.Mutex // for what follows
+	mu       sync.Mutex // guards the fields below
 	wanted   *wanted
 	sessions map[string]*session
 	problems map[string]error // by the peer's name
@@ -34,7 +34,7 @@ type Announcer struct {
 	failures map[netip.Addr]uint64
 }
 
-// wanted is what Set was told last. It never changes.
+// wanted is what the last call of Set asked for. It never changes.
 type wanted struct {
 	peers  []Peer
 	routes []Route
@@ -52,7 +52,7 @@ func New(o Options) *Announcer {
 	return a
 }
 
-// Run holds the sessions until ctx ends. Then it ends them; see KeepRoutes. It
+// Run holds the sessions until ctx ends. Then it ends the sessions; see KeepRoutes. It
 // returns nil when everything that it started has ended.
 func (a *Announcer) Run(ctx context.Context) error {
 	bfdContext, endBFD := context.WithCancel(context.WithoutCancel(ctx))

@@ -21,13 +21,13 @@ import (
 type Peer struct {
 	// Name is unique among the peers.
 	Name string
-	// MyASN is the number of our autonomous system, ASN that of the peer's.
+	// MyASN is the number of our autonomous system. ASN is the number of the peer's.
 	MyASN, ASN uint32
 	Address    netip.Addr
 	Port       uint16
 	// Source is the address to connect from; with the zero Addr the kernel chooses it.
 	Source netip.Addr
-	// HoldTime and KeepaliveTime in whole seconds, at least 3 and 1.
+	// HoldTime is 3 s or more, KeepaliveTime 1 s or more. Both are whole seconds.
 	HoldTime, KeepaliveTime time.Duration
 	// RouterID is an IPv4 address. It is required.
 	RouterID netip.Addr
@@ -73,7 +73,7 @@ type Route struct {
 type Status struct {
 	Peer    string
 	Address netip.Addr
-	// State is of RFC 4271, section 8.2.2: IDLE, ACTIVE, OPENSENT, OPENCONFIRM,
+	// State is a state of RFC 4271, section 8.2.2: IDLE, ACTIVE, OPENSENT, OPENCONFIRM,
 	// ESTABLISHED.
 	State string
 	// Begun is when the session began. A changed Peer begins a new session.
@@ -81,7 +81,7 @@ type Status struct {
 	Up    bool
 	// Since is when the session came up or went down; zero if it could not begin.
 	Since time.Time
-	// Problem says in words why the session is not up; empty if that is unknown.
+	// Problem is the reason why the session is not up; empty if it is unknown.
 	Problem string
 	// Ups and Downs count how often the session came up and went down.
 	Ups, Downs uint64

@@ -32,7 +32,7 @@ type session struct {
 	advertised   map[netip.Prefix]attributes
 	advertisedOf *wanted
 
-	mu                 sync.Mutex // for what follows
+	mu                 sync.Mutex // guards the fields below
 	now                Status
 	accepts4, accepts6 bool // the families that the peer accepts, while the session is up
 	count4, count6     int  // the number of prefixes of each family

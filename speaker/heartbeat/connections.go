@@ -30,9 +30,9 @@ var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interva
 
 // proof proves that its sender has the key. The question is random, so that an old
 // proof is worth nothing.
-func proof(key []byte, who string, question []byte) []byte {
+func proof(key []byte, side string, challenge []byte) []byte {
 	mac := hmac.New(sha256.New, key)
-	mac.Write(append([]byte(who+"\x00"), question...)) // never fails
+	mac.Write(append([]byte(side+"\x00"), challenge...)) // never fails
 	return mac.Sum(nil)
 }
 

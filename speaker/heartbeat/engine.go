@@ -7,12 +7,11 @@ import (
 )
 
 const (
-	// crashGrace is how long a member has to show that it lives after its connection
-	// was closed.
+	// crashGrace is the time that a member has to answer after its connection was closed.
 	crashGrace = 30 * time.Millisecond
-	// loudTicks is for how many intervals a new suspicion is told to all members.
-	// After that, the neighbours are told every interval, and all members every
-	// quietTicks intervals.
+	// loudTicks is the number of intervals in which a new suspicion is sent to all
+	// members. After that, it is sent to the neighbours in every interval, and to all
+	// members every quietTicks intervals.
 	loudTicks, quietTicks = 5, 10
 	// readyPatience is how long a new speaker waits to hear from its neighbours.
 	readyPatience = time.Second
@@ -36,7 +35,7 @@ type engine struct {
 	ticked  time.Time // when the last heartbeats were sent
 	ticks   int
 	seq     uint64
-	loud    int // for how many more ticks all members are told the suspicions
+	loud    int // for how many more ticks the suspicions are sent to all members
 	// suspicions are what this speaker tells the other members.
 	suspicions map[suspicion]bool
 
@@ -96,9 +95,9 @@ func (e *engine) step(now time.Time) (next time.Time) {
 
 func earlier(times ...time.Time) time.Time { return slices.MinFunc(times, time.Time.Compare) }
 
-// noticeSleep checks whether this process has slept. After a short sleep other
-// members were not heard, which is not their fault. After a sleep as long as the
-// detection time other nodes may have replaced this one: that is a freeze.
+// noticeSleep checks whether this process has slept. During a short sleep it heard no
+// member, so it moves their deadlines. After a sleep as long as the detection time
+// other nodes may have replaced this one: that is a freeze.
 func (e *engine) noticeSleep(now time.Time) {
 	slept := now.Sub(e.planned)
 	if slept < e.timing.Interval/4 {

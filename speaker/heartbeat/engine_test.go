@@ -20,7 +20,7 @@ func TestEngineDetectsADeadMemberInTime(t *testing.T) {
 					dead.off = true
 					took := w.run(10*time.Second, w.allBelieveDead(dead))
 					if low, high := timing.Detection()-timing.Interval-5*time.Millisecond, timing.Detection()+5*time.Millisecond; took < low || took > high {
-						t.Errorf("missed after %v, want %v to %v", took, low, high)
+						t.Errorf("detected after %v, want %v to %v", took, low, high)
 					}
 					dead.off = false
 					dead.engine = newEngine(dead.name, timing, w.now)
@@ -43,7 +43,7 @@ func TestEngineDetectsACrashAtOnce(t *testing.T) {
 		}
 	}
 	if took := w.run(time.Second, w.allBelieveDead(dead)); took > crashGrace+2*time.Millisecond {
-		t.Errorf("missed after %v", took)
+		t.Errorf("detected after %v", took)
 	}
 }
 
@@ -58,7 +58,7 @@ func TestEngineIgnoresACutConnection(t *testing.T) {
 	w.run(time.Second)
 	for _, n := range w.nodes {
 		if len(n.deaths) > 0 {
-			t.Errorf("%s holds %v dead", n.name, n.deaths)
+			t.Errorf("%s believes that %v are dead", n.name, n.deaths)
 		}
 	}
 }
@@ -66,7 +66,7 @@ func TestEngineIgnoresACutConnection(t *testing.T) {
 func TestEngineOfTwoDetectsACrashWithoutAWitness(t *testing.T) {
 	w := newWorld(t, 2, Default)
 	w.nodes[1].off = true
-	w.run(2 * latency) // what it has said last comes before its kernel's word
+	w.run(2 * latency) // its last messages arrive before its kernel closes the connection
 	w.nodes[0].engine.crashed(w.now, "node2")
 	w.after(w.nodes[0])
 	w.run(time.Second, w.allBelieveDead(w.nodes[1]))
@@ -86,7 +86,7 @@ func TestEngineFencesTheSpeakerThatHearsNoMember(t *testing.T) {
 				}
 				took := w.run(time.Second, w.allBelieveDead(cut))
 				if took > Default.Detection()+2*Default.Interval {
-					t.Errorf("missed after %v", took)
+					t.Errorf("detected after %v", took)
 				}
 				w.run(time.Second)
 				if cut.engine.view.Fenced == "" || !cut.engine.lease().IsZero() || len(cut.engine.view.Dead) > 0 {
@@ -94,7 +94,7 @@ func TestEngineFencesTheSpeakerThatHearsNoMember(t *testing.T) {
 				}
 				for _, other := range w.nodes[1:] {
 					if !slices.Equal(other.deaths, []string{cut.name}) || other.engine.view.Fenced != "" {
-						t.Errorf("%s has missed %v, and is silent: %q", other.name, other.deaths, other.engine.view.Fenced)
+						t.Errorf("%s detected the deaths %v, fenced: %q", other.name, other.deaths, other.engine.view.Fenced)
 					}
 				}
 				w.lost = func(_, _ *node) bool { return false }
@@ -114,11 +114,11 @@ func TestPartitionIntoHalvesFencesNoSpeaker(t *testing.T) {
 	for _, n := range w.nodes {
 		for _, other := range w.nodes {
 			if n != other && n.believesDead(other) != (side(n) != side(other)) {
-				t.Errorf("%s holds %s dead: %v", n.name, other.name, n.believesDead(other))
+				t.Errorf("%s believes that %s is dead: %v", n.name, other.name, n.believesDead(other))
 			}
 		}
 		if n.engine.view.Fenced != "" {
-			t.Errorf("%s is silent: %s", n.name, n.engine.view.Fenced)
+			t.Errorf("%s is fenced: %s", n.name, n.engine.view.Fenced)
 		}
 	}
 	w.lost = func(_, _ *node) bool { return false }
@@ -133,7 +133,7 @@ func TestSuspicionOfOneMemberIsNotEnough(t *testing.T) {
 	w.run(time.Minute)
 	for _, n := range w.nodes {
 		if len(n.deaths) > 0 || n.engine.view.Fenced != "" {
-			t.Errorf("%s has missed %v, silent %q", n.name, n.deaths, n.engine.view.Fenced)
+			t.Errorf("%s detected the deaths %v, fenced: %q", n.name, n.deaths, n.engine.view.Fenced)
 		}
 	}
 }
@@ -155,7 +155,7 @@ func TestFreezeIsDetectedBeforeTheSpeakerAnswers(t *testing.T) {
 		}
 		w.after(frozen)
 		w.run(time.Second, w.noneBelievedDead)
-		w.run(4 * latency) // until it has heard of it
+		w.run(4 * latency) // until it has heard from the members
 		if v := frozen.engine.view; v.Fenced != "" || v.Freezes != 1 || frozen.engine.lease().IsZero() || len(frozen.deaths) > 0 {
 			t.Errorf("afterwards %+v, deaths %v", v, frozen.deaths)
 		}
@@ -177,7 +177,7 @@ func TestFreezeOfAllSpeakersMovesNothing(t *testing.T) {
 		w.run(2 * time.Second)
 		for _, n := range w.nodes {
 			if len(n.deaths) > 0 || n.engine.view.Fenced != "" || n.engine.lease().IsZero() {
-				t.Fatalf("%s has missed %v, %+v", n.name, n.deaths, n.engine.view)
+				t.Fatalf("%s detected the deaths %v, %+v", n.name, n.deaths, n.engine.view)
 			}
 		}
 	}
@@ -230,7 +230,7 @@ func TestFreezeShorterThanTheDetectionTimeIsIgnored(t *testing.T) {
 	}
 	for _, n := range w.nodes {
 		if len(n.deaths) > 0 || n.engine.view.Freezes > 0 {
-			t.Errorf("%s has missed %v, thaws %d", n.name, n.deaths, n.engine.view.Freezes)
+			t.Errorf("%s detected the deaths %v, freezes: %d", n.name, n.deaths, n.engine.view.Freezes)
 		}
 	}
 }
@@ -239,7 +239,7 @@ func TestEngineDetectsNoDeathOnALossyNetwork(t *testing.T) {
 	for _, loss := range []float64{0.1, 0.2} {
 		for _, n := range []int{2, 3, 10} {
 			if n == 2 && loss > 0.1 {
-				continue // two have nobody to ask for a second opinion
+				continue // with two speakers there is no second speaker to confirm a suspicion
 			}
 			t.Run(fmt.Sprint(loss, "/", n), func(t *testing.T) {
 				w := newWorld(t, n, Default)
@@ -251,7 +251,7 @@ func TestEngineDetectsNoDeathOnALossyNetwork(t *testing.T) {
 							n.engine.witness(w.now, w.now.Add(time.Second))
 						}
 						if len(n.deaths) > 0 || n.engine.view.Fenced != "" {
-							t.Fatalf("%s has missed %v, silent %q", n.name, n.deaths, n.engine.view.Fenced)
+							t.Fatalf("%s detected the deaths %v, fenced: %q", n.name, n.deaths, n.engine.view.Fenced)
 						}
 					}
 				}
@@ -334,13 +334,13 @@ func TestFencedSpeakerSuppressesNoMember(t *testing.T) {
 	}
 	for _, other := range w.nodes[1:] {
 		if cut.engine.view.Suppressed[other.name] || other.engine.view.Suppressed[other.name] {
-			t.Errorf("%s is held", other.name)
+			t.Errorf("%s is suppressed", other.name)
 		}
 	}
 }
 
-// When its link is back, a node may have one member left, which it hears before it is
-// heard, and a witness that hears it.
+// A node whose link is back may know of one member only. It can hear this member, and a
+// witness, before the member hears it.
 func TestReturningSpeakerSuppressesNoMember(t *testing.T) {
 	w := newWorld(t, 3, Default)
 	cut, others := w.nodes[0], w.nodes[1:]
@@ -376,7 +376,7 @@ func TestReturningSpeakerSuppressesNoMember(t *testing.T) {
 	}
 	for _, other := range others {
 		if cut.engine.view.Suppressed[other.name] || other.engine.view.Suppressed[other.name] {
-			t.Errorf("%s is held", other.name)
+			t.Errorf("%s is suppressed", other.name)
 		}
 	}
 }
@@ -387,7 +387,7 @@ func TestLastSpeakerNeedsTheMemberListAndAWitness(t *testing.T) {
 	w.run(time.Second)
 	last := w.nodes[0]
 	if v := last.engine.view; v.Fenced == "" || v.NeedWitness || len(v.Dead) > 0 {
-		t.Errorf("when both others fall silent together: %+v", v)
+		t.Errorf("when both other speakers fail together: %+v", v)
 	}
 	last.members = []string{}
 	w.tell(last)
@@ -435,14 +435,14 @@ func TestMemberThatFailsTooOftenIsSuppressed(t *testing.T) {
 		w.run(2 * time.Second)
 		for _, n := range w.nodes {
 			if held := n.engine.view.Suppressed[bad.name]; held != (round >= maxLosses) {
-				t.Errorf("after %d deaths %s holds it: %v", round, n.name, held)
+				t.Errorf("after %d deaths %s suppresses it: %v", round, n.name, held)
 			}
 		}
 	}
 	w.run(lossMemory + suppressionLife)
 	for _, n := range w.nodes {
 		if n.engine.view.Suppressed[bad.name] {
-			t.Errorf("%s holds it after %v", n.name, lossMemory)
+			t.Errorf("%s suppresses it after %v", n.name, lossMemory)
 		}
 	}
 }
@@ -459,7 +459,7 @@ func TestSuppressionWorksBetweenTwoSpeakers(t *testing.T) {
 		w.thaw(bad)
 		w.run(2 * time.Second)
 		if held := good.engine.view.Suppressed[bad.name]; held != (round == maxLosses) {
-			t.Errorf("after %d deaths the other holds it: %v", round, held)
+			t.Errorf("after %d deaths the other suppresses it: %v", round, held)
 		}
 	}
 }
@@ -502,7 +502,7 @@ func TestEngineIgnoresReplayedMessages(t *testing.T) {
 	})
 	dead.off = true
 	w.run(time.Second, w.allBelieveDead(dead))
-	// Somebody plays back all that it has ever said, also to one that has started anew.
+	// All recorded messages are replayed, also to a speaker that has restarted.
 	w.nodes[1].engine = newEngine("node2", Default, w.now)
 	w.tell(w.nodes[1])
 	for range 20 {
@@ -520,8 +520,8 @@ func TestEngineIgnoresReplayedMessages(t *testing.T) {
 	}
 }
 
-// The engine observes again and again at any time, so observing twice must conclude
-// the same, and looking at the view must change nothing.
+// The engine calls observe at any time and often. So two calls must have the same result,
+// and currentView must change nothing.
 func TestViewDoesNotChangeByLooking(t *testing.T) {
 	w := newWorld(t, 5, Default)
 	rng := rand.New(rand.NewPCG(1, 1))

@@ -2,7 +2,7 @@ package heartbeat
 
 import "time"
 
-// fencing is what a speaker concludes about itself: on which links it is cut off.
+// fencing is what a speaker concludes about itself: on which links it is fenced.
 type fencing struct {
 	links       map[string]bool
 	reason      string // why the speaker must not announce; "" if it may
@@ -12,8 +12,8 @@ type fencing struct {
 // reception says how well this speaker hears the members.
 type reception struct {
 	members int // that are not lost
-	// expected counts, by link, the members that should be heard. A link on which only
-	// lost members could be heard is there with 0.
+	// expected counts, by link, the members that should be heard. It has the value 0 for
+	// a link on which only lost members could be heard.
 	expected map[string]int
 	mutual   map[string]bool // links on which a member and this speaker hear each other
 	late     bool            // a heartbeat is late
@@ -54,9 +54,9 @@ func (e *engine) updateAlone(now time.Time, r reception) {
 		e.frozenAt = time.Time{} // no member could have replaced this node
 	}
 	if len(r.mutual) == 0 && r.members <= 1 && now.Sub(e.frozenAt) >= e.timing.Detection() {
-		// Each of two speakers hears no other if the other is dead or if it is cut off
-		// itself. The last speaker that is left cannot tell either. A witness has to
-		// say which is the case, or the kernel that has closed the other's connection.
+		// A speaker with one other member, or with none, hears no member in two cases: the
+		// other members are dead, or the network of this node is broken. A witness tells
+		// which is true, or the other member's kernel, which has closed the connection.
 		e.alone = e.alone || now.Before(e.witnessedUntil) || r.closed && len(r.expected) > 0
 	}
 	if e.alone {
@@ -64,8 +64,8 @@ func (e *engine) updateAlone(now time.Time, r reception) {
 	}
 }
 
-// fence decides on which links this speaker is cut off. It is cut off on a link if
-// it hears no member there that hears it, whatever the members are.
+// fence decides on which links this speaker is fenced. It is fenced on a link if it
+// hears no member there that also hears it.
 func (e *engine) fence(now time.Time, r reception) fencing {
 	f := fencing{links: map[string]bool{}}
 	if e.isAsking(now) {
@@ -89,10 +89,10 @@ func (e *engine) fence(now time.Time, r reception) fencing {
 	return f
 }
 
-// isAsking reports whether this speaker was frozen a moment ago and has not heard
-// yet what the members think of it. It does not answer, but does not say that it is
-// fenced: the members may not have noticed the freeze, or were frozen too, with the
-// whole machine.
+// isAsking reports whether this speaker was frozen a moment ago and does not know yet
+// whether the members have replaced it. Until then it does not answer, but it does not
+// say that it is fenced: the members may not have detected the freeze, or the whole
+// machine was frozen, with the members.
 func (e *engine) isAsking(now time.Time) bool {
 	return !e.frozenAt.IsZero() && now.Sub(e.frozenAt) < e.timing.Detection()
 }

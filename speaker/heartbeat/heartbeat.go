@@ -1,5 +1,5 @@
 // Package heartbeat detects within fractions of a second which members are alive,
-// and whether this speaker itself is cut off from the others. Each speaker
+// and whether this speaker itself must be fenced. Each speaker
 // exchanges authenticated UDP messages with a few members on the segments that
 // they share. It also keeps a TCP connection to each of them: when a process ends,
 // its kernel closes the connection at once.
@@ -55,7 +55,7 @@ type Heartbeat struct {
 	far      *net.UDPConn // to members behind a router
 	listener net.Listener
 
-	// What Run works on.
+	// sets, messages, closed, resumed and testimony are the inputs of Run.
 	sets      chan setRequest
 	messages  chan message
 	closed    chan string // names of members whose process has ended
@@ -76,7 +76,7 @@ type setRequest struct {
 	done    chan struct{} // closed when the View reflects the members
 }
 
-// noExpiry is the lease of a speaker that leaves. It has told the other members.
+// noExpiry is the lease of a speaker that leaves; see Retire.
 const noExpiry = int64(1)<<62 - 1
 
 // New opens the sockets. Run does the work and closes them.
@@ -241,8 +241,8 @@ func (h *Heartbeat) Resume(ctx context.Context, n int) {
 	}
 }
 
-// WitnessWanted returns the channel that says that only a witness can tell whether
-// this node is cut off. A witness is a host that is no speaker.
+// WitnessWanted returns a channel that is ready if only a witness can tell whether
+// the network of this node works. A witness is a host that is no speaker.
 func (h *Heartbeat) WitnessWanted() <-chan struct{} { return h.wanted.C() }
 
 // Testify says that a witness has answered this node just now.
@@ -260,5 +260,5 @@ func (h *Heartbeat) Testify(ctx context.Context) {
 func (h *Heartbeat) MayAnswer() bool { return int64(time.Since(h.start)) < h.lease.Load() }
 
 // Retire lets this speaker answer until it ends, whatever the other members say.
-// It has told them that it leaves, and they do not talk to it any more.
+// The other members know that it leaves, and send it no heartbeats any more.
 func (h *Heartbeat) Retire() { h.lease.Store(noExpiry) }

@@ -60,7 +60,7 @@ func TestOpenRefusesForeignMessages(t *testing.T) {
 		"short":           {good[:fixedLength+tagLength], errMalformed},
 		"another version": {other, errVersion},
 		"another key":     {example().seal(key([]byte("Secret"))), errKey},
-		"cut off":         {good[:len(good)-1], errKey},
+		"truncated":       {good[:len(good)-1], errKey},
 	} {
 		if _, err := open(k, tt.bytes); !errors.Is(err, tt.want) {
 			t.Errorf("%s: %v, want %v", name, err, tt.want)
@@ -75,7 +75,7 @@ func TestOpenRefusesForeignMessages(t *testing.T) {
 	}
 }
 
-// FuzzOpen gives open messages that are well tagged, so that all of it is reached.
+// FuzzOpen calls open with messages that have a correct tag, to reach all of its code.
 func FuzzOpen(f *testing.F) {
 	k := key([]byte("secret"))
 	sealed := example().seal(k)
@@ -103,7 +103,8 @@ func TestParseTiming(t *testing.T) {
 	}
 }
 
-// loopback starts speakers on 127.0.0.2, .3, … and returns them with what ends each.
+// loopback starts speakers on 127.0.0.2, .3, …. It returns them, functions that end them,
+// and their logs.
 func loopback(t *testing.T, secrets ...string) (all []*Heartbeat, ends []func(), logs []*logBuffer) {
 	t.Helper()
 	port := freePort(t)
@@ -185,7 +186,7 @@ func TestSpeakersHearEachOtherAndDetectACrash(t *testing.T) {
 			t.Errorf("%+v", h.View())
 		}
 	}
-	t.Logf("missed after %v", time.Since(start))
+	t.Logf("detected after %v", time.Since(start))
 	ends[1]()
 	all[0].Retire()
 	if !all[0].MayAnswer() {
@@ -230,7 +231,7 @@ func TestHandshakeProvesTheKeyToBothSides(t *testing.T) {
 	}
 }
 
-// FuzzWelcome feeds what anybody on the network can send to the port.
+// FuzzWelcome calls welcome with bytes that any host on the network can send to the port.
 func FuzzWelcome(f *testing.F) {
 	f.Add(make([]byte, helloLength+32))
 	f.Fuzz(func(t *testing.T, sent []byte) {

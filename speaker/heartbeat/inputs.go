@@ -6,11 +6,11 @@ import (
 )
 
 const (
-	// epochRollback is the silence after which the epoch of a member may also go
-	// backwards: a machine without a battery-backed clock has restarted.
+	// epochRollback is the time without a message after which the epoch of a member may
+	// also go backwards: a machine without a battery-backed clock has restarted.
 	epochRollback = 10 * time.Second
-	// suppressionLife is how long a member's word counts that this speaker should be
-	// suppressed.
+	// suppressionLife is how long this speaker stays suppressed after a message of a
+	// member that suppresses it.
 	suppressionLife = 3 * time.Second
 )
 
@@ -55,7 +55,7 @@ func (m *member) setPaths(now time.Time, timing Timing, paths []Path, watched bo
 			p = before[i]
 		}
 		if watched && !p.watched {
-			// The member begins to send now. Its silence before means nothing.
+			// The member begins to send now. It was not expected to send before.
 			p.established = p.established && !p.expired(now)
 			p.bidirectional = p.bidirectional && p.established
 			p.refresh(now, timing)
@@ -65,7 +65,7 @@ func (m *member) setPaths(now time.Time, timing Timing, paths []Path, watched bo
 	}
 }
 
-// hearsAnyMember reports whether this speaker is not the one that is cut off.
+// hearsAnyMember reports whether this speaker and at least one member hear each other.
 func (e *engine) hearsAnyMember(now time.Time) bool {
 	return slices.ContainsFunc(e.order, func(m *member) bool {
 		return slices.ContainsFunc(m.paths, func(p *path) bool { return p.mutual(now) })
@@ -141,7 +141,7 @@ func (e *engine) crashed(now time.Time, name string) {
 	}
 }
 
-// witness is called when a witness has answered. That counts until a time.
+// witness is called when a witness has answered. The answer counts until that time.
 func (e *engine) witness(now, until time.Time) {
 	e.noticeSleep(now)
 	e.witnessedUntil = until

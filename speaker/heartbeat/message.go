@@ -31,7 +31,7 @@ const (
 	flagProbe    flags = 1 << iota // the sender wants an answer at once
 	flagHearing                    // the sender hears the receiver on this path
 	flagFenced                     // the sender announces nothing on this link
-	flagSuppress                   // the sender has seen the receiver die too often
+	flagSuppress                   // the sender suppresses the receiver: it has failed too often
 )
 
 // suspicion says that a speaker cannot be heard at one of its addresses.
@@ -49,7 +49,7 @@ func nodeID(name string) uint64 {
 
 const (
 	version        = 1
-	fixedLength    = 2 + 3*8 + 2*16 + 1 // all but the name, the suspicions and the tag
+	fixedLength    = 2 + 3*8 + 2*16 + 1 // without the name, the suspicions and the tag
 	suspicionBytes = 8 + 16
 	maxSuspicions  = 40 // so that a message fits into one frame on every link
 	tagLength      = 16

@@ -31,13 +31,13 @@ type path struct {
 	// watched is set for the neighbours on the ring.
 	watched bool
 	// established is set when a message has come that repeats our epoch, at
-	// establishedAt. Before that silence means nothing: a firewall may be in the way.
+	// establishedAt. Before that a missing message proves nothing: a firewall may drop all.
 	established   bool
 	establishedAt time.Time
 	// bidirectional is set once both ends have heard each other.
 	bidirectional bool
-	// mutualSince is since when both ends hear each other. proven is set once that
-	// has lasted for sameLoss; a fence of this speaker resets it.
+	// mutualSince is the time since which both ends hear each other. proven is set when
+	// that has lasted for sameLoss. It is reset when this speaker is fenced.
 	mutualSince time.Time
 	proven      bool
 	// deadline is when the path expires, unless a message comes before.
@@ -59,7 +59,7 @@ type member struct {
 	lost  bool
 	paths []*path
 	epoch uint64
-	// suspicions are what the member said at suspectedAt: whom it cannot hear.
+	// suspicions are what the member said at suspectedAt: the members that it cannot hear.
 	suspicions  map[suspicion]bool
 	suspectedAt time.Time
 	// dead are the addresses at which the member is dead.
@@ -76,8 +76,8 @@ func (p *path) refresh(now time.Time, t Timing) {
 	p.deadline, p.probeAt = now.Add(t.Detection()), now.Add(t.late())
 }
 
-// hadTime reports whether silence on the path means something: both ends have
-// heard each other once, or have had the time for it.
+// hadTime reports whether a missing message on the path proves something: both ends
+// have heard each other once, or have had the time for it.
 func (p *path) hadTime(now time.Time, t Timing) bool {
 	return p.bidirectional || p.established && now.Sub(p.establishedAt) >= t.Detection()
 }

@@ -9,8 +9,8 @@ import (
 // cost of watching does not grow with the cluster.
 const watchers = 3
 
-// ring is the members in an order that all of them compute alike: by the hashes of
-// their names. Each member is watched by those that follow it.
+// ring is the members in the order of the hashes of their names. Every member computes
+// the same order. The members that follow a member watch it.
 type ring struct {
 	names []string
 	place map[string]int

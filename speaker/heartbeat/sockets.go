@@ -75,7 +75,7 @@ func (h *Heartbeat) read(ctx context.Context) {
 			h.metrics.rejected.WithLabelValues(err.Error()).Inc()
 			if errors.Is(err, errKey) && time.Since(warned) > keyWarningInterval {
 				warned = time.Now()
-				h.log.Warn("a heartbeat was made with another key; all speakers must have the same Secret: restart the speakers that are older than the Secret", "from", from)
+				h.log.Warn("a heartbeat was made with another key", "from", from, "hint", "all speakers must have the same Secret: restart the speakers that are older than the Secret")
 			}
 			continue
 		}

@@ -6,14 +6,15 @@ import (
 )
 
 const (
-	// maxLosses deaths within lossMemory make a member unreliable. With the returns
-	// in between they have moved each of its VIPs three times. Networks that watch for
-	// duplicate hosts begin to block at five moves in 180 s (RFC 7432, section 15.1).
+	// maxLosses is the number of deaths within lossMemory after which a member is
+	// suppressed. With the return in between, each of its VIPs has moved three times.
+	// Networks that watch for duplicate hosts begin to block at five moves in 180 s
+	// (RFC 7432, section 15.1).
 	maxLosses  = 2
 	lossMemory = 180 * time.Second
 	// sameLoss is the time within which deaths on several links count as one.
 	sameLoss = time.Second
-	// suspicionLife is how long a suspicion holds that is not repeated.
+	// suspicionLife is how long a suspicion counts that is not repeated.
 	suspicionLife = 3 * time.Second
 )
 
@@ -37,7 +38,7 @@ func (e *engine) suspicionsOfSelf(now time.Time, local netip.Addr) (votes int) {
 	return votes
 }
 
-// suspects reports whether the member has told this suspicion, a short time ago.
+// suspects reports whether the member has sent this suspicion a short time ago.
 func (m *member) suspects(now time.Time, s suspicion) bool {
 	return m.suspicions[s] && now.Sub(m.suspectedAt) < suspicionLife
 }
@@ -58,8 +59,8 @@ func (e *engine) suspect(now time.Time) map[suspicion]bool {
 // misses reports whether this speaker misses the member on a path.
 func (e *engine) misses(now time.Time, p *path) bool {
 	ownFault := e.fencing.reason != "" || e.fencing.links[p.Link]
-	// A member that is heard but does not hear is missed, too, if a witness hears this
-	// speaker.
+	// A member can be heard although it does not hear this speaker. It is missed, too, if
+	// this speaker knows that its own network works.
 	deaf := e.alone && p.established && p.flags&flagHearing == 0
 	return (p.expired(now) || deaf) && !ownFault || p.established && !p.expired(now) && p.flags&flagFenced != 0
 }
@@ -78,9 +79,9 @@ func (e *engine) suspected(now time.Time) map[uint64]bool {
 	return suspected
 }
 
-// deadAddrs returns the addresses at which a member is dead: the member says so
-// itself, or two speakers miss it. One speaker is enough where no other could miss
-// it.
+// deadAddrs returns the addresses at which a member is dead: the member itself says that
+// it is fenced, or two speakers miss it. One speaker is enough if no other speaker could
+// miss it.
 func (e *engine) deadAddrs(now time.Time, m *member) []netip.Addr {
 	var dead []netip.Addr
 	for _, path := range m.paths {

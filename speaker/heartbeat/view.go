@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// View is what follows from the heartbeats.
+// View is what a speaker concludes from the heartbeats.
 type View struct {
 	// Ready is false until all neighbours were heard, or had enough time for it.
 	Ready bool
@@ -20,7 +20,7 @@ type View struct {
 	Fenced string
 	// Returned are the names of lost members that are heard again.
 	Returned []string
-	// NeedWitness is set if only a witness can tell whether this node is cut off.
+	// NeedWitness is set if only a witness can tell whether the network of this node works.
 	NeedWitness bool
 	// Freezes counts how often this speaker was frozen.
 	Freezes int
@@ -32,8 +32,8 @@ func (e *engine) updateView(now time.Time) {
 	e.view = e.currentView(now)
 }
 
-// observe draws the conclusions that the engine remembers: whether this speaker is
-// cut off, which members are dead, and how often they died.
+// observe draws the conclusions that the engine remembers: on which links this speaker
+// is fenced, which members are dead, and how often they died.
 func (e *engine) observe(now time.Time) {
 	e.ready = e.ready || e.isReady(now)
 	r := e.reception(now)
@@ -81,7 +81,8 @@ func (e *engine) currentView(now time.Time) View {
 	return v
 }
 
-// isReady waits for all neighbours, but not for ever: a firewall may block them.
+// isReady reports whether all neighbours were heard, or readyBy has passed: a firewall
+// may block them.
 func (e *engine) isReady(now time.Time) bool {
 	if e.readyBy.IsZero() {
 		return false // the members are not known yet

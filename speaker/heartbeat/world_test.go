@@ -29,11 +29,11 @@ type node struct {
 	next     time.Time
 	off      bool // has no power
 	frozen   bool
-	linkless bool      // its own link is down, and it knows
+	linkless bool      // its own link is down: its paths have no link
 	inbox    []message // what has come while it was frozen
-	// members are those that are told to the engine as members; nil for all.
+	// members are the nodes that the engine gets as members that are not lost; nil for all.
 	members []string
-	// deaths are what it has taken for dead, in the course of time.
+	// deaths are the members that it has detected as dead, in the order of time.
 	deaths []string
 }
 
@@ -51,7 +51,7 @@ func newWorld(t *testing.T, n int, timing Timing) *world {
 		w.nodes = append(w.nodes, &node{name: fmt.Sprint("node", i+1), addr: netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i + 1)})})
 	}
 	for _, node := range w.nodes {
-		w.now = w.now.Add(time.Duration(w.rng.Int64N(int64(timing.Interval)))) // they do not beat together
+		w.now = w.now.Add(time.Duration(w.rng.Int64N(int64(timing.Interval)))) // they do not send at the same time
 		node.engine = newEngine(node.name, timing, w.now)
 		w.tell(node)
 	}
@@ -64,7 +64,7 @@ func newWorld(t *testing.T, n int, timing Timing) *world {
 	return w
 }
 
-// tell tells an engine who is there.
+// tell gives an engine its members.
 func (w *world) tell(n *node) {
 	var members []Member
 	for _, other := range w.nodes {
@@ -135,7 +135,8 @@ func (w *world) after(n *node) {
 	}
 }
 
-// thaw lets a frozen node go on: it finds all that was sent to it meanwhile.
+// thaw lets a frozen node run again. It receives everything that was sent to it during
+// the freeze.
 func (w *world) thaw(n *node) {
 	n.frozen = false
 	for _, m := range n.inbox {

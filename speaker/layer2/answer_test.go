@@ -18,8 +18,8 @@ var (
 	theirs = net.HardwareAddr{2, 0, 0, 0, 0, 2}
 	vip4   = netip.MustParseAddr("192.0.2.7")
 	vip6   = netip.MustParseAddr("2001:db8::7")
-	peer4  = netip.MustParseAddr("192.0.2.1")
-	peer6  = netip.MustParseAddr("fe80::2")
+	host4  = netip.MustParseAddr("192.0.2.1")
+	host6  = netip.MustParseAddr("fe80::2")
 	vips   = newTable(map[netip.Addr]bool{vip4: true, vip6: true})
 )
 
@@ -49,16 +49,16 @@ func TestAnswerARP(t *testing.T) {
 		answers bool
 		claims  bool
 	}{
-		{name: "a request for a VIP", frame: arpOf(t, arp.OperationRequest, theirs, peer4, vip4), answers: true},
+		{name: "a request for a VIP", frame: arpOf(t, arp.OperationRequest, theirs, host4, vip4), answers: true},
 		{name: "a probe", frame: arpOf(t, arp.OperationRequest, theirs, zero, vip4), answers: true},
-		{name: "a padded frame", frame: append(arpOf(t, arp.OperationRequest, theirs, peer4, vip4), make([]byte, 18)...), answers: true},
-		{name: "a request for another address", frame: arpOf(t, arp.OperationRequest, theirs, peer4, netip.MustParseAddr("192.0.2.8"))},
-		{name: "a reply to us", frame: arpOf(t, arp.OperationReply, theirs, peer4, vip4)},
-		{name: "our own frame", frame: arpOf(t, arp.OperationRequest, ours[:], peer4, vip4)},
+		{name: "a padded frame", frame: append(arpOf(t, arp.OperationRequest, theirs, host4, vip4), make([]byte, 18)...), answers: true},
+		{name: "a request for another address", frame: arpOf(t, arp.OperationRequest, theirs, host4, netip.MustParseAddr("192.0.2.8"))},
+		{name: "a reply to us", frame: arpOf(t, arp.OperationReply, theirs, host4, vip4)},
+		{name: "our own frame", frame: arpOf(t, arp.OperationRequest, ours[:], host4, vip4)},
 		{name: "a gratuitous request", frame: arpOf(t, arp.OperationRequest, theirs, vip4, vip4), claims: true},
 		{name: "a gratuitous reply", frame: arpOf(t, arp.OperationReply, theirs, vip4, vip4), claims: true},
-		{name: "a request from the VIP", frame: arpOf(t, arp.OperationRequest, theirs, vip4, peer4), claims: true},
-		{name: "a truncated frame", frame: arpOf(t, arp.OperationRequest, theirs, peer4, vip4)[:arpEnd-1]},
+		{name: "a request from the VIP", frame: arpOf(t, arp.OperationRequest, theirs, vip4, host4), claims: true},
+		{name: "a truncated frame", frame: arpOf(t, arp.OperationRequest, theirs, host4, vip4)[:arpEnd-1]},
 		{name: "nothing", frame: nil},
 	}
 	for _, tt := range tests {
@@ -68,8 +68,8 @@ func TestAnswerARP(t *testing.T) {
 			if (answer != nil) != tt.answers || (v == verdictAnswered) != tt.answers || (v == verdictClaim) != tt.claims || addr.IsValid() != (tt.answers || tt.claims) {
 				t.Fatalf("answer %x, %v %v", answer, v, addr)
 			}
-			if silent, _, v := answerARP(newTable(map[netip.Addr]bool{vip4: false}), ours, tt.frame, &out); silent != nil || (v == verdictClaim) != tt.claims {
-				t.Fatalf("an address that is only listened to: answer %x, %v", silent, v)
+			if answer, _, v := answerARP(newTable(map[netip.Addr]bool{vip4: false}), ours, tt.frame, &out); answer != nil || (v == verdictClaim) != tt.claims {
+				t.Fatalf("an address that is not announced: answer %x, %v", answer, v)
 			}
 			if !tt.answers {
 				return
@@ -123,25 +123,25 @@ func TestAnswerNS(t *testing.T) {
 		solic  bool
 		claims bool
 	}{
-		{name: "with its link-layer address", frame: ns(peer6, group, sllao...), toMAC: "02:00:00:00:00:09", to: "fe80::2", solic: true},
-		{name: "without", frame: ns(peer6, group), toMAC: "02:00:00:00:00:02", to: "fe80::2", solic: true},
-		{name: "unicast, to see whether the neighbor is there", frame: ns(peer6, vip6), toMAC: "02:00:00:00:00:02", to: "fe80::2", solic: true},
+		{name: "with its link-layer address", frame: ns(host6, group, sllao...), toMAC: "02:00:00:00:00:09", to: "fe80::2", solic: true},
+		{name: "without a link-layer address", frame: ns(host6, group), toMAC: "02:00:00:00:00:02", to: "fe80::2", solic: true},
+		{name: "unicast, neighbor unreachability detection", frame: ns(host6, vip6), toMAC: "02:00:00:00:00:02", to: "fe80::2", solic: true},
 		{name: "duplicate address detection", frame: ns(netip.IPv6Unspecified(), group), toMAC: "33:33:00:00:00:01", to: "ff02::1"},
 		{name: "from :: with a link-layer address", frame: ns(netip.IPv6Unspecified(), group, sllao...)},
-		{name: "for another address", frame: nd(t, theirs, peer6, group, other)},
-		{name: "forwarded by a router", frame: changed(ns(peer6, group), ipHopLimit, 254)},
-		{name: "with a wrong checksum", frame: changed(ns(peer6, group), icmpStart+2, 1)},
-		{name: "with a code", frame: changed(ns(peer6, group), icmpStart+1, 1)},
-		{name: "our own", frame: nd(t, ours[:], peer6, group, &ndp.NeighborSolicitation{TargetAddress: vip6})},
-		{name: "truncated", frame: ns(peer6, group)[:ndOptions-1]},
+		{name: "for another address", frame: nd(t, theirs, host6, group, other)},
+		{name: "forwarded by a router", frame: changed(ns(host6, group), ipHopLimit, 254)},
+		{name: "with a wrong checksum", frame: changed(ns(host6, group), icmpStart+2, 1)},
+		{name: "with a code", frame: changed(ns(host6, group), icmpStart+1, 1)},
+		{name: "our own", frame: nd(t, ours[:], host6, group, &ndp.NeighborSolicitation{TargetAddress: vip6})},
+		{name: "truncated", frame: ns(host6, group)[:ndOptions-1]},
 		{name: "an advertisement of the VIP", frame: nd(t, theirs, vip6, allNodes, &ndp.NeighborAdvertisement{TargetAddress: vip6, Override: true}), claims: true},
-		{name: "an advertisement of another address", frame: nd(t, theirs, peer6, allNodes, &ndp.NeighborAdvertisement{TargetAddress: peer6})},
+		{name: "an advertisement of another address", frame: nd(t, theirs, host6, allNodes, &ndp.NeighborAdvertisement{TargetAddress: host6})},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var out [maxAnswer]byte
-			if silent, _, v := answerNS(newTable(map[netip.Addr]bool{vip6: false}), ours, tt.frame, &out); silent != nil || (v == verdictClaim) != tt.claims {
-				t.Fatalf("an address that is only listened to: answer %x, %v", silent, v)
+			if answer, _, v := answerNS(newTable(map[netip.Addr]bool{vip6: false}), ours, tt.frame, &out); answer != nil || (v == verdictClaim) != tt.claims {
+				t.Fatalf("an address that is not announced: answer %x, %v", answer, v)
 			}
 			answer, _, v := answerNS(vips, ours, tt.frame, &out)
 			if (answer != nil) != (tt.toMAC != "") || (v == verdictClaim) != tt.claims {
@@ -221,7 +221,7 @@ func TestProbeClaimsNothingAndItsOwnerAnswers(t *testing.T) {
 			t.Errorf("%s: %v", addr, v)
 		}
 		if _, _, v := answer(newTable(map[netip.Addr]bool{addr: false}), ours, frame, &out); v != verdictNotAnnounced {
-			t.Errorf("%s: taken for %v by one who probes, too", addr, v)
+			t.Errorf("%s: a node that also probes treats it as %v", addr, v)
 		}
 	}
 }
@@ -236,17 +236,17 @@ func TestFilterPassesOnlyRelevantFrames(t *testing.T) {
 		frame  []byte
 		passes bool
 	}{
-		{"an ARP request", arps, arpOf(t, arp.OperationRequest, theirs, peer4, vip4), true},
-		{"an ARP reply that claims the address", arps, arpOf(t, arp.OperationReply, theirs, vip4, peer4), true},
-		{"an ARP request for another address", arps, arpOf(t, arp.OperationRequest, theirs, peer4, next4), false},
-		{"an ARP request without addresses", arpFilter(nil), arpOf(t, arp.OperationRequest, theirs, peer4, vip4), false},
-		{"ARP of another hardware type", arps, changed(arpOf(t, arp.OperationRequest, theirs, peer4, vip4), arpStart+1, 6), false},
-		{"a solicitation", nds, nd(t, theirs, peer6, vip6, ns), true},
-		{"an advertisement", nds, nd(t, theirs, peer6, vip6, &ndp.NeighborAdvertisement{TargetAddress: vip6}), true},
-		{"a solicitation of another address", nds, nd(t, theirs, peer6, next6, &ndp.NeighborSolicitation{TargetAddress: next6}), false},
-		{"a solicitation from afar", nds, changed(nd(t, theirs, peer6, vip6, ns), ipHopLimit, 64), false},
-		{"a router solicitation", nds, nd(t, theirs, peer6, vip6, &ndp.RouterSolicitation{}), false},
-		{"TCP", nds, changed(nd(t, theirs, peer6, vip6, ns), ipNext, 6), false},
+		{"an ARP request", arps, arpOf(t, arp.OperationRequest, theirs, host4, vip4), true},
+		{"an ARP reply that claims the address", arps, arpOf(t, arp.OperationReply, theirs, vip4, host4), true},
+		{"an ARP request for another address", arps, arpOf(t, arp.OperationRequest, theirs, host4, next4), false},
+		{"an ARP request without addresses", arpFilter(nil), arpOf(t, arp.OperationRequest, theirs, host4, vip4), false},
+		{"ARP of another hardware type", arps, changed(arpOf(t, arp.OperationRequest, theirs, host4, vip4), arpStart+1, 6), false},
+		{"a solicitation", nds, nd(t, theirs, host6, vip6, ns), true},
+		{"an advertisement", nds, nd(t, theirs, host6, vip6, &ndp.NeighborAdvertisement{TargetAddress: vip6}), true},
+		{"a solicitation of another address", nds, nd(t, theirs, host6, next6, &ndp.NeighborSolicitation{TargetAddress: next6}), false},
+		{"a solicitation that a router has forwarded", nds, changed(nd(t, theirs, host6, vip6, ns), ipHopLimit, 64), false},
+		{"a router solicitation", nds, nd(t, theirs, host6, vip6, &ndp.RouterSolicitation{}), false},
+		{"TCP", nds, changed(nd(t, theirs, host6, vip6, ns), ipNext, 6), false},
 	}
 	for _, tt := range tests {
 		vm, err := bpf.NewVM(tt.filter[len(notForOthers):]) // the VM knows no packet types
@@ -281,7 +281,7 @@ func TestFilterForManyAddressesFitsTheKernel(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, addr := range addrs {
-			if n, err := vm.Run(arpOf(t, arp.OperationRequest, theirs, peer4, addr)); err != nil || n == 0 {
+			if n, err := vm.Run(arpOf(t, arp.OperationRequest, theirs, host4, addr)); err != nil || n == 0 {
 				t.Fatalf("%s does not pass (%v)", addr, err)
 			}
 		}
@@ -316,7 +316,7 @@ func TestLimiterLimitsEachHostOnItsOwn(t *testing.T) {
 }
 
 func FuzzAnswerARP(f *testing.F) {
-	f.Add(arpOf(f, arp.OperationRequest, theirs, peer4, vip4))
+	f.Add(arpOf(f, arp.OperationRequest, theirs, host4, vip4))
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		var out [maxAnswer]byte
 		if answer, _, _ := answerARP(vips, ours, frame, &out); answer != nil {
@@ -329,7 +329,7 @@ func FuzzAnswerARP(f *testing.F) {
 }
 
 func FuzzAnswerNS(f *testing.F) {
-	f.Add(nd(f, theirs, peer6, vip6, &ndp.NeighborSolicitation{TargetAddress: vip6}))
+	f.Add(nd(f, theirs, host6, vip6, &ndp.NeighborSolicitation{TargetAddress: vip6}))
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		var out [maxAnswer]byte
 		if answer, _, _ := answerNS(vips, ours, frame, &out); answer != nil {
@@ -348,14 +348,14 @@ func manyVIPs() map[netip.Addr]bool {
 }
 
 func BenchmarkAnswerARPAmong10000(b *testing.B) {
-	benchmarkAnswer(b, answerARP, arpOf(b, arp.OperationRequest, theirs, peer4, vip4))
+	benchmarkAnswer(b, answerARP, arpOf(b, arp.OperationRequest, theirs, host4, vip4))
 }
 
 func BenchmarkAnswerNSAmong10000(b *testing.B) {
-	benchmarkAnswer(b, answerNS, nd(b, theirs, peer6, vip6, &ndp.NeighborSolicitation{TargetAddress: vip6}))
+	benchmarkAnswer(b, answerNS, nd(b, theirs, host6, vip6, &ndp.NeighborSolicitation{TargetAddress: vip6}))
 }
 
-// benchmarkAnswer is all that is done for a question but the two system calls.
+// benchmarkAnswer measures all that is done for a request, without the two system calls.
 func benchmarkAnswer(b *testing.B, answer answerer, frame []byte) {
 	t, limits, start := newTable(manyVIPs()), new(limiter), time.Now()
 	lease := int64(time.Hour)
@@ -371,7 +371,7 @@ func benchmarkAnswer(b *testing.B, answer answerer, frame []byte) {
 }
 
 func TestAnswersDoNotAllocate(t *testing.T) {
-	request, ns := arpOf(t, arp.OperationRequest, theirs, peer4, vip4), nd(t, theirs, peer6, vip6, &ndp.NeighborSolicitation{TargetAddress: vip6})
+	request, ns := arpOf(t, arp.OperationRequest, theirs, host4, vip4), nd(t, theirs, host6, vip6, &ndp.NeighborSolicitation{TargetAddress: vip6})
 	var out [maxAnswer]byte
 	if n := testing.AllocsPerRun(100, func() { answerARP(vips, ours, request, &out); answerNS(vips, ours, ns, &out) }); n != 0 {
 		t.Errorf("%v allocations", n)

@@ -14,7 +14,7 @@ const (
 	defendInterval = 10 * time.Second
 	// correctInterval is the shortest time between two answers to a lost member.
 	correctInterval = time.Second
-	// contestedFor is how long a claim is reported that is not repeated.
+	// contestedFor is how long a claim is reported if the host does not repeat it.
 	contestedFor = time.Minute
 )
 
@@ -46,7 +46,7 @@ type Conflict struct {
 	Announced bool
 }
 
-// Conflicts returns the present ones, in the order of addresses.
+// Conflicts returns the present conflicts, in the order of their addresses.
 func (a *Announcer) Conflicts() []Conflict {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -81,7 +81,7 @@ func (a *Announcer) handleClaim(c claim) (changed bool) {
 
 // handleMemberClaim handles the claim of another speaker. While both speakers know of
 // each other, their plans agree on the owner within a moment, and nothing has to be
-// done here. What a lost member believes is not known.
+// done here. A lost member may have another plan.
 func (a *Announcer) handleMemberClaim(e *entry, c claim, member Member) (changed bool) {
 	switch {
 	case e.phase == lingering:
@@ -127,7 +127,7 @@ func (a *Announcer) handleForeignClaim(e *entry, c claim) (changed bool) {
 	case announcing:
 		if fresh := e.found.MAC != c.mac || a.now().Sub(e.found.at) >= contestedFor; fresh {
 			a.metrics.conflicts.WithLabelValues(c.link).Inc()
-			a.log.Error("a foreign host claims the VIP, this node defends it; find that host", "vip", c.addr, "mac", net.HardwareAddr(c.mac[:]).String(), "link", c.link)
+			a.log.Error("a foreign host claims the VIP, this node defends it", "hint", "find that host and remove the address from it", "vip", c.addr, "mac", net.HardwareAddr(c.mac[:]).String(), "link", c.link)
 			e.found.MAC, e.found.link = c.mac, c.link
 			a.options.Changed()
 		}

@@ -59,7 +59,7 @@ func spans(addrs []netip.Addr) []span {
 	return merged
 }
 
-// unless drops the frame unless the last loaded value is one of the values.
+// unless drops the frame if the last loaded value is none of the values.
 func unless(values ...uint32) []bpf.Instruction {
 	var program []bpf.Instruction
 	for i, v := range values {
@@ -87,8 +87,8 @@ var notForOthers = []bpf.Instruction{
 	bpf.RetConstant{Val: 0},
 }
 
-// arpFilter lets ARP frames for Ethernet and IPv4 pass that ask for one of the
-// addresses, or whose sender has one.
+// arpFilter lets an ARP frame for Ethernet and IPv4 pass if it asks for one of the
+// addresses, or if its sender claims one.
 func arpFilter(addrs []netip.Addr) []bpf.Instruction {
 	s := spans(addrs)
 	return slices.Concat(notForOthers,

@@ -14,7 +14,7 @@ const (
 	// groupsPerSocket keeps the memberships of one socket well within the memory that
 	// the kernel allows for it (net.core.optmem_max, 20 KiB in the worst case).
 	groupsPerSocket = 256
-	// joinAgain is how long a group that could not be joined is not tried again.
+	// joinAgain is the time after which a group that could not be joined is tried again.
 	joinAgain = 10 * time.Second
 )
 

@@ -25,7 +25,7 @@ import (
 // over, unless it hears the new owner sooner.
 const linger = 2 * time.Second
 
-// openAgain is how long a link that could not be opened is left alone.
+// openAgain is the time after which a link that could not be opened is tried again.
 const openAgain = 10 * time.Second
 
 // Link is an interface on which addresses are announced.
@@ -91,7 +91,7 @@ type Announcer struct {
 	now     func() time.Time
 	started time.Time
 
-	mu      sync.Mutex    // for what follows
+	mu      sync.Mutex    // guards the fields below
 	ports   map[int]*port // by interface index
 	entries map[netip.Addr]*entry
 	members map[[6]byte]Member
@@ -184,8 +184,7 @@ func (a *Announcer) Forget() {
 }
 
 // Reannounce announces every owned address again, with the whole burst. It is meant
-// for the return of a node that was cut off: that node may have announced the
-// addresses, too.
+// for the return of a lost member: that member may have announced the addresses, too.
 func (a *Announcer) Reannounce() {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -15,7 +15,7 @@ import (
 
 var foreign = [6]byte{2, 0, 0, 0, 0, 0x99}
 
-// harness is an Announcer without links: it sends nothing, and decides all the same.
+// harness is an Announcer without links. It makes all decisions, but sends nothing.
 type harness struct {
 	*Announcer
 	registry *prometheus.Registry
@@ -89,7 +89,7 @@ func TestHandoverAnswersUntilTheNewOwnerIsHeard(t *testing.T) {
 		}
 		h.claim(foreign)
 		if h.Lingering() != 1 {
-			t.Error("a foreign host was taken for the new owner")
+			t.Error("a foreign host was treated as the new owner")
 		}
 		h.claim([6]byte(theirs))
 		if h.answersFor() != 1 || h.Lingering() != 0 {
@@ -348,12 +348,12 @@ func TestFencedAnnouncerAnnouncesNothing(t *testing.T) {
 
 func TestAnnouncementsOfManyAddressesAreSpread(t *testing.T) {
 	announcer(t, func(h *harness) {
-		var rows []Assignment
+		var assignments []Assignment
 		for addr := range manyVIPs() {
-			rows = append(rows, Assignment{Addr: addr, Role: Owner})
+			assignments = append(assignments, Assignment{Addr: addr, Role: Owner})
 		}
-		h.set(rows...)
-		said := func() (n int) {
+		h.set(assignments...)
+		announcedOnce := func() (n int) {
 			h.mu.Lock()
 			defer h.mu.Unlock()
 			for _, e := range h.entries {
@@ -361,11 +361,11 @@ func TestAnnouncementsOfManyAddressesAreSpread(t *testing.T) {
 			}
 			return n
 		}
-		if n := said(); n != roundSize {
+		if n := announcedOnce(); n != roundSize {
 			t.Errorf("%d announced at once", n)
 		}
 		wait(5 * time.Second) // also those of the burst that are due again
-		if n := said(); n != len(rows) {
+		if n := announcedOnce(); n != len(assignments) {
 			t.Errorf("%d announced after 5 s", n)
 		}
 	})

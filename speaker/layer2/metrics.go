@@ -31,8 +31,8 @@ func newMetrics(registry Registerer, a *Announcer) *metrics {
 	return m
 }
 
-// refusals returns the counters of a link, by verdict. Verdicts that are no refusals
-// have none.
+// refusals returns the counters of a link, by verdict. A verdict that is not a refusal
+// has no counter.
 func (m *metrics) refusals(link string) (counters [verdicts]prometheus.Counter) {
 	for v := range verdicts {
 		if v != verdictAnswered && v != verdictClaim {

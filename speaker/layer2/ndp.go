@@ -43,8 +43,8 @@ var (
 )
 
 // answerNS answers a valid solicitation (RFC 4861 section 7.1.1) for an address of the
-// table. It also answers a solicitation without a source link-layer option, which hosts
-// send to check that a neighbor is still there, and one of a host that is about to use
+// table. It also answers a solicitation without a source link-layer option: hosts send
+// it to check that a neighbor is still there. And it answers a host that is about to use
 // the address itself (source ::, RFC 4862 section 5.4.3). If another host advertises
 // such an address, that is a claim. answerNS does not allocate.
 func answerNS(t *table, mac [6]byte, frame []byte, out *[maxAnswer]byte) (answer []byte, addr netip.Addr, v verdict) {

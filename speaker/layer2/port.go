@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// readAgain is how long a link is not read after its socket has failed.
+// readAgain is the pause before a link is read again after its socket has failed.
 const readAgain = time.Second
 
 // port answers on one link. It has a packet socket for each family, because only such
@@ -124,7 +124,7 @@ func (p *port) claimed(c claim) {
 	}
 }
 
-// socket returns the one for the family of addr.
+// socket returns the socket for the family of addr.
 func (p *port) socket(addr netip.Addr) *socket {
 	if addr.Is4() {
 		return p.arp

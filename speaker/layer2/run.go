@@ -49,7 +49,7 @@ func (a *Announcer) announceDue(ctx context.Context) {
 	}
 }
 
-// due does what is due now and returns how long nothing more is due.
+// due does what is due now. It returns after which time the next thing is due.
 func (a *Announcer) due() time.Duration {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -53,7 +53,7 @@ func openSocket(l Link, protocol int, filter []bpf.Instruction) (*socket, error)
 	return s, nil
 }
 
-// setFilter replaces the filter; no frame is lost meanwhile.
+// setFilter replaces the filter. No frame is lost in between.
 func (s *socket) setFilter(filter []bpf.Instruction) error {
 	program, err := bpf.Assemble(filter)
 	if err != nil {

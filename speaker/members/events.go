@@ -19,7 +19,7 @@ func (delegate) MergeRemoteState([]byte, bool)   {}
 type events struct{ m *Members }
 
 func (e events) NotifyJoin(n *memberlist.Node) {
-	e.m.options.Log.Info("speaker joined", "node", n.Name, "addr", n.FullAddress().Addr)
+	e.m.options.Log.Info("speaker joined", "node", n.Name, "address", n.FullAddress().Addr)
 	e.m.update(n, true)
 }
 

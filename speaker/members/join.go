@@ -18,10 +18,10 @@ const (
 	// alone.
 	joinPatience = 5 * time.Second
 	// rejoinPatience is how long a rejoin waits for the first member that answers.
-	// Connections to the others are still tried after that.
+	// Connections to the other members are still tried after that.
 	rejoinPatience = 500 * time.Millisecond
-	// refuteTime is the time that a member gets to refute its death after it was
-	// reached: some rounds of gossip.
+	// refuteTime is the time in which a member can refute its death after it was reached:
+	// some rounds of gossip.
 	refuteTime = 300 * time.Millisecond
 	// maxDials bounds the connections that are tried at the same time.
 	maxDials = 16
@@ -120,7 +120,7 @@ func (m *Members) join(ctx context.Context, dials *sync.WaitGroup, addrs map[str
 				defer func() { <-slots }()
 				at := netip.AddrPortFrom(addr, m.options.Addr.Port()).String()
 				if _, err := m.list.Load().Join([]string{name + "/" + at}); err != nil {
-					m.options.Log.Debug("speaker not reached", "node", name, "addr", at, "error", err)
+					m.options.Log.Debug("speaker not reached", "node", name, "address", at, "error", err)
 					m.noteAbsence(name, at, err)
 					return
 				}

@@ -34,7 +34,7 @@ func (w *logWriter) warnOfOtherKey(text string) {
 	defer w.mu.Unlock()
 	if time.Since(w.warned) > time.Minute {
 		w.warned = time.Now()
-		w.log.Warn("a speaker with another key has contacted this one; all speakers must have the same Secret: restart the speakers that are older than the Secret", "memberlist", text)
+		w.log.Warn("a speaker with another key has contacted this one", "hint", "all speakers must have the same Secret: restart the speakers that are older than the Secret", "memberlist", text)
 	}
 }
 

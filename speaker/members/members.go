@@ -47,13 +47,13 @@ type Members struct {
 	list    atomic.Pointer[memberlist.Memberlist] // nil until Run
 	joined  chan struct{}
 	self    atomic.Pointer[Profile]
-	// returned counts how often a member has come back that was declared dead.
+	// returned counts how often a member that was declared dead has come back.
 	returned       atomic.Uint64
 	leaving        atomic.Bool // see Leave
 	profileChanged signal.Signal
 	rejoin         signal.Signal
 
-	mu     sync.Mutex // for what follows
+	mu     sync.Mutex // guards the fields below
 	others map[string]Member
 	absent map[string]absence
 	// rejoined is closed when the rejoin that was asked for has ended; nil if none was.
@@ -82,7 +82,7 @@ func New(o Options) *Members {
 			func() float64 { return float64(value()) }))
 	}
 	gauge("alive", "Number of speakers that this one believes to be alive, itself included.", func() int { return len(m.Alive()) })
-	gauge("announcing", "Number of those that can announce: the others have no usable link, or are fenced.", m.announcing)
+	gauge("announcing", "Number of speakers that can announce, this one included. A speaker without a usable link and a fenced speaker cannot.", m.announcing)
 	return m
 }
 
@@ -146,7 +146,7 @@ func (m *Members) Rejoin() <-chan struct{} {
 	return m.rejoined
 }
 
-// Returned counts how often a member has come back that was declared dead.
+// Returned counts how often a member that was declared dead has come back.
 func (m *Members) Returned() uint64 { return m.returned.Load() }
 
 // Alive returns the names of the members that are not known to be dead, this one
@@ -172,7 +172,7 @@ func (m *Members) SetProfile(p Profile) {
 	}
 	m.self.Store(&p)
 	if sent, err := decode(encode(p, memberlist.MetaMaxSize)); err != nil || len(sent.Links) < len(p.Links) {
-		m.options.Log.Warn("this node has more links than fit into a profile; exclude some with --exclude-interfaces", "links", len(p.Links), "sent", len(sent.Links))
+		m.options.Log.Warn("this node has more links than fit into its profile", "hint", "exclude some with --exclude-interfaces", "links", len(p.Links), "sent", len(sent.Links))
 	}
 	m.profileChanged.Set()
 }

@@ -51,7 +51,7 @@ func (m *Members) reportMissing() {
 		}
 		a.reported = time.Now()
 		m.absent[name] = a
-		m.options.Log.Info("a node has no speaker that can be reached; ignore this if no speaker should run there", "node", name, "addr", a.addr, "why", diagnose(a.err), "error", a.err)
+		m.options.Log.Info("a node has no speaker that can be reached", "node", name, "address", a.addr, "reason", diagnose(a.err), "hint", "ignore this if no speaker should run there", "error", a.err)
 	}
 }
 

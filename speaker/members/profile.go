@@ -8,9 +8,9 @@ import (
 
 // Profile is what a member says about itself.
 type Profile struct {
-	// Fenced members announce nothing: they have no usable link, or are cut off.
+	// Fenced members announce nothing: they have no usable link, or hear no other member.
 	Fenced bool
-	// Suppressed members died too often in the last minutes. Others are preferred.
+	// Suppressed members died too often in the last minutes. Other members are preferred.
 	Suppressed bool
 	// Leaving members are about to end.
 	Leaving bool

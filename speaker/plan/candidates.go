@@ -41,8 +41,8 @@ type group struct {
 	links []string
 	// linkless is set if a node could announce, but has no link for it.
 	linkless bool
-	// left and joined are the differences of preferred to the previous plan's. They
-	// are nil without a previous group.
+	// left and joined are the nodes that preferred has lost and gained since the
+	// previous plan. They are nil without a previous group.
 	left   map[string]bool
 	joined []string
 }
@@ -224,7 +224,7 @@ func (g *group) owner(vip netip.Addr, before ownership, key groupKey) string {
 }
 
 // withEndpoints returns the candidates that have an endpoint of one of the
-// Services. Suppressed ones are among them only if no other has an endpoint.
+// Services. It returns suppressed candidates only if no other candidate has one.
 func (g *group) withEndpoints(services []Service) []string {
 	var local []string
 	for _, svc := range services {

@@ -63,7 +63,7 @@ func TestPlanIsTheSameWithAndWithoutPrevious(t *testing.T) {
 	}
 }
 
-// visible returns a plan without what is there to save time.
+// visible returns a plan without the fields that only save time.
 func visible(p Plan) Plan {
 	p.groups, p.owners = nil, nil
 	return p

@@ -3,7 +3,7 @@
 //
 // Make is a pure function of a State. The package opens no socket, reads no
 // clock and knows neither Kubernetes nor GoBGP. A new rule of the election
-// belongs into candidates.go, a new rule of BGP into routes.go.
+// belongs in candidates.go, a new rule of BGP in routes.go.
 package plan
 
 import (
@@ -125,8 +125,8 @@ func Make(s State, previous Plan) Plan {
 
 // orphaned is the pool of every VIP that no pool has. The cluster manager lets a
 // Service keep its address when an edit of the configuration removes the pool,
-// and traffic should go on. No speaker can know how the lost pool announced the
-// address after a restart, so all speakers announce it in both ways: the owner by
+// and traffic should go on. After a restart no speaker knows how the lost pool
+// announced the address. So all speakers announce it in both ways: the owner by
 // layer 2, and every node to every peer as a plain host route.
 var orphaned = &config.Pool{
 	Protocol:       config.Both,

@@ -14,7 +14,7 @@ import (
 //
 // Session affinity is the exception. kube-proxy remembers on each node separately
 // which pod a client has, so all connections of a client must reach one node.
-// Routers do not care for that. Each node therefore tells its own rank with
+// Routers do not know that. Each node therefore tells its own rank with
 // MULTI_EXIT_DISC (RFC 4271, section 9.1.2.2). The rank is the node's weight in an
 // election, for which it needs no other node. Routers use the best node that is
 // alive.

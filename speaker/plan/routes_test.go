@@ -101,9 +101,12 @@ func TestRoutesOfANode(t *testing.T) {
 			routes: "198.51.100.7/32 0 [4227858439] [[64512 1 2]] [] med " + med + "\n",
 		},
 		{
-			name:   "neither other members nor links matter",
-			change: func(s *State) { vips(s, "198.51.100.7"); s.Members, s.Fenced = nil, "it is cut off" },
-			plan:   "fenced: it is cut off\n198.51.100.7 services=default/web pool=routed bgp=Advertised\n",
+			name: "neither other members nor links matter",
+			change: func(s *State) {
+				vips(s, "198.51.100.7")
+				s.Members, s.Fenced = nil, "no member is heard that hears this speaker"
+			},
+			plan:   "fenced: no member is heard that hears this speaker\n198.51.100.7 services=default/web pool=routed bgp=Advertised\n",
 			routes: "198.51.100.7/32 0 [4227858439] [[64512 1 2]] []\n",
 		},
 		{

@@ -9,7 +9,7 @@ import (
 )
 
 // assignments returns what the plan means for layer 2. A fenced speaker has none: it
-// stops to announce at once and does not hand over. announced are the VIPs that a
+// stops announcing at once and does not hand over. announced are the VIPs that any
 // speaker has announced before, as far as this one knows.
 func assignments(p plan.Plan, announced map[netip.Addr]bool) []layer2.Assignment {
 	var all []layer2.Assignment

@@ -26,8 +26,8 @@ const (
 	// minPlanInterval is the shortest time between two plans: a burst of events is one
 	// plan.
 	minPlanInterval = 50 * time.Millisecond
-	// resyncInterval is the longest time between two plans, in case that an event was
-	// missed. It is also when a failed action is tried again.
+	// resyncInterval is the longest time between two plans, in case an event was missed.
+	// A failed action is also tried again after this time.
 	resyncInterval = 10 * time.Second
 )
 
@@ -56,8 +56,8 @@ type Loop struct {
 
 	// The rest is for the goroutine of Run alone.
 	self self
-	// heartbeatMembers are the members as the heartbeats have them. They have none before
-	// heartbeatsSet.
+	// heartbeatMembers are the members that the heartbeats were given last. heartbeatsSet
+	// is false before the first time.
 	heartbeatMembers []heartbeat.Member
 	heartbeatsSet    bool
 	// announced are the VIPs that any speaker has announced, as far as this one knows.
@@ -68,7 +68,7 @@ type Loop struct {
 	sessions []bgp.Status
 	// rejoined is closed when the last search for missing members has ended.
 	rejoined <-chan struct{}
-	// What was handled by earlier passes.
+	// returned, lostHeard and freezes are the counts that earlier passes have handled.
 	returned, lostHeard uint64
 	freezes             int
 }
@@ -208,5 +208,6 @@ func (l *Loop) LastPass() time.Time {
 	return time.Time{}
 }
 
-// MaxPassAge is the age of the last pass from which on the loop must have stopped.
+// MaxPassAge is the longest time after a pass without another one. After a longer time
+// the loop must have stopped.
 const MaxPassAge = 3 * resyncInterval

@@ -21,7 +21,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 			Help: "Number of addresses that are for BGP, by whether this node advertises them, or why not."}, []string{"reason"}),
 		unowned: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Namespace: "baremetal", Subsystem: "layer2", Name: "unowned",
-			Help: "Number of addresses that are for layer 2 and that no node announces, as this one sees it, by reason."}, []string{"reason"}),
+			Help: "Number of addresses that are for layer 2 and that no node announces, as this node sees it, by reason."}, []string{"reason"}),
 	}
 	registry.MustRegister(m.plans, m.routed, m.unowned)
 	return m

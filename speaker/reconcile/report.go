@@ -37,7 +37,7 @@ func (l *Loop) reportPlan(before, now plan.Plan) {
 		}
 	}
 	for vip, d := range old {
-		l.Log.Info("VIP is gone", "vip", vip, "services", d.Services, "reasonBefore", d.Reason)
+		l.Log.Info("VIP is gone", "vip", vip, "services", d.Services, "before", d.Reason)
 	}
 }
 

@@ -28,7 +28,7 @@ func (s *self) update(now time.Time, in view.Inputs, beats heartbeat.View) (stat
 	case beats.Fenced != "":
 		state.Fenced = beats.Fenced
 	case !open:
-		state.Fenced = "it was cut off, and looks for the other members"
+		state.Fenced = "it heard no member or had no link, and looks for the other members now"
 	case !beats.Ready:
 		state.Fenced = "it waits for the heartbeats of its neighbours"
 	}
@@ -40,11 +40,11 @@ func (s *self) update(now time.Time, in view.Inputs, beats heartbeat.View) (stat
 // when that has ended.
 func (s *self) rejoining(done <-chan struct{}) { s.fence.rejoined = done }
 
-// fence keeps a speaker fenced after it was cut off. It has heard no member, so it
-// believes to be alone and would announce everything. When it is connected again, it
-// first has to look for the members.
+// fence keeps a speaker fenced until it has looked for the other members. A speaker that
+// was disconnected has heard no member. It believes that it is alone, and would announce
+// everything when it is connected again.
 type fence struct {
-	cutOff bool
+	disconnected bool
 	// rejoined is closed when the search has ended; nil before the search.
 	rejoined <-chan struct{}
 }
@@ -54,24 +54,25 @@ type fence struct {
 func (f *fence) update(connected bool) (open, rejoin bool) {
 	switch {
 	case !connected:
-		f.cutOff, f.rejoined = true, nil
+		f.disconnected, f.rejoined = true, nil
 		return false, false
-	case !f.cutOff:
+	case !f.disconnected:
 		return true, false
 	case f.rejoined == nil:
 		return false, true
 	}
 	select {
 	case <-f.rejoined:
-		f.cutOff, f.rejoined = false, nil
+		f.disconnected, f.rejoined = false, nil
 		return true, false
 	default:
 		return false, false
 	}
 }
 
-// suppression keeps this speaker suppressed until all members know that it need not be
-// any more. So the old owners move their VIPs first, and no two nodes announce.
+// suppression keeps this speaker suppressed for gossipDelay after its suppression has
+// ended. All members know that by then. So the old owners stop announcing before this
+// speaker begins.
 type suppression struct {
 	before bool
 	until  time.Time

@@ -28,7 +28,7 @@ func TestFenceStaysClosedUntilMembersWereLookedFor(t *testing.T) {
 			{"the link is back", true, false, false, true},
 			{"the search goes on", true, false, false, false},
 			{"the link is lost again", false, false, false, false},
-			{"and is back", true, false, false, true},
+			{"the link is back again", true, false, false, true},
 			{"the search has ended", true, true, true, false},
 			{"nothing more happens", true, false, true, false},
 		} {
@@ -92,7 +92,7 @@ func TestSelfSaysWhyItIsFenced(t *testing.T) {
 	}
 	var s self
 	s.update(time.Unix(1000, 0), view.Inputs{Node: "node1"}, ready)
-	if state, rejoin, _ := s.update(time.Unix(1001, 0), link, ready); !rejoin || state.Fenced != "it was cut off, and looks for the other members" {
+	if state, rejoin, _ := s.update(time.Unix(1001, 0), link, ready); !rejoin || state.Fenced != "it heard no member or had no link, and looks for the other members now" {
 		t.Errorf("after the link is back: %q, rejoin %v", state.Fenced, rejoin)
 	}
 }

@@ -216,8 +216,7 @@ func (c *Cluster) planNodes() ([]plan.Node, error) {
 }
 
 // excluded says why a node must not announce, or "". A node that is only cordoned or
-// NotReady may announce: its speaker is alive, and knows the network better than
-// Kubernetes does.
+// NotReady may announce: if its speaker is alive, the node can receive traffic.
 func excluded(n *v1.Node) string {
 	if _, ok := n.Labels[v1.LabelNodeExcludeBalancers]; ok {
 		return "it has the label " + v1.LabelNodeExcludeBalancers

@@ -33,8 +33,8 @@ type Inputs struct {
 	Routers map[string]plan.Router
 }
 
-// Reader reads the Inputs. It remembers the last known value of what can be missing
-// for a moment, so that a moment does not end BGP sessions. It is for one goroutine.
+// Reader reads the Inputs. Some inputs can be missing for a moment. The Reader remembers
+// their last value, so that BGP sessions do not end then. It is for one goroutine.
 type Reader struct {
 	node    string
 	addr    netip.Addr
@@ -79,7 +79,7 @@ func (r *Reader) Read(others []members.Member) (Inputs, error) {
 	return in, nil
 }
 
-// setOthers separates the lost members whose Node was deleted: they do not come back.
+// setOthers sets Others and Deleted. Members whose Node was deleted do not come back.
 func (in *Inputs) setOthers(others []members.Member) {
 	for _, o := range others {
 		if o.Lost && !slices.ContainsFunc(in.Nodes, func(n plan.Node) bool { return n.Name == o.Name }) {
@@ -127,8 +127,8 @@ func (r *Reader) readRouters(c *config.Config, nodes []plan.Node) map[string]pla
 	return routers
 }
 
-// readPath returns the last known path to a router. While the kernel has no route, a
-// router on the link does not become a router that is far away.
+// readPath returns the last known path to a router. So a router on the link still counts
+// as such while the kernel has no route to it.
 func (r *Reader) readPath(addr, source netip.Addr) routerPath {
 	key := pathKey{addr, source}
 	if link, direct, err := links.PathTo(addr, source); err == nil {

@@ -11,9 +11,9 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/plan"
 )
 
-// The member list says who belongs to the speakers, the heartbeats say who of them is
-// alive, and the links say where. The functions of this file combine the three. They
-// are pure.
+// The member list says which speakers exist, the heartbeats say which of them are alive,
+// and the links say on which segments. The functions of this file combine the three.
+// They are pure.
 
 // Self is what this speaker has concluded about itself.
 type Self struct {
@@ -69,7 +69,7 @@ func candidates(in Inputs, beats heartbeat.View, self Self) (candidates []plan.M
 	return candidates
 }
 
-// isLost reports whether a member was declared dead and was not heard since.
+// isLost reports whether a member was declared dead and has not been heard since then.
 func isLost(o members.Member, beats heartbeat.View) bool {
 	return o.Lost && !slices.Contains(beats.Returned, o.Name)
 }

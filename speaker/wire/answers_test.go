@@ -49,7 +49,7 @@ func TestForeignFramesAreNotAnswered(t *testing.T) {
 	start(t, 0, owner(vip4, "eth0"), owner(vip6, "eth0"))
 	w.settle()
 	other := question(t, vip4)
-	copy(other, net.HardwareAddr{2, 0, 0, 0, 0, 0xdd}) // seen because the wire has two ends only
+	copy(other, net.HardwareAddr{2, 0, 0, 0, 0, 0xdd}) // it arrives because the wire has only two ends
 	tagged := append(append(append([]byte{}, question(t, vip4)[:12]...), 0x81, 0, 0, 5), question(t, vip4)[12:]...)
 	w.silence("ARP", question(t, vip4),
 		question(t, vip4.Next()), other, tagged,
@@ -76,7 +76,7 @@ func TestNDPSolicitationsOfEveryFormAreAnswered(t *testing.T) {
 	}{
 		{"with the source's link-layer address", solicitation(t, nil, client6, netip.Addr{}, vip6, sourceOption()), client, true},
 		{"without it", solicitation(t, nil, client6, netip.Addr{}, vip6), client, true},
-		{"unicast, to see whether we are still there", solicitation(t, hw(t, mac0), client6, vip6, vip6), client, true},
+		{"unicast, neighbor unreachability detection", solicitation(t, hw(t, mac0), client6, vip6, vip6), client, true},
 		{"duplicate address detection", solicitation(t, nil, netip.IPv6Unspecified(), netip.Addr{}, vip6), allNodes, false},
 	} {
 		f := w.answer(tt.frame)
@@ -113,7 +113,7 @@ func TestIPv6AddressesInThousandsAreAllReached(t *testing.T) {
 		assignments = append(assignments, owner(netip.MustParseAddr(fmt.Sprintf("2001:db8::%x:%x", i>>8+1, i)), "eth0"))
 	}
 	start(t, 0, assignments...)
-	// Each address has a group of its own, which the kernel must know of.
+	// Each address has its own group, and the kernel must have joined it.
 	groups, err := os.ReadFile("/proc/net/igmp6")
 	if err != nil {
 		t.Fatal(err)
@@ -128,7 +128,7 @@ func TestIPv6AddressesInThousandsAreAllReached(t *testing.T) {
 		t.Errorf("%d groups joined", joined)
 	}
 	eventually(t, "all are announced", func() bool { return w.count() >= n })
-	time.Sleep(300 * time.Millisecond) // what is left of the second announcements
+	time.Sleep(300 * time.Millisecond) // the rest of the second announcements
 	for _, i := range []int{0, 1, n / 2, n - 1} {
 		n := w.count()
 		w.put(solicitation(t, nil, client6, netip.Addr{}, assignments[i].Addr))

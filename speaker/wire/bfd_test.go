@@ -34,7 +34,7 @@ type bfdRouter struct {
 	addr, node netip.Addr
 }
 
-// watcher is a BFD engine with what it has reported.
+// watcher is a BFD engine and the failures that it has reported.
 type watcher struct {
 	*bfd.Engine
 	failures atomic.Int32
@@ -78,16 +78,16 @@ func TestBFDWithBIRD(t *testing.T) {
 			r := startRouter(t, ipv4)
 			w := watchRouter(t, r)
 			r.kill()
-			eventually(t, "the failure is told", func() bool { return w.failures.Load() == 1 })
+			eventually(t, "the failure is reported", func() bool { return w.failures.Load() == 1 })
 			if why := w.why.Load(); why != "no packet from the peer for 300ms" {
 				t.Errorf("the failure is %q", why)
 			}
 		})
-		t.Run(name+": a router that comes back is met again", func(t *testing.T) {
+		t.Run(name+": the session with a router that comes back is up again", func(t *testing.T) {
 			r := startRouter(t, ipv4)
 			w := watchRouter(t, r)
 			r.ask("disable watch")
-			eventually(t, "the failure is told", func() bool { return w.failures.Load() == 1 })
+			eventually(t, "the failure is reported", func() bool { return w.failures.Load() == 1 })
 			r.ask("enable watch")
 			eventually(t, "the session is up again", func() bool {
 				status, _ := w.Status(r.addr)

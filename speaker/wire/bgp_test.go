@@ -69,7 +69,7 @@ func (a *advertiser) waitUp(peers ...bgp.Peer) {
 	}
 }
 
-// problem waits until the status of a peer says all of the words.
+// problem waits until the problem of a peer has all of the words.
 func (a *advertiser) problem(peer string, words ...string) {
 	a.t.Helper()
 	eventually(a.t, fmt.Sprintf("the problem with %s has the words %q", peer, words), func() bool {
@@ -230,7 +230,7 @@ func TestRoutesReachRoutersAsTheyWereAdvertised(t *testing.T) {
 func TestBGPSessionOverLinkLocalCarriesBothFamilies(t *testing.T) {
 	for n, daemon := range []string{"BIRD", "FRR"} {
 		t.Run(daemon, func(t *testing.T) {
-			r := wireRouter(t, n) // Go takes a link of the same name for the old one for a minute
+			r := wireRouter(t, n) // a new name, because Go caches the index of an interface name for a minute
 			uplink := fmt.Sprint("router-", n)
 			p := r.peer("router", false, false)
 			theirs := linkLocal(t, func() ([]byte, error) {

@@ -39,7 +39,7 @@ protocol bgp node {
 	}
 }
 
-// watched is a router with the routes of a speaker, of which each watches the other.
+// watched returns a router that has the routes of a speaker. Both watch the path with BFD.
 func watched(t *testing.T, daemon string, gracefulRestart time.Duration) (*router, *advertiser, bgp.Peer) {
 	t.Helper()
 	r := wireRouter(t, 0)
@@ -74,7 +74,7 @@ func TestBFDTellsTheRouterThatANodeIsDead(t *testing.T) {
 	for _, daemon := range []string{"BIRD", "FRR"} {
 		t.Run(daemon, func(t *testing.T) {
 			r, _, _ := watched(t, daemon, 0)
-			ip(t, "addr del 198.51.100.2/24 dev router-0") // nothing of ours reaches the router
+			ip(t, "addr del 198.51.100.2/24 dev router-0") // no packet of the node reaches the router any more
 			r.hasNoRoute(prefix4)
 		})
 	}

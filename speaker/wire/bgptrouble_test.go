@@ -13,26 +13,26 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/bgp"
 )
 
-// Every trouble is with one router, while another one must not notice.
+// Each problem is with one router. The session with another router must not be affected.
 func TestBGPSessionProblemsAreExplained(t *testing.T) {
 	for _, daemon := range []string{"BIRD", "FRR"} {
 		for _, test := range []struct {
 			name string
-			// router is what the router believes of itself and of the node.
+			// router changes the configuration of the router.
 			router func(p *bgp.Peer)
-			// speaker is what the speaker believes, internal whether of one AS.
+			// speaker changes the peer of the speaker. internal is set if both are in one AS.
 			speaker  func(p *bgp.Peer)
 			internal bool
 			words    []string
-			// once is set where the router has no part in it.
+			// once is set if the router's daemon has no influence: it is tested with BIRD only.
 			once bool
 		}{
 			{name: "the router is of another AS", router: func(p *bgp.Peer) { p.ASN = 64599 }, words: []string{"is not in AS 64513", "peer-asn"}},
 			{name: "the router expects another AS", router: func(p *bgp.Peer) { p.MyASN = 64598 }, words: []string{"another AS than our 64512"}},
 			{name: "passwords differ", router: func(p *bgp.Peer) { p.Password = "a" }, speaker: func(p *bgp.Peer) { p.Password = "b" }, words: []string{"does not answer", "password differs"}},
 			{name: "only the router has a password", router: func(p *bgp.Peer) { p.Password = "a" }, words: []string{"does not answer", "password differs"}},
-			{name: "nobody listens", speaker: func(p *bgp.Peer) { p.Port = 1179 }, words: []string{"no process listens at", "port 1179"}, once: true},
-			{name: "nobody is there", speaker: func(p *bgp.Peer) { p.Address = netip.MustParseAddr("198.51.100.99") }, words: []string{"198.51.100.99", "unreachable"}, once: true},
+			{name: "no process listens", speaker: func(p *bgp.Peer) { p.Port = 1179 }, words: []string{"no process listens at", "port 1179"}, once: true},
+			{name: "no host has the address", speaker: func(p *bgp.Peer) { p.Address = netip.MustParseAddr("198.51.100.99") }, words: []string{"198.51.100.99", "unreachable"}, once: true},
 			{name: "the source is not ours", speaker: func(p *bgp.Peer) { p.Source = netip.MustParseAddr("198.51.100.77") }, words: []string{"198.51.100.77 is no address of this node", "source-address"}, once: true},
 			{name: "the router has our router ID", speaker: func(p *bgp.Peer) { p.RouterID = p.Address }, internal: true, words: []string{"router ID"}},
 		} {
@@ -56,7 +56,7 @@ func TestBGPSessionProblemsAreExplained(t *testing.T) {
 				a.waitUp(o)
 				a.problem(p.Name, test.words...)
 				if st := a.status(o.Name); st.Downs != 0 || st.Ups != 1 {
-					t.Errorf("the other peer has noticed: %+v", st)
+					t.Errorf("the other session has changed: %+v", st)
 				}
 			})
 		}
@@ -82,7 +82,7 @@ func TestBGPSessionComesUpAgainAfterARouterRestart(t *testing.T) {
 			a.waitUp(p)
 			r.hasRoute(prefix4)
 			if st := a.status(o.Name); st.Downs != 0 || st.Ups != 1 {
-				t.Errorf("the other peer has noticed: %+v", st)
+				t.Errorf("the other session has changed: %+v", st)
 			}
 			other.hasRoute(prefix4)
 		})
@@ -116,7 +116,7 @@ func TestPeerChangeTouchesNoOtherPeer(t *testing.T) {
 	r.hasNoRoute(wide4)
 	other.hasRoute(prefix4)
 	if after := a.status(o.Name); after.Since != before.Since || after.Ups != 1 || len(a.Status()) != 1 {
-		t.Errorf("the other peer has noticed: %+v", after)
+		t.Errorf("the other session has changed: %+v", after)
 	}
 }
 
@@ -128,7 +128,7 @@ func TestAnnouncerLeavesNothingRunning(t *testing.T) {
 	before := runtime.NumGoroutine()
 	a := advertise(t)
 	unreachable := p
-	unreachable.Name, unreachable.Address = "nobody", netip.MustParseAddr("198.51.100.99")
+	unreachable.Name, unreachable.Address = "unreachable", netip.MustParseAddr("198.51.100.99")
 	unreachable.BFD.Peer = unreachable.Address
 	for range 3 {
 		a.Set([]bgp.Peer{p, unreachable}, fullRoutes)
@@ -140,8 +140,8 @@ func TestAnnouncerLeavesNothingRunning(t *testing.T) {
 	eventually(t, "all goroutines have ended", func() bool { return runtime.NumGoroutine() <= before })
 }
 
-// The routers of a cluster tell each other, and so the nodes, what the nodes have
-// told them, and may prefer it.
+// Routers advertise the routes of the nodes to each other, and so back to the nodes. These
+// routes can have a higher local preference than the node's own.
 func TestRoutesOfARouterDoNotCompeteWithOurs(t *testing.T) {
 	r := wireRouter(t, 0)
 	p := r.peer("router", true, true)
@@ -155,7 +155,7 @@ protocol bgp node {
 	a.Set([]bgp.Peer{p}, fullRoutes)
 	a.waitUp(p)
 	r.says("show protocols all node", "1 exported")
-	a.Set([]bgp.Peer{p}, append([]bgp.Route{{Prefix: netip.MustParsePrefix("203.0.113.64/26")}}, fullRoutes...)) // and let it be considered
+	a.Set([]bgp.Peer{p}, append([]bgp.Route{{Prefix: netip.MustParsePrefix("203.0.113.64/26")}}, fullRoutes...)) // when the router has it, the speaker has compared all routes
 	r.hasRoute(netip.MustParsePrefix("203.0.113.64/26"))
 	r.hasRoute(prefix4, "from "+r.node4.String(), "BGP.local_pref: 150")
 }
@@ -177,7 +177,7 @@ func TestPrefixesOfAnUnsupportedFamilyAreWithheld(t *testing.T) {
 	}
 }
 
-// The routers of docs/guides/routers.md are configured as it says.
+// The test reads the examples of docs/guides/routers.md with the parsers of FRR and BIRD.
 func TestRouterExamplesAreUnderstood(t *testing.T) {
 	page, err := os.ReadFile("../../docs/guides/routers.md")
 	if err != nil {
@@ -187,7 +187,7 @@ func TestRouterExamplesAreUnderstood(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) }) // of no use any more
+	t.Cleanup(func() { _ = os.RemoveAll(dir) }) // no later test needs it
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +203,7 @@ func TestRouterExamplesAreUnderstood(t *testing.T) {
 			t.Fatal(err)
 		}
 		out, err := exec.Command(check[0], append(check[1:], file)...).CombinedOutput()
-		if err != nil || len(out) > 0 { // bgpd complains, and ends as if all were well
+		if err != nil || len(out) > 0 { // bgpd prints errors, but its exit status is 0
 			t.Errorf("%s: %v: %s\n%s", daemon, err, out, example)
 		}
 	}

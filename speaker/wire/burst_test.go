@@ -16,11 +16,11 @@ func TestTakeoverIsAnnouncedExactlySixTimes(t *testing.T) {
 	begun := time.Now()
 	n := start(t, 0, owner(vip4, "eth0"), owner(vip6, "eth0"))
 	eventually(t, "the whole burst", func() bool { return w.count() >= 3*len(schedule) })
-	// The same again, and nothing that has changed.
+	// Set gets the same again. Nothing has changed.
 	for range 100 {
 		n.apply()
 	}
-	time.Sleep(2 * time.Second) // in which nothing shall come
+	time.Sleep(2 * time.Second) // no further frame should come
 	var arps, nas []frame
 	for _, f := range w.since(0) {
 		if f.bytes[12] == 0x08 {
@@ -43,7 +43,7 @@ func TestTakeoverIsAnnouncedExactlySixTimes(t *testing.T) {
 		if na := parseNA(t, nas[i].bytes); na.Solicited || !na.Override || na.TargetAddress != vip6 {
 			t.Errorf("at %v comes %+v", at, na)
 		}
-		// Not before its time; how long after it is the machine's affair.
+		// It must not come too early. How late it comes depends on the machine.
 		if early := arps[2*i].at.Sub(begun); early < at {
 			t.Errorf("announcement %d came after %v, not %v", i+1, early, at)
 		}

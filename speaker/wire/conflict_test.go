@@ -11,7 +11,7 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/layer2"
 )
 
-// have makes a host that has the address answer, as any host would.
+// have answers for the address like a host that has it, until stop is called.
 func have(t *testing.T, w *wire, addr netip.Addr) (stop func()) {
 	t.Helper()
 	end, ended := make(chan struct{}), make(chan struct{})
@@ -51,7 +51,7 @@ func TestConflictPreventsTheAnnouncement(t *testing.T) {
 			}
 			for _, f := range w.since(0) {
 				if addr.Is4() && parseARP(t, f.bytes).SenderIP == addr || addr.Is6() && f.bytes[54] == 136 {
-					t.Errorf("it was announced all the same: %x", f.bytes)
+					t.Errorf("it was announced although a host has it: %x", f.bytes)
 				}
 			}
 		})

@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestFloodDoesNotStopTheAnswers floods a link with ARP while somebody else asks
-// politely, fifty times a second. How many of these are answered is printed; that
-// some are, and all afterwards, is what must be.
+// TestFloodDoesNotStopTheAnswers floods a link with ARP while another host asks fifty
+// times a second. It prints how many of these requests are answered. Some of them must
+// be answered during the flood, and all of them after it.
 func TestFloodDoesNotStopTheAnswers(t *testing.T) {
 	const floodFor = 3 * time.Second
 	for name, target := range map[string]netip.Addr{"for addresses of others": netip.MustParseAddr("198.51.100.9"), "for one of ours": vip4} {
@@ -19,8 +19,8 @@ func TestFloodDoesNotStopTheAnswers(t *testing.T) {
 			w := plug(t, "eth0", mac0)
 			start(t, 0, owner(vip4, "eth0"))
 			w.settle()
-			polite := question(t, vip4)
-			polite[11], polite[27] = 0xcd, 0xcd // another host than the one that floods
+			other := question(t, vip4)
+			other[11], other[27] = 0xcd, 0xcd // another host than the one that floods
 			flood := question(t, target)
 			begun, cpu := time.Now(), used(t)
 			sent := make(chan int)
@@ -29,8 +29,8 @@ func TestFloodDoesNotStopTheAnswers(t *testing.T) {
 			for time.Since(begun) < floodFor {
 				from := w.count()
 				asked++
-				w.put(polite)
-				time.Sleep(20 * time.Millisecond) // the pace of the questions
+				w.put(other)
+				time.Sleep(20 * time.Millisecond) // the time between two requests of the other host
 				for _, f := range w.since(from) {
 					if p := parseARP(t, f.bytes); p.TargetHardwareAddr[5] == 0xcd {
 						answered++
@@ -39,10 +39,10 @@ func TestFloodDoesNotStopTheAnswers(t *testing.T) {
 				}
 			}
 			n := <-sent
-			t.Logf("flood %s: %d frames a second; %d of %d polite questions answered; CPU time of all, flooding too: %v",
+			t.Logf("flood %s: %d frames a second; %d of %d requests of another host answered; CPU time of the process, flood included: %v",
 				name, n*int(time.Second)/int(floodFor), answered, asked, (used(t) - cpu).Round(10*time.Millisecond))
 			if answered == 0 {
-				t.Error("nobody else was answered")
+				t.Error("no request of another host was answered")
 			}
 			w.answer(question(t, vip4))
 		})
@@ -78,7 +78,7 @@ func pour(t *testing.T, frame []byte, perSecond int, d time.Duration) (n int) {
 	return n
 }
 
-// used is the CPU time of this process.
+// used returns the CPU time of this process.
 func used(t *testing.T) time.Duration {
 	t.Helper()
 	var u unix.Rusage

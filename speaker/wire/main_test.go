@@ -91,7 +91,7 @@ func plug(t testing.TB, name, mac string) *wire {
 	return tap(t, "wire-"+name)
 }
 
-// wire is one end of a wire. A test puts frames on it; it keeps the frames that come.
+// wire is one end of a wire. A test puts frames on it. It keeps the frames that arrive.
 type wire struct {
 	t    testing.TB
 	conn *packet.Conn
@@ -125,7 +125,7 @@ func tap(t testing.TB, name string) *wire {
 		for !closed.Load() {
 			n, _, err := conn.ReadFrom(buffer)
 			if err != nil {
-				continue // the wire was cut; the test may reconnect it
+				continue // the link is down; the test may set it up again
 			}
 			if f := buffer[:n]; ours(f) {
 				w.mu.Lock()
@@ -145,7 +145,7 @@ func ours(f []byte) bool {
 	}
 	isARP := f[12] == 0x08 && f[13] == 0x06
 	isND := len(f) > 54 && f[12] == 0x86 && f[13] == 0xdd && f[20] == 58 && (f[54] == 135 || f[54] == 136) && f[62] == 0x20
-	return isARP || isND // of a target in 2000::/8: the kernel has link-local ones only
+	return isARP || isND // isND: the target is in 2000::/8; the kernel only has link-local targets
 }
 
 func (w *wire) put(f []byte) {

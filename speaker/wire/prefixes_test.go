@@ -12,9 +12,9 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/bgp"
 )
 
-// BenchmarkFiveThousandPrefixesToTwoPeers measures from the decision until both
-// routers have all of them, and again until they have none, and the memory of this
-// process, in which only the announcer is of any size.
+// BenchmarkFiveThousandPrefixesToTwoPeers measures the time from Set until both routers
+// have all prefixes, and the time from Set until they have none. It also measures the
+// memory of this process, of which the announcer uses nearly all.
 func BenchmarkFiveThousandPrefixesToTwoPeers(b *testing.B) {
 	const n = 5000
 	var routes []bgp.Route

@@ -22,9 +22,9 @@ type router struct {
 	addr4, addr6, node4, node6 netip.Addr
 
 	dir     string
-	netns   *exec.Cmd // whose namespace it is
+	netns   *exec.Cmd // the process that keeps the namespace alive
 	daemons []*exec.Cmd
-	shell   []string // what asks it
+	shell   []string // the command that sends commands to the daemon
 }
 
 // wireRouter makes the namespace of router n, and the wire to it, router-n.
@@ -40,7 +40,7 @@ func wireRouter(t testing.TB, n int) *router {
 		if t.Failed() {
 			r.showLogs()
 		}
-		_ = os.RemoveAll(dir) // of no use any more
+		_ = os.RemoveAll(dir) // no later test needs it
 	})
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
@@ -135,7 +135,7 @@ func (r *router) frr(config string) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	uid, _ := strconv.Atoi(owner.Uid) // they are numbers
+	uid, _ := strconv.Atoi(owner.Uid) // on Linux they are numbers
 	gid, _ := strconv.Atoi(owner.Gid)
 	if err := os.Chown(r.dir, uid, gid); err != nil {
 		r.t.Fatal(err)
@@ -158,7 +158,7 @@ func (r *router) frr(config string) {
 	}
 }
 
-// ask returns what the router answers to a command.
+// ask returns the router's answer to a command.
 func (r *router) ask(command string) string {
 	args := r.shell
 	if args[0] == "birdc" {
@@ -173,7 +173,7 @@ func (r *router) ask(command string) string {
 	return string(out)
 }
 
-// says waits until the answer to a command holds all of the words.
+// says waits until the answer to a command contains all of the words.
 func (r *router) says(command string, words ...string) {
 	r.t.Helper()
 	var answer string
