@@ -11,7 +11,7 @@ import (
 )
 
 func TestEngineDetectsADeadMemberInTime(t *testing.T) {
-	for _, timing := range []Timing{Default, Fast, Calm} {
+	for _, timing := range []Timing{defaultTiming, fastTiming, calmTiming} {
 		for _, n := range []int{3, 5, 10, 40} {
 			t.Run(fmt.Sprint(timing.Detection(), "/", n), func(t *testing.T) {
 				w := newWorld(t, n, timing)
@@ -33,7 +33,7 @@ func TestEngineDetectsADeadMemberInTime(t *testing.T) {
 }
 
 func TestEngineDetectsACrashAtOnce(t *testing.T) {
-	w := newWorld(t, 3, Default)
+	w := newWorld(t, 3, defaultTiming)
 	dead := w.nodes[1]
 	dead.off = true
 	for _, n := range w.nodes {
@@ -48,7 +48,7 @@ func TestEngineDetectsACrashAtOnce(t *testing.T) {
 }
 
 func TestEngineIgnoresACutConnection(t *testing.T) {
-	w := newWorld(t, 3, Default)
+	w := newWorld(t, 3, defaultTiming)
 	for _, n := range w.nodes {
 		for _, other := range w.nodes {
 			n.engine.crashed(w.now, other.name)
@@ -64,7 +64,7 @@ func TestEngineIgnoresACutConnection(t *testing.T) {
 }
 
 func TestEngineOfTwoDetectsACrashWithoutAWitness(t *testing.T) {
-	w := newWorld(t, 2, Default)
+	w := newWorld(t, 2, defaultTiming)
 	w.nodes[1].off = true
 	w.run(2 * latency) // its last messages arrive before its kernel closes the connection
 	w.nodes[0].engine.crashed(w.now, "node2")
@@ -79,13 +79,13 @@ func TestEngineFencesTheSpeakerThatHearsNoMember(t *testing.T) {
 	for _, direction := range []string{"ingress", "egress", "both"} {
 		for _, n := range []int{3, 10} {
 			t.Run(fmt.Sprint(direction, "/", n), func(t *testing.T) {
-				w := newWorld(t, n, Default)
+				w := newWorld(t, n, defaultTiming)
 				cut := w.nodes[0]
 				w.lost = func(from, to *node) bool {
 					return direction != "egress" && to == cut || direction != "ingress" && from == cut
 				}
 				took := w.run(time.Second, w.allBelieveDead(cut))
-				if took > Default.Detection()+2*Default.Interval {
+				if took > defaultTiming.Detection()+2*defaultTiming.Interval {
 					t.Errorf("detected after %v", took)
 				}
 				w.run(time.Second)
@@ -98,7 +98,7 @@ func TestEngineFencesTheSpeakerThatHearsNoMember(t *testing.T) {
 					}
 				}
 				w.lost = func(_, _ *node) bool { return false }
-				if took := w.run(time.Second, w.noneBelievedDead); took > 2*Default.Interval {
+				if took := w.run(time.Second, w.noneBelievedDead); took > 2*defaultTiming.Interval {
 					t.Errorf("back after %v", took)
 				}
 			})
@@ -107,7 +107,7 @@ func TestEngineFencesTheSpeakerThatHearsNoMember(t *testing.T) {
 }
 
 func TestPartitionIntoHalvesFencesNoSpeaker(t *testing.T) {
-	w := newWorld(t, 4, Default)
+	w := newWorld(t, 4, defaultTiming)
 	side := func(n *node) bool { return n == w.nodes[0] || n == w.nodes[1] }
 	w.lost = func(from, to *node) bool { return side(from) != side(to) }
 	w.run(time.Second)
@@ -122,13 +122,13 @@ func TestPartitionIntoHalvesFencesNoSpeaker(t *testing.T) {
 		}
 	}
 	w.lost = func(_, _ *node) bool { return false }
-	if took := w.run(time.Second, w.noneBelievedDead); took > 2*Default.Interval {
+	if took := w.run(time.Second, w.noneBelievedDead); took > 2*defaultTiming.Interval {
 		t.Errorf("healed after %v", took)
 	}
 }
 
 func TestSuspicionOfOneMemberIsNotEnough(t *testing.T) {
-	w := newWorld(t, 5, Default)
+	w := newWorld(t, 5, defaultTiming)
 	w.lost = func(from, to *node) bool { return from == w.nodes[0] && to == w.nodes[1] }
 	w.run(time.Minute)
 	for _, n := range w.nodes {
@@ -140,7 +140,7 @@ func TestSuspicionOfOneMemberIsNotEnough(t *testing.T) {
 
 func TestFreezeIsDetectedBeforeTheSpeakerAnswers(t *testing.T) {
 	for _, n := range []int{3, 10} {
-		w := newWorld(t, n, Default)
+		w := newWorld(t, n, defaultTiming)
 		frozen := w.nodes[0]
 		lease := frozen.engine.lease()
 		frozen.frozen = true
@@ -163,7 +163,7 @@ func TestFreezeIsDetectedBeforeTheSpeakerAnswers(t *testing.T) {
 }
 
 func TestFreezeOfAllSpeakersMovesNothing(t *testing.T) {
-	w := newWorld(t, 3, Default)
+	w := newWorld(t, 3, defaultTiming)
 	for range 20 {
 		for _, n := range w.nodes {
 			n.frozen = true
@@ -184,10 +184,10 @@ func TestFreezeOfAllSpeakersMovesNothing(t *testing.T) {
 }
 
 func TestSuspicionOfTwoMembersFencesTheSpeaker(t *testing.T) {
-	w := newWorld(t, 4, Default)
+	w := newWorld(t, 4, defaultTiming)
 	missed := w.nodes[0]
 	w.lost = func(from, to *node) bool { return from == missed && to != w.nodes[3] }
-	w.run(2 * Default.Detection())
+	w.run(2 * defaultTiming.Detection())
 	if missed.engine.view.Fenced == "" {
 		t.Error("it goes on although others have taken its place")
 	}
@@ -197,20 +197,20 @@ func TestSuspicionOfTwoMembersFencesTheSpeaker(t *testing.T) {
 		}
 	}
 	w.lost = func(_, _ *node) bool { return false }
-	if took := w.run(time.Second, w.noneBelievedDead); took > 3*Default.Interval {
+	if took := w.run(time.Second, w.noneBelievedDead); took > 3*defaultTiming.Interval {
 		t.Errorf("back after %v", took)
 	}
 }
 
 func TestPathIsEstablishedAgainWithinAnInterval(t *testing.T) {
-	w := newWorld(t, 3, Default)
+	w := newWorld(t, 3, defaultTiming)
 	n := w.nodes[0]
 	w.run(10 * time.Second)
 	for range 3 {
 		n.engine.set(w.now, nil) // its link is gone
 		w.run(200 * time.Millisecond)
 		w.tell(n)
-		if took := w.run(time.Second, func() bool { return n.engine.members["node2"].paths[0].mutual(w.now) }); took > Default.Interval {
+		if took := w.run(time.Second, func() bool { return n.engine.members["node2"].paths[0].mutual(w.now) }); took > defaultTiming.Interval {
 			t.Errorf("established after %v", took)
 		}
 		w.run(time.Second)
@@ -218,10 +218,10 @@ func TestPathIsEstablishedAgainWithinAnInterval(t *testing.T) {
 }
 
 func TestFreezeShorterThanTheDetectionTimeIsIgnored(t *testing.T) {
-	w := newWorld(t, 3, Default)
+	w := newWorld(t, 3, defaultTiming)
 	for range 20 {
 		w.nodes[0].frozen = true
-		w.run(Default.Detection() - Default.Interval - time.Duration(w.rng.Int64N(int64(50*time.Millisecond))))
+		w.run(defaultTiming.Detection() - defaultTiming.Interval - time.Duration(w.rng.Int64N(int64(50*time.Millisecond))))
 		w.nodes[0].frozen = false
 		w.nodes[0].next = w.now
 		w.after(w.nodes[0]) // before it reads what has come
@@ -242,7 +242,7 @@ func TestEngineDetectsNoDeathOnALossyNetwork(t *testing.T) {
 				continue // with two speakers there is no second speaker to confirm a suspicion
 			}
 			t.Run(fmt.Sprint(loss, "/", n), func(t *testing.T) {
-				w := newWorld(t, n, Default)
+				w := newWorld(t, n, defaultTiming)
 				w.lost = func(_, _ *node) bool { return w.rng.Float64() < loss }
 				for range 100 / n { // minutes
 					w.run(time.Minute)
@@ -261,15 +261,15 @@ func TestEngineDetectsNoDeathOnALossyNetwork(t *testing.T) {
 }
 
 func TestWitnessKeepsOneOfTwoSpeakersUnfenced(t *testing.T) {
-	w := newWorld(t, 2, Default)
+	w := newWorld(t, 2, defaultTiming)
 	w.lost = func(_, _ *node) bool { return true }
-	w.run(Default.Detection() - Default.Interval/2)
+	w.run(defaultTiming.Detection() - defaultTiming.Interval/2)
 	survivor, other := w.nodes[0], w.nodes[1]
 	if !survivor.engine.view.NeedWitness {
 		t.Error("no witness is asked for when heartbeats are late")
 	}
 	survivor.engine.witness(w.now, w.now.Add(time.Second))
-	w.run(Default.Interval)
+	w.run(defaultTiming.Interval)
 	if v := survivor.engine.view; v.Fenced != "" || !survivor.believesDead(other) {
 		t.Errorf("with a witness: %+v", v)
 	}
@@ -281,13 +281,13 @@ func TestWitnessKeepsOneOfTwoSpeakersUnfenced(t *testing.T) {
 		t.Errorf("a witness of then is not enough later: %+v", v)
 	}
 	w.lost = func(_, _ *node) bool { return false }
-	if took := w.run(time.Second, w.noneBelievedDead); took > 2*Default.Interval {
+	if took := w.run(time.Second, w.noneBelievedDead); took > 2*defaultTiming.Interval {
 		t.Errorf("healed after %v", took)
 	}
 }
 
 func TestWitnessUnfencesTheLastSpeakerAfterAFreeze(t *testing.T) {
-	w := newWorld(t, 2, Default)
+	w := newWorld(t, 2, defaultTiming)
 	last := w.nodes[0]
 	w.nodes[1].off = true
 	w.run(time.Second)
@@ -295,31 +295,31 @@ func TestWitnessUnfencesTheLastSpeakerAfterAFreeze(t *testing.T) {
 	w.run(time.Second)
 	w.thaw(last)
 	w.after(last)
-	w.run(2 * Default.Detection())
+	w.run(2 * defaultTiming.Detection())
 	if last.engine.view.Fenced == "" {
 		t.Error("goes on without a witness")
 	}
 	last.engine.witness(w.now, w.now.Add(time.Second))
-	w.run(Default.Interval)
+	w.run(defaultTiming.Interval)
 	if v := last.engine.view; v.Fenced != "" || last.engine.lease().IsZero() {
 		t.Errorf("with a witness: %+v, lease %v", v, last.engine.lease())
 	}
 }
 
 func TestWitnessLetsOneOfTwoDetectADeafSpeaker(t *testing.T) {
-	w := newWorld(t, 2, Default)
+	w := newWorld(t, 2, defaultTiming)
 	deaf := w.nodes[0]
 	w.lost = func(_, to *node) bool { return to == deaf }
-	w.run(Default.Detection() + Default.Interval)
+	w.run(defaultTiming.Detection() + defaultTiming.Interval)
 	w.nodes[1].engine.witness(w.now, w.now.Add(time.Second))
-	w.run(Default.Interval)
+	w.run(defaultTiming.Interval)
 	if v := w.nodes[1].engine.view; v.Fenced != "" || !w.nodes[1].believesDead(deaf) || deaf.engine.view.Fenced == "" {
 		t.Errorf("%+v; the deaf one: %+v", v, deaf.engine.view)
 	}
 }
 
 func TestFencedSpeakerSuppressesNoMember(t *testing.T) {
-	w := newWorld(t, 3, Default)
+	w := newWorld(t, 3, defaultTiming)
 	cut := w.nodes[0]
 	for range 3 {
 		w.lost = func(from, to *node) bool { return from == cut || to == cut }
@@ -342,7 +342,7 @@ func TestFencedSpeakerSuppressesNoMember(t *testing.T) {
 // A node whose link is back may know of one member only. It can hear this member, and a
 // witness, before the member hears it.
 func TestReturningSpeakerSuppressesNoMember(t *testing.T) {
-	w := newWorld(t, 3, Default)
+	w := newWorld(t, 3, defaultTiming)
 	cut, others := w.nodes[0], w.nodes[1:]
 	heard, hears := true, true
 	w.lost = func(from, to *node) bool { return from == cut && !heard || to == cut && !hears }
@@ -382,7 +382,7 @@ func TestReturningSpeakerSuppressesNoMember(t *testing.T) {
 }
 
 func TestLastSpeakerNeedsTheMemberListAndAWitness(t *testing.T) {
-	w := newWorld(t, 3, Default)
+	w := newWorld(t, 3, defaultTiming)
 	w.nodes[1].off, w.nodes[2].off = true, true
 	w.run(time.Second)
 	last := w.nodes[0]
@@ -401,7 +401,7 @@ func TestLastSpeakerNeedsTheMemberListAndAWitness(t *testing.T) {
 }
 
 func TestEngineDetectsTheReturnOfALostMember(t *testing.T) {
-	w := newWorld(t, 4, Default)
+	w := newWorld(t, 4, defaultTiming)
 	side := func(n *node) bool { return n == w.nodes[0] || n == w.nodes[1] }
 	w.lost = func(from, to *node) bool { return side(from) != side(to) }
 	w.run(time.Second)
@@ -419,13 +419,13 @@ func TestEngineDetectsTheReturnOfALostMember(t *testing.T) {
 	took := w.run(time.Second, func() bool {
 		return !slices.ContainsFunc(w.nodes, func(n *node) bool { return len(n.engine.view.Returned) < 2 })
 	})
-	if took > 2*Default.Interval {
+	if took > 2*defaultTiming.Interval {
 		t.Errorf("noticed after %v", took)
 	}
 }
 
 func TestMemberThatFailsTooOftenIsSuppressed(t *testing.T) {
-	w := newWorld(t, 3, Default)
+	w := newWorld(t, 3, defaultTiming)
 	bad := w.nodes[0]
 	for round := 1; round <= 3; round++ {
 		bad.frozen = true
@@ -448,7 +448,7 @@ func TestMemberThatFailsTooOftenIsSuppressed(t *testing.T) {
 }
 
 func TestSuppressionWorksBetweenTwoSpeakers(t *testing.T) {
-	w := newWorld(t, 2, Default)
+	w := newWorld(t, 2, defaultTiming)
 	bad, good := w.nodes[0], w.nodes[1]
 	for round := 1; round <= maxLosses; round++ {
 		bad.frozen = true
@@ -465,10 +465,10 @@ func TestSuppressionWorksBetweenTwoSpeakers(t *testing.T) {
 }
 
 func TestHeartbeatsThatNeverArriveProveNoDeath(t *testing.T) {
-	w := &world{t: t, now: time.Unix(1_000_000_000, 0), timing: Default, lost: func(_, _ *node) bool { return true }}
+	w := &world{t: t, now: time.Unix(1_000_000_000, 0), timing: defaultTiming, lost: func(_, _ *node) bool { return true }}
 	for i := range 3 {
 		n := &node{name: fmt.Sprint("node", i+1), addr: netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)})}
-		n.engine = newEngine(n.name, Default, w.now)
+		n.engine = newEngine(n.name, defaultTiming, w.now)
 		w.nodes = append(w.nodes, n)
 	}
 	for _, n := range w.nodes {
@@ -487,7 +487,7 @@ func TestHeartbeatsThatNeverArriveProveNoDeath(t *testing.T) {
 }
 
 func TestEngineIgnoresReplayedMessages(t *testing.T) {
-	w := newWorld(t, 3, Default)
+	w := newWorld(t, 3, defaultTiming)
 	var recorded []flight
 	dead := w.nodes[0]
 	w.lost = func(from, to *node) bool { return false }
@@ -503,7 +503,7 @@ func TestEngineIgnoresReplayedMessages(t *testing.T) {
 	dead.off = true
 	w.run(time.Second, w.allBelieveDead(dead))
 	// All recorded messages are replayed, also to a speaker that has restarted.
-	w.nodes[1].engine = newEngine("node2", Default, w.now)
+	w.nodes[1].engine = newEngine("node2", defaultTiming, w.now)
 	w.tell(w.nodes[1])
 	for range 20 {
 		for _, f := range recorded {
@@ -523,7 +523,7 @@ func TestEngineIgnoresReplayedMessages(t *testing.T) {
 // The engine calls observe at any time and often. So two calls must have the same result,
 // and currentView must change nothing.
 func TestViewDoesNotChangeByLooking(t *testing.T) {
-	w := newWorld(t, 5, Default)
+	w := newWorld(t, 5, defaultTiming)
 	rng := rand.New(rand.NewPCG(1, 1))
 	for range 300 {
 		n := w.nodes[rng.IntN(len(w.nodes))]
@@ -547,7 +547,7 @@ func TestViewDoesNotChangeByLooking(t *testing.T) {
 
 func BenchmarkReceiveAmong1000(b *testing.B) {
 	now := time.Unix(1_000_000_000, 0)
-	e := newEngine("node0", Default, now)
+	e := newEngine("node0", defaultTiming, now)
 	var members []Member
 	for i := 1; i < 1000; i++ {
 		addr := netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})

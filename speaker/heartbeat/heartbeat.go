@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/signal"
@@ -35,7 +36,7 @@ type Options struct {
 	// block.
 	Changed func()
 	Log     *slog.Logger
-	Metrics Registerer
+	Metrics prometheus.Registerer
 }
 
 const (

@@ -93,7 +93,7 @@ func FuzzOpen(f *testing.F) {
 }
 
 func TestParseTiming(t *testing.T) {
-	for name, want := range map[string]Timing{"default": Default, "fast": Fast, "calm": Calm} {
+	for name, want := range map[string]Timing{"default": defaultTiming, "fast": fastTiming, "calm": calmTiming} {
 		if got, err := ParseTiming(name); err != nil || got != want {
 			t.Errorf("%s: %v, %v", name, got, err)
 		}
@@ -112,7 +112,7 @@ func loopback(t *testing.T, secrets ...string) (all []*Heartbeat, ends []func(),
 	for i, secret := range secrets {
 		log := &logBuffer{}
 		h, err := newOn(addr(i).String(), Options{
-			Name: fmt.Sprint("node", i), Port: port, Secret: []byte(secret), Timing: Default, Changed: func() {},
+			Name: fmt.Sprint("node", i), Port: port, Secret: []byte(secret), Timing: defaultTiming, Changed: func() {},
 			Log: slog.New(slog.NewTextHandler(log, nil)), Metrics: prometheus.NewRegistry(),
 		})
 		if err != nil {

@@ -2,15 +2,12 @@ package heartbeat
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// Registerer is where metrics are registered.
-type Registerer = prometheus.Registerer
-
 type metrics struct {
 	sent, received, unsent, deaths prometheus.Counter
 	rejected                       *prometheus.CounterVec
 }
 
-func newMetrics(registry Registerer, h *Heartbeat) *metrics {
+func newMetrics(registry prometheus.Registerer, h *Heartbeat) *metrics {
 	opts := func(name, help string) prometheus.Opts {
 		return prometheus.Opts{Namespace: "baremetal", Subsystem: "heartbeat", Name: name, Help: help}
 	}

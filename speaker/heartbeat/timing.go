@@ -15,9 +15,9 @@ type Timing struct {
 
 // The timings that an operator can choose by name.
 var (
-	Default = Timing{Interval: 100 * time.Millisecond, Misses: 3}
-	Fast    = Timing{Interval: 50 * time.Millisecond, Misses: 3}
-	Calm    = Timing{Interval: 250 * time.Millisecond, Misses: 6}
+	defaultTiming = Timing{Interval: 100 * time.Millisecond, Misses: 3}
+	fastTiming    = Timing{Interval: 50 * time.Millisecond, Misses: 3}
+	calmTiming    = Timing{Interval: 250 * time.Millisecond, Misses: 6}
 )
 
 // Detection is the time without a message after which a path expires.
@@ -34,11 +34,11 @@ func (t Timing) again() time.Duration { return t.Interval / 3 }
 func ParseTiming(name string) (Timing, error) {
 	switch name {
 	case "default":
-		return Default, nil
+		return defaultTiming, nil
 	case "fast":
-		return Fast, nil
+		return fastTiming, nil
 	case "calm":
-		return Calm, nil
+		return calmTiming, nil
 	}
-	return Timing{}, fmt.Errorf("unknown value %q: write default (detects a dead node after %v), fast (%v) or calm (%v)", name, Default.Detection(), Fast.Detection(), Calm.Detection())
+	return Timing{}, fmt.Errorf("unknown value %q: write default (detects a dead node after %v), fast (%v) or calm (%v)", name, defaultTiming.Detection(), fastTiming.Detection(), calmTiming.Detection())
 }

@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/signal"
@@ -73,7 +74,7 @@ type Member struct {
 // Options of an Announcer.
 type Options struct {
 	Log     *slog.Logger
-	Metrics Registerer
+	Metrics prometheus.Registerer
 	// MayAnswer is called before every answer and announcement. It must be cheap.
 	MayAnswer func() bool
 	// Refresh is how often an address that does not move is announced; 0 means never.

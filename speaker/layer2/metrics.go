@@ -2,15 +2,12 @@ package layer2
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// Registerer is where metrics are registered.
-type Registerer = prometheus.Registerer
-
 type metrics struct {
 	answers, announcements, refused, conflicts, errors *prometheus.CounterVec
 	takeovers                                          prometheus.Counter
 }
 
-func newMetrics(registry Registerer, a *Announcer) *metrics {
+func newMetrics(registry prometheus.Registerer, a *Announcer) *metrics {
 	opts := func(name, help string) prometheus.CounterOpts {
 		return prometheus.CounterOpts{Namespace: "baremetal", Subsystem: "layer2", Name: name, Help: help}
 	}

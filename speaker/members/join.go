@@ -43,7 +43,7 @@ func (m *Members) keepJoined(ctx context.Context, dials *sync.WaitGroup) {
 	case <-ctx.Done():
 		return
 	}
-	m.options.Log.Info("first join ended", "alive", m.Alive())
+	m.options.Log.Info("first join ended", "alive", m.alive())
 	close(m.joined)
 	tick := time.NewTicker(searchInterval)
 	defer tick.Stop()
@@ -95,7 +95,7 @@ func (m *Members) otherAddresses() map[string]netip.Addr {
 
 // missing returns the addresses of the nodes without a living member.
 func (m *Members) missing() map[string]netip.Addr {
-	addrs, alive := m.otherAddresses(), m.Alive()
+	addrs, alive := m.otherAddresses(), m.alive()
 	maps.DeleteFunc(addrs, func(name string, _ netip.Addr) bool { return slices.Contains(alive, name) })
 	return addrs
 }

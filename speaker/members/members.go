@@ -81,7 +81,7 @@ func New(o Options) *Members {
 		o.Metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "baremetal", Subsystem: "members", Name: name, Help: help},
 			func() float64 { return float64(value()) }))
 	}
-	gauge("alive", "Number of speakers that this one believes to be alive, itself included.", func() int { return len(m.Alive()) })
+	gauge("alive", "Number of speakers that this one believes to be alive, itself included.", func() int { return len(m.alive()) })
 	gauge("announcing", "Number of speakers that can announce, this one included. A speaker without a usable link and a fenced speaker cannot.", m.announcing)
 	return m
 }
@@ -149,9 +149,9 @@ func (m *Members) Rejoin() <-chan struct{} {
 // Returned counts how often a member that was declared dead has come back.
 func (m *Members) Returned() uint64 { return m.returned.Load() }
 
-// Alive returns the names of the members that are not known to be dead, this one
+// alive returns the names of the members that are not known to be dead, this one
 // included, in alphabetical order.
-func (m *Members) Alive() []string {
+func (m *Members) alive() []string {
 	list := m.list.Load()
 	if list == nil {
 		return nil

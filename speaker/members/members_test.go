@@ -72,7 +72,7 @@ func freePort(t *testing.T) uint16 {
 
 func eventuallyAlive(t *testing.T, m running, want ...string) {
 	t.Helper()
-	eventually(t, m.Alive, want...)
+	eventually(t, m.alive, want...)
 }
 
 func eventually(t *testing.T, get func() []string, want ...string) {
