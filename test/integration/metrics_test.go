@@ -22,7 +22,7 @@ func TestSpeakerMetricsAreDocumented(t *testing.T) {
 	text, err := f.cluster.Node("node1").Get(context.Background(), "/metrics")
 	f.must(err)
 	metrics := regexp.MustCompile(`(?m)^# TYPE (baremetal_\w+) `).FindAllStringSubmatch(text, -1)
-	if len(metrics) < 30 {
+	if len(metrics) < 25 {
 		f.Errorf("node1 serves only %d metrics of this project", len(metrics))
 	}
 	for _, m := range metrics {
