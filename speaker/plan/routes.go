@@ -31,7 +31,8 @@ const (
 	NoPeer          BGPReason = "NoPeer"          // no peer is configured for this node
 )
 
-// Route is a route to advertise.
+// Route is a route to advertise. It has the fields of bgp.Route, so that one converts to
+// the other, but this package must not import GoBGP.
 type Route struct {
 	Prefix netip.Prefix
 	// LocalPref is LOCAL_PREF for internal peers; 0 means the usual 100.

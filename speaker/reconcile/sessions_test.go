@@ -8,8 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/bfd"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/bgp"
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/plan"
 )
 
 func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
@@ -53,6 +55,31 @@ func TestSessionEventsReportEachChangeOnce(t *testing.T) {
 				t.Errorf("got:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(test.want, "\n"))
 			}
 		})
+	}
+}
+
+func TestPeerOfThePlanKeepsEveryField(t *testing.T) {
+	c := config.Peer{
+		Name: "tor", MyASN: 64512, ASN: 64513, Address: addr("192.0.2.1"), Port: 1179, SourceAddress: addr("192.0.2.9"),
+		HoldTime: 9 * time.Second, KeepaliveTime: 3 * time.Second, GracefulRestart: time.Minute, Password: "not this one",
+	}
+	got := bgpPeer(plan.Peer{
+		Config: c, RouterID: addr("10.0.0.7"), Password: "sesame", MultihopTTL: 4, NextHop4: addr("192.0.2.11"), NextHop6: addr("2001:db8::11"), Unready: "no Secret",
+		BFD: &plan.BFD{Multihop: true, Link: 3, Profile: config.BFDProfile{
+			ReceiveInterval: 100 * time.Millisecond, TransmitInterval: 50 * time.Millisecond, DetectMultiplier: 5, MinimumTTL: 250, PassiveMode: true}},
+	})
+	want := bgp.Peer{
+		Name: "tor", MyASN: 64512, ASN: 64513, Address: addr("192.0.2.1"), Port: 1179, Source: addr("192.0.2.9"),
+		HoldTime: 9 * time.Second, KeepaliveTime: 3 * time.Second, GracefulRestart: time.Minute, RouterID: addr("10.0.0.7"), Password: "sesame",
+		MultihopTTL: 4, NextHop4: addr("192.0.2.11"), NextHop6: addr("2001:db8::11"), Unready: "no Secret",
+		BFD: bfd.Session{Peer: addr("192.0.2.1"), Local: addr("192.0.2.9"), Multihop: true, MinimumTTL: 250, Link: 3,
+			Receive: 100 * time.Millisecond, Transmit: 50 * time.Millisecond, Multiplier: 5, Passive: true},
+	}
+	if got != want {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	if got := bgpPeer(plan.Peer{Config: c}); got.BFD.Peer.IsValid() {
+		t.Errorf("a peer without a profile has BFD: %+v", got.BFD)
 	}
 }
 

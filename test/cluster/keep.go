@@ -82,21 +82,21 @@ func (c *Cluster) HowToEnter(vip string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("looking for the process in the namespaces: %w", err)
 	}
-	return strings.NewReplacer("KUBECONFIG_FILE", kubeconfig, "KUBECTL", c.env.Binaries["kubectl"], "PID", pid, "VIP", vip, "LOGS", c.path("logs")).Replace(`
+	return strings.NewReplacer("KUBECONFIG_FILE", kubeconfig, "KUBECTL", c.env.Binaries["kubectl"], "PID", pid, "VIP", vip, "LOGS", c.path("logs"), "NETNS", filepath.Join("/proc", pid, "root", "run", "netns")).Replace(`
   # use kubectl:
   export KUBECONFIG=KUBECONFIG_FILE
   alias kubectl=KUBECTL
   kubectl get services -A
 
   # be the client on the network segment (curl, ping, ip neigh, …):
-  nsenter --net=/proc/PID/root/run/netns/client curl -s http://VIP
+  nsenter --net=NETNS/client curl -s http://VIP
 
   # cut the power of a node, and restore it:
   nsenter --net=/proc/PID/ns/net ip link set node1 down
   nsenter --net=/proc/PID/ns/net ip link set node1 up
 
   # show which node should announce which address, as the speaker of node1 sees it:
-  nsenter --net=/proc/PID/root/run/netns/node1 curl -s http://127.0.0.1:7472/debug/plan
+  nsenter --net=NETNS/node1 curl -s http://127.0.0.1:7472/debug/plan
 
   # list the logs of all programs:
   ls LOGS

@@ -1,0 +1,270 @@
+package heartbeat
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+)
+
+func TestWitnessLetsOneOfTwoDetectADeafSpeaker(t *testing.T) {
+	w := newWorld(t, 2, defaultTiming)
+	deaf := w.nodes[0]
+	w.lost = func(_, to *node) bool { return to == deaf }
+	w.run(defaultTiming.Detection() + defaultTiming.Interval)
+	w.nodes[1].engine.witness(w.now, w.now.Add(time.Second))
+	w.run(defaultTiming.Interval)
+	if v := w.nodes[1].engine.view; v.Fenced != "" || !w.nodes[1].believesDead(deaf) || deaf.engine.view.Fenced == "" {
+		t.Errorf("%+v; the deaf one: %+v", v, deaf.engine.view)
+	}
+}
+
+func TestFencedSpeakerSuppressesNoMember(t *testing.T) {
+	w := newWorld(t, 3, defaultTiming)
+	cut := w.nodes[0]
+	for range 3 {
+		w.lost = func(from, to *node) bool { return from == cut || to == cut }
+		w.run(time.Second)
+		cut.members = []string{}
+		w.tell(cut)
+		w.run(time.Second)
+		w.lost = func(_, _ *node) bool { return false }
+		cut.members = nil
+		w.tell(cut)
+		w.run(2 * time.Second)
+	}
+	for _, other := range w.nodes[1:] {
+		if cut.engine.view.Suppressed[other.name] || other.engine.view.Suppressed[other.name] {
+			t.Errorf("%s is suppressed", other.name)
+		}
+	}
+}
+
+// A node whose link is back may know of one member only. It can hear this member, and a
+// witness, before the member hears it.
+func TestReturningSpeakerSuppressesNoMember(t *testing.T) {
+	w := newWorld(t, 3, defaultTiming)
+	cut, others := w.nodes[0], w.nodes[1:]
+	heard, hears := true, true
+	w.lost = func(from, to *node) bool { return from == cut && !heard || to == cut && !hears }
+	tell := func(members ...string) {
+		cut.members = members
+		w.tell(cut)
+		for i, other := range others {
+			other.members = []string{others[1-i].name}
+			if members == nil {
+				other.members = nil
+			}
+			w.tell(other)
+		}
+	}
+	needsWitness := func() bool { return cut.engine.view.NeedWitness }
+	for range 3 {
+		heard, hears, cut.linkless = false, false, true
+		w.tell(cut)
+		w.run(time.Second)
+		hears, cut.linkless = true, false
+		tell(others[1].name)
+		w.run(2*time.Second, needsWitness)
+		cut.engine.witness(w.now, w.now.Add(time.Second))
+		w.run(500 * time.Millisecond)
+		if len(cut.deaths) == 0 {
+			t.Fatalf("it takes nobody for dead, so that nothing is tested: %+v", cut.engine.view)
+		}
+		heard = true
+		tell()
+		w.run(2 * time.Second)
+	}
+	for _, other := range others {
+		if cut.engine.view.Suppressed[other.name] || other.engine.view.Suppressed[other.name] {
+			t.Errorf("%s is suppressed", other.name)
+		}
+	}
+}
+
+func TestLastSpeakerNeedsTheMemberListAndAWitness(t *testing.T) {
+	w := newWorld(t, 3, defaultTiming)
+	w.nodes[1].off, w.nodes[2].off = true, true
+	w.run(time.Second)
+	last := w.nodes[0]
+	if v := last.engine.view; v.Fenced == "" || v.NeedWitness || len(v.Dead) > 0 {
+		t.Errorf("when both other speakers fail together: %+v", v)
+	}
+	last.members = []string{}
+	w.tell(last)
+	if v := last.engine.view; v.Fenced == "" || !v.NeedWitness {
+		t.Errorf("when they are no members any more: %+v", v)
+	}
+	last.engine.witness(w.now, w.now.Add(time.Second))
+	if v := last.engine.view; v.Fenced != "" {
+		t.Errorf("with a witness: %+v", v)
+	}
+}
+
+func TestEngineDetectsTheReturnOfALostMember(t *testing.T) {
+	w := newWorld(t, 4, defaultTiming)
+	side := func(n *node) bool { return n == w.nodes[0] || n == w.nodes[1] }
+	w.lost = func(from, to *node) bool { return side(from) != side(to) }
+	w.run(time.Second)
+	for i, n := range w.nodes {
+		n.members = []string{w.nodes[i^1].name}
+		w.tell(n)
+	}
+	w.run(time.Minute)
+	w.lost = func(_, _ *node) bool { return false }
+	for _, n := range w.nodes {
+		if len(n.engine.view.Returned) > 0 {
+			t.Errorf("%s hears %v through the partition", n.name, n.engine.view.Returned)
+		}
+	}
+	took := w.run(time.Second, func() bool {
+		return !slices.ContainsFunc(w.nodes, func(n *node) bool { return len(n.engine.view.Returned) < 2 })
+	})
+	if took > 2*defaultTiming.Interval {
+		t.Errorf("noticed after %v", took)
+	}
+}
+
+func TestMemberThatFailsTooOftenIsSuppressed(t *testing.T) {
+	w := newWorld(t, 3, defaultTiming)
+	bad := w.nodes[0]
+	for round := 1; round <= 3; round++ {
+		bad.frozen = true
+		w.run(2*time.Second, w.allBelieveDead(bad))
+		w.run(2 * time.Second)
+		w.thaw(bad)
+		w.run(2 * time.Second)
+		for _, n := range w.nodes {
+			if held := n.engine.view.Suppressed[bad.name]; held != (round >= maxLosses) {
+				t.Errorf("after %d deaths %s suppresses it: %v", round, n.name, held)
+			}
+		}
+	}
+	w.run(lossMemory + suppressionLife)
+	for _, n := range w.nodes {
+		if n.engine.view.Suppressed[bad.name] {
+			t.Errorf("%s suppresses it after %v", n.name, lossMemory)
+		}
+	}
+}
+
+func TestSuppressionWorksBetweenTwoSpeakers(t *testing.T) {
+	w := newWorld(t, 2, defaultTiming)
+	bad, good := w.nodes[0], w.nodes[1]
+	for round := 1; round <= maxLosses; round++ {
+		bad.frozen = true
+		w.run(time.Second, func() bool { return good.engine.view.NeedWitness })
+		good.engine.witness(w.now, w.now.Add(time.Second))
+		w.run(2*time.Second, w.allBelieveDead(bad))
+		w.run(2 * time.Second)
+		w.thaw(bad)
+		w.run(2 * time.Second)
+		if held := good.engine.view.Suppressed[bad.name]; held != (round == maxLosses) {
+			t.Errorf("after %d deaths the other suppresses it: %v", round, held)
+		}
+	}
+}
+
+func TestHeartbeatsThatNeverArriveProveNoDeath(t *testing.T) {
+	w := &world{t: t, now: time.Unix(1_000_000_000, 0), timing: defaultTiming, lost: func(_, _ *node) bool { return true }}
+	for i := range 3 {
+		n := &node{name: fmt.Sprint("node", i+1), addr: netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)})}
+		n.engine = newEngine(n.name, defaultTiming, w.now)
+		w.nodes = append(w.nodes, n)
+	}
+	for _, n := range w.nodes {
+		w.tell(n)
+	}
+	w.run(readyPatience / 2)
+	if w.nodes[0].engine.view.Ready {
+		t.Error("does not wait for its neighbours")
+	}
+	w.run(time.Minute)
+	for _, n := range w.nodes {
+		if v := n.engine.view; !v.Ready || v.Fenced != "" || len(v.Dead) > 0 {
+			t.Errorf("%s: %+v", n.name, v)
+		}
+	}
+}
+
+func TestEngineIgnoresReplayedMessages(t *testing.T) {
+	w := newWorld(t, 3, defaultTiming)
+	var recorded []flight
+	dead := w.nodes[0]
+	w.lost = func(from, to *node) bool { return false }
+	record := w.now
+	w.run(time.Second, func() bool {
+		for _, f := range w.flights {
+			if f.m.name == dead.name {
+				recorded = append(recorded, f)
+			}
+		}
+		return w.now.Sub(record) > 500*time.Millisecond
+	})
+	dead.off = true
+	w.run(time.Second, w.allBelieveDead(dead))
+	// All recorded messages are replayed, also to a speaker that has restarted.
+	w.nodes[1].engine = newEngine("node2", defaultTiming, w.now)
+	w.tell(w.nodes[1])
+	for range 20 {
+		for _, f := range recorded {
+			f.to.engine.receive(w.now, f.m)
+			w.after(f.to)
+		}
+		w.run(100 * time.Millisecond)
+	}
+	if v := w.nodes[2].engine.view; len(v.Dead[dead.name]) == 0 && w.nodes[2].engine.suspicions[suspicion{nodeID(dead.name), dead.addr}] == false {
+		t.Errorf("it seems to live: %+v", v)
+	}
+	if p := w.nodes[1].engine.members[dead.name]; p.paths[0].established {
+		t.Error("one that has started anew believes the recording")
+	}
+}
+
+// The engine calls observe at any time and often. So two calls must have the same result,
+// and currentView must change nothing.
+func TestViewDoesNotChangeByLooking(t *testing.T) {
+	w := newWorld(t, 5, defaultTiming)
+	rng := rand.New(rand.NewPCG(1, 1))
+	for range 300 {
+		n := w.nodes[rng.IntN(len(w.nodes))]
+		n.off = rng.IntN(3) == 0
+		w.lost = func(_, _ *node) bool { return rng.IntN(4) == 0 }
+		w.run(time.Duration(rng.Int64N(int64(500 * time.Millisecond))))
+		e := w.nodes[rng.IntN(len(w.nodes))].engine
+		e.updateView(w.now)
+		view := e.view
+		for range 2 {
+			if again := e.currentView(w.now); !reflect.DeepEqual(view, again) {
+				t.Fatalf("looking changed\n%+v\nto\n%+v", view, again)
+			}
+		}
+		e.updateView(w.now)
+		if !reflect.DeepEqual(view, e.view) {
+			t.Fatalf("observing twice changed\n%+v\nto\n%+v", view, e.view)
+		}
+	}
+}
+
+func BenchmarkReceiveAmong1000(b *testing.B) {
+	now := time.Unix(1_000_000_000, 0)
+	e := newEngine("node0", defaultTiming, now)
+	var members []Member
+	for i := 1; i < 1000; i++ {
+		addr := netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})
+		members = append(members, Member{Name: fmt.Sprint("node", i), Paths: []Path{{Link: "eth0", Local: netip.MustParseAddr("10.1.0.1"), Remote: addr}}})
+	}
+	e.set(now, members)
+	p := e.members[e.ring.around("node0")[0]]
+	m := message{name: p.name, from: p.paths[0].Remote, to: p.paths[0].Local, epoch: 1, echo: e.epoch, flags: flagHearing}
+	for b.Loop() {
+		m.seq++
+		now = now.Add(time.Millisecond)
+		e.receive(now, m)
+		e.step(now)
+		e.out = e.out[:0]
+	}
+}
