@@ -35,6 +35,20 @@ func (p Protocol) Layer2() bool { return p == Layer2 || p == Both }
 // BGP reports whether the protocol advertises routes.
 func (p Protocol) BGP() bool { return p == BGP || p == Both }
 
+// Requests says who may ask for one of the addresses of a pool, by annotation or by
+// loadBalancerIP.
+type Requests string
+
+// The values of Requests.
+const (
+	// RequestsAny allows every Service to ask.
+	RequestsAny Requests = "any"
+	// RequestsNamespace allows the Services in the namespaces that the pool names to ask.
+	RequestsNamespace Requests = "namespace"
+	// RequestsNone allows no Service to ask.
+	RequestsNone Requests = "none"
+)
+
 // Config is a parsed configuration. Parse guarantees that pool names are
 // unique and that no two ranges overlap. A Config does not change after Parse.
 type Config struct {
@@ -49,9 +63,11 @@ type Config struct {
 	// the Service keeps its address.
 	Reassign bool
 	// Warnings are about settings that are valid, but probably not what the operator meant.
+	// There are at most MaxErrors, and one more that counts the others.
 	Warnings Errors
 
-	index []indexEntry // all ranges, sorted by first address
+	index  []indexEntry   // all ranges, sorted by first address
+	byName map[string]int // the places of the pools in Pools
 }
 
 // Pool is a named set of addresses.
@@ -62,6 +78,8 @@ type Pool struct {
 	Ranges []Range
 	// AutoAssign is false for a pool that serves only the Services that ask for it.
 	AutoAssign bool
+	// Requests is RequestsAny if the text does not have the key.
+	Requests Requests
 	// AvoidBuggyIPs is true if IPv4 addresses that end in .0 or .255 are not assigned.
 	AvoidBuggyIPs bool
 	// Advertisements describe the routes to the addresses. With BGP there is at least one.
@@ -113,8 +131,8 @@ func (c *Config) Pool(name string) (*Pool, bool) {
 	if c == nil {
 		return nil, false
 	}
-	i := slices.IndexFunc(c.Pools, func(p Pool) bool { return p.Name == name })
-	if i < 0 {
+	i, ok := c.byName[name]
+	if !ok {
 		return nil, false
 	}
 	return &c.Pools[i], true
@@ -144,8 +162,26 @@ func (p *Pool) Gives(addr netip.Addr) bool {
 // with this name and these labels.
 func (p *Pool) Serves(namespace string, namespaceLabels, serviceLabels map[string]string) bool {
 	everywhere := len(p.Namespaces) == 0 && len(p.NamespaceSelectors) == 0
-	return (everywhere || slices.Contains(p.Namespaces, namespace) || anyMatches(p.NamespaceSelectors, namespaceLabels)) &&
+	return (everywhere || p.names(namespace, namespaceLabels)) &&
 		(len(p.ServiceSelectors) == 0 || anyMatches(p.ServiceSelectors, serviceLabels))
+}
+
+// Requestable reports whether a Service in a namespace with this name and these labels may
+// ask for one of the pool's addresses. With RequestsNamespace, a pool that names no
+// namespace has no such Service.
+func (p *Pool) Requestable(namespace string, namespaceLabels map[string]string) bool {
+	switch p.Requests {
+	case RequestsNone:
+		return false
+	case RequestsNamespace:
+		return p.names(namespace, namespaceLabels)
+	}
+	return true
+}
+
+// names reports whether the pool names the namespace, or selects it by its labels.
+func (p *Pool) names(namespace string, namespaceLabels map[string]string) bool {
+	return slices.Contains(p.Namespaces, namespace) || anyMatches(p.NamespaceSelectors, namespaceLabels)
 }
 
 // Announces reports whether a node with these labels may announce the pool's addresses.

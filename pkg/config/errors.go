@@ -7,10 +7,20 @@ import (
 	"strings"
 )
 
+// MaxErrors is how many errors, and how many warnings, Parse lists. If there are more, the
+// list ends with one more Error, without a line, that says how many.
+const MaxErrors = 50
+
+// maxCounted is the number of errors at which the parser stops reading. A text can repeat
+// one mistake thousands of times.
+const maxCounted = 1000
+
 // Error is one thing that is wrong with a configuration.
 type Error struct {
 	// Line is counted from 1; 0 means that the line is not known.
 	Line int
+	// Column is counted from 1, in characters; 0 means that the column is not known.
+	Column int
 	// Pool is the name of the pool, "#2" for the second pool if it has no name, or
 	// empty if the error is not about a pool.
 	Pool string
@@ -24,10 +34,14 @@ type Error struct {
 
 // Error returns `line 4: pool "default": addresses: …`.
 func (e *Error) Error() string {
-	var b strings.Builder
 	if e.Line > 0 {
-		fmt.Fprintf(&b, "line %d: ", e.Line)
+		return fmt.Sprintf("line %d: %s", e.Line, e.withoutLine())
 	}
+	return e.withoutLine()
+}
+
+func (e *Error) withoutLine() string {
+	var b strings.Builder
 	if e.Pool != "" {
 		fmt.Fprintf(&b, "pool %q: ", e.Pool)
 	}
@@ -55,4 +69,35 @@ func (errs Errors) Error() string {
 func (errs Errors) sorted() Errors {
 	slices.SortStableFunc(errs, func(a, b *Error) int { return cmp.Compare(a.Line, b.Line) })
 	return errs
+}
+
+// collector keeps the first MaxErrors errors or warnings, and counts all.
+type collector struct {
+	kept  Errors
+	count int
+}
+
+func (c *collector) full() bool { return len(c.kept) == MaxErrors }
+
+func (c *collector) add(e *Error) {
+	c.count++
+	if !c.full() {
+		c.kept = append(c.kept, e)
+	}
+}
+
+// list returns what was collected. The noun is "error" or "warning". complete is false if
+// nobody knows how many there are after the last one that was counted.
+func (c *collector) list(noun string, complete bool) Errors {
+	list := c.kept.sorted()
+	more := c.count - len(list)
+	switch {
+	case more > 0 && !complete:
+		list = append(list, &Error{Msg: fmt.Sprintf("and at least %d more %ss: the rest of the text was not read", more, noun)})
+	case more == 1:
+		list = append(list, &Error{Msg: "and 1 more " + noun})
+	case more > 1:
+		list = append(list, &Error{Msg: fmt.Sprintf("and %d more %ss", more, noun)})
+	}
+	return list
 }

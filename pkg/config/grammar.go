@@ -1,6 +1,9 @@
 package config
 
 import (
+	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -63,30 +66,46 @@ func (s section[T]) describe() *sectionDoc {
 	return d
 }
 
-// readSection reads a mapping into to, and returns the line of each key that the text
-// has. It reads the keys in the order of the table, not of the text.
-func readSection[T any](p *parser, n *yaml.Node, s section[T], to *T) map[string]int {
-	lines := map[string]int{}
+// readSection reads a mapping into to, and returns the entries that the text has. It reads
+// the keys in the order of the table, not of the text.
+func readSection[T any](p *parser, n *yaml.Node, s section[T], to *T) entries {
 	outer := p.key
 	p.key = ""
-	entries := p.mapping(n, s.name)
-	var names []string
+	found := p.mapping(n, s.name)
 	for _, k := range s.keys {
-		names = append(names, k.name)
-		if i := indexOf(entries, k.name); i >= 0 {
+		if i := found.find(k.name); i >= 0 {
 			p.key = k.name
-			lines[k.name] = entries[i].line
-			k.read(p, entries[i].value, to)
-			entries[i].read = true
+			k.read(p, found.all[i].value, to)
 		}
 	}
-	for _, e := range entries {
-		if p.key = e.key; !e.read {
-			p.errorf(e.line, "unknown key; the keys of %s are %s", s.name, strings.Join(names, ", "))
+	for _, e := range found.all {
+		if !s.has(e.key) && !p.stopped {
+			p.key = e.key
+			p.errorf(e.at, "%s", s.unknown(e.key, p.known))
 		}
 	}
 	p.key = outer
-	return lines
+	return found
+}
+
+func (s section[T]) has(name string) bool {
+	return slices.ContainsFunc(s.keys, func(k key[T]) bool { return k.name == name })
+}
+
+// unknown says what is wrong with a key that the section does not have.
+func (s section[T]) unknown(name string, known map[string]bool) string {
+	names := make([]string, len(s.keys))
+	for i, k := range s.keys {
+		names[i] = k.name
+	}
+	all := fmt.Sprintf("keys of %s are %s", s.name, strings.Join(names, ", "))
+	if written, ok := gluedKey(name, known); ok {
+		return fmt.Sprintf("unknown key: there is no space after the colon: write %q", written)
+	}
+	if like := closest(name, names); like != "" {
+		return fmt.Sprintf("unknown key: did you mean %q? The %s", like, all)
+	}
+	return "unknown key; the " + all
 }
 
 // The functions below make keys. They do not call set for null, which leaves the
@@ -123,6 +142,9 @@ func list[T any](name string, v value, set func(p *parser, n *yaml.Node, to *T, 
 	v.kind = listOfStrings
 	return key[T]{name, v, func(p *parser, n *yaml.Node, to *T) {
 		for _, e := range p.list(n) {
+			if p.stopped {
+				return
+			}
 			if s, ok := p.str(e); ok {
 				set(p, e, to, s)
 			}
@@ -131,12 +153,37 @@ func list[T any](name string, v value, set func(p *parser, n *yaml.Node, to *T, 
 }
 
 // sections makes a key whose value is a list of mappings. It calls read for each
-// mapping, with its place in the list, counted from 1.
-func sections[T, S any](name string, v value, inner section[S], read func(p *parser, n *yaml.Node, to *T, place int)) key[T] {
+// mapping, with its place in the list, counted from 1, and the length of the list.
+func sections[T, S any](name string, v value, inner section[S], read func(p *parser, n *yaml.Node, to *T, place, total int)) key[T] {
 	v.kind, v.inner = listOfSections, inner.describe()
 	return key[T]{name, v, func(p *parser, n *yaml.Node, to *T) {
-		for i, e := range p.list(n) {
-			read(p, e, to, i+1)
+		elements := p.list(n)
+		for i, e := range elements {
+			if p.stopped {
+				return
+			}
+			read(p, e, to, i+1, len(elements))
 		}
 	}}
+}
+
+// reserve makes room for all elements of a list when the first one is read. Without it, a
+// long list is copied again and again while it grows.
+func reserve[T any](list []T, total int) []T {
+	if list == nil {
+		return make([]T, 0, total)
+	}
+	return list
+}
+
+// keyNames returns the names of all keys of a section and of the sections in it.
+func keyNames(d *sectionDoc) map[string]bool {
+	names := map[string]bool{}
+	for _, k := range d.keys {
+		names[k.name] = true
+		if k.inner != nil {
+			maps.Copy(names, keyNames(k.inner))
+		}
+	}
+	return names
 }

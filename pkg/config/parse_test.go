@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
 )
@@ -73,8 +72,17 @@ func TestParseReportsEveryErrorAtOnceWithLinePoolAndKey(t *testing.T) {
 	}
 }
 
-func TestParseOfAnEmptyFileGivesNoPools(t *testing.T) {
-	for _, text := range []string{"", "\n", "# only a comment\n", "---\n", "null", "~", "{}", "address-pools:", "address-pools: []", "peers: []\nbfd-profiles:\n"} {
+func TestParseRefusesAnEmptyConfiguration(t *testing.T) {
+	for _, text := range []string{"", "\n", "# only a comment\n", "---\n", "null", "~", "{}", "--- {}\n", "# a\n---\n# b\n"} {
+		c, err := config.Parse([]byte(text))
+		if c != nil || err == nil || err.Error() != "the configuration is empty: to have no pools, write address-pools: []" {
+			t.Errorf("%q: %v, %v", text, c, err)
+		}
+	}
+}
+
+func TestParseAcceptsAConfigurationWithoutPools(t *testing.T) {
+	for _, text := range []string{"address-pools:", "address-pools: []", "peers: []\nbfd-profiles:\n", "---\naddress-pools: []\n...\n", "address-pools: []\n---\n# nothing\n"} {
 		c, err := config.Parse([]byte(text))
 		if err != nil || len(c.Pools) != 0 {
 			t.Errorf("%q: %v, %v", text, c, err)
@@ -82,14 +90,56 @@ func TestParseOfAnEmptyFileGivesNoPools(t *testing.T) {
 	}
 }
 
-func TestParseReadsJSONAndOnlyTheFirstDocument(t *testing.T) {
+func TestParseReadsJSON(t *testing.T) {
 	c, err := config.Parse([]byte(`{"address-pools": [{"name": "a", "protocol": "layer2", "addresses": ["10.0.0.0/30"]}]}`))
 	if err != nil || len(c.Pools) != 1 {
 		t.Fatalf("%v, %v", c, err)
 	}
-	c, err = config.Parse([]byte("address-pools: []\n---\nthis is: [not read\n"))
-	if err != nil || len(c.Pools) != 0 {
-		t.Fatalf("%v, %v", c, err)
+}
+
+func TestParseRefusesASecondDocument(t *testing.T) {
+	for text, line := range map[string]int{
+		"address-pools: []\n---\naddress-pools: []\n":        2,
+		"---\naddress-pools: []\n\n--- # more\npeers: []\n":  4,
+		"address-pools: []\n---\n---\npeers: []\n":           3,
+		"address-pools: []\n---\nthis is: [not valid YAML\n": 2,
+		"--- {address-pools: []}\n--- {address-pools: []}\n": 2,
+	} {
+		_, err := config.Parse([]byte(text))
+		if want := fmt.Sprintf("line %d: a second YAML document begins here: ", line); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%q: got %v, want %s", text, err, want)
+		}
+	}
+	if _, err := config.Parse([]byte("{address-pools: []}\nmore\n")); err == nil || !strings.HasPrefix(err.Error(), "line 2: not valid YAML: ") {
+		t.Errorf("text after the document: %v", err)
+	}
+}
+
+func TestParseKnowsTheColumns(t *testing.T) {
+	_, err := config.Parse([]byte("address-pools:\n- name: a\n  protocol: layer3\n  addresses: [10.0.0.0/24, 10.0.0.9]\n  colour: red\n"))
+	list, _ := errors.AsType[config.Errors](err)
+	var got []string
+	for _, e := range list {
+		got = append(got, fmt.Sprintf("%d:%d", e.Line, e.Column))
+	}
+	if strings.Join(got, " ") != "3:3 4:28 5:3" {
+		t.Errorf("got %v from\n%v", got, err)
+	}
+}
+
+func TestParseWarnsAboutHostBits(t *testing.T) {
+	c, err := config.Parse([]byte("address-pools:\n- name: a\n  protocol: layer2\n  addresses:\n  - 192.168.1.201/24\n  - 10.0.0.0/24\n  - 10.0.1.7/32\n  - 2001:db8::7/120\n  - \"::ffff:10.0.2.9/120\"\n  requests: namespace\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		`line 5: pool "a": addresses: 192.168.1.201/24 means all addresses of 192.168.1.0/24: write 192.168.1.0/24 for all, or 192.168.1.201/32 for the one address`,
+		`line 8: pool "a": addresses: 2001:db8::7/120 means all addresses of 2001:db8::/120: write 2001:db8::/120 for all, or 2001:db8::7/128 for the one address`,
+		`line 9: pool "a": addresses: ::ffff:10.0.2.9/120 means all addresses of 10.0.2.0/24: write 10.0.2.0/24 for all, or 10.0.2.9/32 for the one address`,
+		`line 10: pool "a": requests: no Service may ask for an address, because the pool has neither namespaces nor namespace-selectors: add one of them, or write requests: none`,
+	}
+	if got := c.Warnings.Error(); got != strings.Join(want, "\n") {
+		t.Errorf("got:\n%s\nwant:\n%s", got, strings.Join(want, "\n"))
 	}
 }
 
@@ -162,6 +212,36 @@ func TestPoolServesAndAnnounces(t *testing.T) {
 	}
 }
 
+func TestPoolRequestable(t *testing.T) {
+	c, err := config.Parse(read(t, "testdata/good-own-keys.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	gold, iron := map[string]string{"tier": "gold"}, map[string]string{"tier": "iron"}
+	for _, test := range []struct {
+		pool, namespace string
+		labels          map[string]string
+		want            bool
+	}{
+		{"team", "team-a", nil, true}, {"team", "team-c", gold, true}, {"team", "team-c", iron, false}, {"team", "team-c", nil, false},
+		{"at once", "team-c", nil, true}, {"asked for", "team-a", gold, false},
+	} {
+		if pool, ok := c.Pool(test.pool); !ok || pool.Requestable(test.namespace, test.labels) != test.want {
+			t.Errorf("%+v: %v", test, pool)
+		}
+	}
+	unnamed := config.Pool{Requests: config.RequestsNamespace}
+	if unnamed.Requestable("any", gold) {
+		t.Error("a pool that names no namespace has a Service that may ask")
+	}
+	if !(&config.Pool{}).Requestable("any", nil) {
+		t.Error("the zero value does not allow all")
+	}
+	if _, ok := c.Pool("missing"); ok {
+		t.Error("there is a pool that the text does not have")
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	files, _ := filepath.Glob("testdata/*.yaml")
 	for _, file := range files {
@@ -174,7 +254,13 @@ func FuzzParse(f *testing.F) {
 			if c != nil || err.Error() == "" {
 				t.Fatalf("error %q with configuration %v", err, c)
 			}
+			if list, _ := errors.AsType[config.Errors](err); len(list) == 0 || len(list) > config.MaxErrors+1 {
+				t.Fatalf("%d errors", len(list))
+			}
 			return
+		}
+		if len(c.Warnings) > config.MaxErrors+1 {
+			t.Fatalf("%d warnings", len(c.Warnings))
 		}
 		names := map[string]bool{}
 		for _, p := range c.Pools {
@@ -199,75 +285,4 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
-}
-
-func read(t *testing.T, file string) []byte {
-	t.Helper()
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text
-}
-
-func comments(text []byte, prefix string) []string {
-	var found []string
-	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(strings.TrimRight(line, "\n"), prefix); ok {
-			found = append(found, rest)
-		}
-	}
-	return found
-}
-
-// describe returns a pool in one line, without the values that are the default.
-func describe(p config.Pool) string {
-	words := []string{p.Name}
-	add := func(is bool, format string, args ...any) {
-		if is {
-			words = append(words, fmt.Sprintf(format, args...))
-		}
-	}
-	for _, r := range p.Ranges {
-		add(true, "%s", r)
-	}
-	add(p.Protocol != config.Layer2, "%s", p.Protocol)
-	add(!p.AutoAssign, "no-auto-assign")
-	add(p.AvoidBuggyIPs, "avoid-buggy-ips")
-	for _, ad := range p.Advertisements {
-		add(true, "ad(/%d /%d %d %v)", ad.AggregationLength, ad.AggregationLengthV6, ad.LocalPref, ad.Communities)
-		add(len(ad.LargeCommunities) > 0, "large=%v", ad.LargeCommunities)
-		add(len(ad.Peers) > 0, "to=%v", ad.Peers)
-	}
-	add(p.Priority != 0, "priority=%d", p.Priority)
-	add(len(p.Namespaces) > 0, "namespaces=%v", p.Namespaces)
-	add(len(p.NamespaceSelectors) > 0, "namespace-selectors=%v", p.NamespaceSelectors)
-	add(len(p.ServiceSelectors) > 0, "service-selectors=%v", p.ServiceSelectors)
-	add(len(p.NodeSelectors) > 0, "node-selectors=%v", p.NodeSelectors)
-	add(len(p.Interfaces) > 0, "interfaces=%v", p.Interfaces)
-	add(p.ReuseDelay != 30*time.Second, "reuse-delay=%v", p.ReuseDelay)
-	add(p.MaxPerNamespace != 0, "max-per-namespace=%d", p.MaxPerNamespace)
-	add(p.ShareAcrossNamespaces, "share-across-namespaces")
-	return strings.Join(words, " ")
-}
-
-func describePeer(p config.Peer) string {
-	text := fmt.Sprintf("peer %s %d->%d %s:%d hold=%v keepalive=%v", p.Name, p.MyASN, p.ASN, p.Address, p.Port, p.HoldTime, p.KeepaliveTime)
-	if p.SourceAddress.IsValid() {
-		text += " source=" + p.SourceAddress.String()
-	}
-	if p.RouterID.IsValid() {
-		text += " router-id=" + p.RouterID.String()
-	}
-	if p.Password+p.BFDProfile != "" || p.EBGPMultihop || len(p.NodeSelectors) > 0 {
-		text += fmt.Sprintf(" password=%s bfd=%s multihop=%v nodes=%v", p.Password, p.BFDProfile, p.EBGPMultihop, p.NodeSelectors)
-	}
-	if p.PasswordSecret != "" || p.MultihopTTL != 0 || p.GracefulRestart != 0 {
-		text += fmt.Sprintf(" secret=%s ttl=%d graceful=%v", p.PasswordSecret, p.MultihopTTL, p.GracefulRestart)
-	}
-	return text
-}
-
-func describeProfile(b config.BFDProfile) string {
-	return fmt.Sprintf("bfd %s %v %v x%d ttl=%d passive=%v", b.Name, b.ReceiveInterval, b.TransmitInterval, b.DetectMultiplier, b.MinimumTTL, b.PassiveMode)
 }

@@ -1,10 +1,8 @@
 package config
 
 import (
-	"fmt"
 	"math"
 	"net/netip"
-	"reflect"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -56,9 +54,12 @@ func addressKey(name string, v value, set func(*rawPeer, netip.Addr)) key[rawPee
 // address may have one.
 func (p *parser) peerAddress(n *yaml.Node) (netip.Addr, bool) {
 	text, ok := p.str(n)
-	if addr, err := netip.ParseAddr(text); ok && err == nil && addr.Is6() && addr.IsLinkLocalUnicast() {
+	if !ok {
+		return netip.Addr{}, false
+	}
+	if addr, err := netip.ParseAddr(text); err == nil && addr.Is6() && addr.IsLinkLocalUnicast() {
 		if addr.Zone() == "" {
-			p.errorf(deref(n).Line, "%s is a link-local address: add the interface of the nodes, like %[1]s%%eth0", addr)
+			p.errorf(deref(n), "%s is a link-local address: add the interface of the nodes, like %[1]s%%eth0", addr)
 			return netip.Addr{}, false
 		}
 		return addr, true
@@ -69,33 +70,33 @@ func (p *parser) peerAddress(n *yaml.Node) (netip.Addr, bool) {
 func secondsKey(name string, v value, set func(*rawPeer, *time.Duration)) key[rawPeer] {
 	v.kind = aDuration
 	return key[rawPeer]{name, v, func(p *parser, n *yaml.Node, to *rawPeer) {
-		errorsBefore := len(p.errs)
+		errorsBefore := p.errs.count
 		if d, ok := p.seconds(n); ok {
 			set(to, &d)
 		}
-		to.broken = to.broken || len(p.errs) > errorsBefore
+		to.broken = to.broken || p.errs.count > errorsBefore
 	}}
 }
 
 func (p *parser) readPeer(n *yaml.Node, to *Config) {
-	errorsBefore := len(p.errs)
+	errorsBefore := p.errs.count
 	raw := rawPeer{Peer: Peer{Line: n.Line}}
-	lines := readSection(p, n, peerSection, &raw)
+	found := readSection(p, n, peerSection, &raw)
 	if n.Kind != yaml.MappingNode {
 		if isNull(n) { // for all other values readSection has reported it
-			p.errorf(n.Line, "a peer must be a mapping of keys to values")
+			p.errorf(n, "a peer must be a mapping of keys to values")
 		}
 		return
 	}
 	for _, k := range peerSection.keys {
-		if _, there := lines[k.name]; k.required && !there {
+		if k.required && found.find(k.name) < 0 {
 			p.key = k.name
-			p.errorf(n.Line, "missing: every peer needs this key")
+			p.errorf(n, "missing: every peer needs this key")
 		}
 	}
 	complain := func(key, format string, args ...any) {
 		p.key = key
-		p.errorf(lineOr(lines, key, n.Line), format, args...)
+		p.errorf(found.at(key, n), format, args...)
 	}
 	peer := &raw.Peer
 	if peer.Port == 0 {
@@ -123,39 +124,12 @@ func (p *parser) readPeer(n *yaml.Node, to *Config) {
 	if peer.GracefulRestart > 4095*time.Second {
 		complain("graceful-restart", "%s is more than 4095s, the most that RFC 4724 allows", peer.GracefulRestart)
 	}
-	if len(p.errs) > errorsBefore {
+	if p.errs.count > errorsBefore {
 		return
 	}
-	if p.checkAgainst(to.Peers, peer, complain) {
+	if p.checkAgainstOthers(peer, n, complain) {
 		to.Peers = append(to.Peers, *peer)
 	}
-}
-
-// checkAgainst compares a peer with the peers before it, and gives it its name.
-func (p *parser) checkAgainst(before []Peer, peer *Peer, complain func(key, format string, args ...any)) bool {
-	errorsBefore := len(p.errs)
-	for _, earlier := range before {
-		switch {
-		case samePeer(earlier, *peer):
-			p.key = ""
-			p.errorf(peer.Line, "is the same as the peer on line %d", earlier.Line)
-		case earlier.Address == peer.Address && earlier.BFDProfile != "" && peer.BFDProfile != "" && earlier.BFDProfile != peer.BFDProfile:
-			complain("bfd-profile", "the peer on line %d has the same address, and there is only one BFD session for an address: write the same profile as there, %q", earlier.Line, earlier.BFDProfile)
-		}
-	}
-	if peer.Name == "" {
-		peer.Name = peer.Address.String()
-		for n := 2; p.peers[peer.Name] != 0; n++ {
-			peer.Name = fmt.Sprintf("%s#%d", peer.Address, n)
-		}
-	} else if first := p.peers[peer.Name]; first != 0 {
-		complain("name", "duplicate definition: a peer of this name begins on line %d", first)
-	}
-	if len(p.errs) > errorsBefore {
-		return false
-	}
-	p.peers[peer.Name] = peer.Line
-	return true
 }
 
 // maxPassword is the length in bytes that the kernel accepts (TCP_MD5SIG_MAXKEYLEN).
@@ -168,12 +142,6 @@ func (p *parser) checkPassword(peer *Peer, complain func(key, format string, arg
 	if peer.Password != "" && peer.PasswordSecret != "" {
 		complain("password-secret", "the peer has the key password, too: remove one of the two keys")
 	}
-}
-
-// samePeer ignores the names: two equal peers are a mistake even under different names.
-func samePeer(a, b Peer) bool {
-	a.Line, b.Line, a.Name, b.Name = 0, 0, "", ""
-	return reflect.DeepEqual(a, b)
 }
 
 func (p *parser) checkTimers(raw *rawPeer, complain func(key, format string, args ...any)) {

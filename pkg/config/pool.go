@@ -3,7 +3,8 @@ package config
 import (
 	"fmt"
 	"math"
-	"reflect"
+	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,7 +17,9 @@ type rawPool struct {
 	Pool
 	nameOK, protocolOK bool // the value, if the text has one, is a string
 	listsAddresses     bool // the list of addresses is not empty
-	advertisements     []rawAdvertisement
+	advertisements     []*rawAdvertisement
+	at                 *yaml.Node
+	found              entries
 }
 
 var poolSection = section[rawPool]{name: "a pool", keys: []key[rawPool]{
@@ -33,18 +36,19 @@ var poolSection = section[rawPool]{name: "a pool", keys: []key[rawPool]{
 	{"addresses", value{kind: listOfStrings, required: true, doc: "`192.0.2.0/24`, `192.0.2.10-192.0.2.20`, `2001:db8::/120`, … Every address of a CIDR is used, also the first and the last. Ranges must not overlap, neither in one pool nor between pools.", example: "[192.0.2.0/24]"}, readAddresses},
 	boolean("auto-assign", value{byDefault: "true", doc: "`false`: the pool serves only Services that ask for it or for one of its addresses"},
 		func(to *rawPool, b bool) { to.AutoAssign = b }),
+	{"requests", value{options: []string{string(RequestsAny), string(RequestsNamespace), string(RequestsNone)}, byDefault: string(RequestsAny), doc: "which Services may ask for one of the addresses, by annotation or by `loadBalancerIP`: all that the pool serves (`any`), only those in the namespaces that `namespaces` or `namespace-selectors` name (`namespace`; in a pool without these keys: none), or none (`none`)"}, readRequests},
 	boolean("avoid-buggy-ips", value{byDefault: "false", doc: "`true`: IPv4 addresses that end in .0 or .255 are not assigned"},
 		func(to *rawPool, b bool) { to.AvoidBuggyIPs = b }),
 	sections("bgp-advertisements", value{doc: "with `protocol: bgp` or `both`: how the routes are made. Without this key, each address has its own route."}, advertisementSection,
-		func(p *parser, n *yaml.Node, to *rawPool, place int) {
-			p.within(fmt.Sprintf("bgp-advertisements #%d", place), func() { p.readAdvertisement(n, to) })
+		func(p *parser, n *yaml.Node, to *rawPool, place, _ int) {
+			p.within("bgp-advertisements", place, func() { p.readAdvertisement(n, to) })
 		}),
 	number("priority", value{byDefault: "after all others", max: math.MaxInt32, doc: "the pool with the lowest number is tried first. Pools with the same number are tried in the order of the file."},
 		func(to *rawPool, i uint64) { to.Priority = int(i) }),
 	list("namespaces", value{byDefault: "all", doc: "the pool serves only Services in these namespaces, and in those that `namespace-selectors` select"},
 		func(p *parser, n *yaml.Node, to *rawPool, s string) {
 			if s == "" {
-				p.errorf(n.Line, "the name of a namespace must not be empty")
+				p.errorf(n, "the name of a namespace must not be empty")
 			}
 			to.Namespaces = append(to.Namespaces, s)
 		}),
@@ -67,7 +71,7 @@ var poolSection = section[rawPool]{name: "a pool", keys: []key[rawPool]{
 	list("interfaces", value{byDefault: "all", doc: "with `protocol: layer2` or `both`: the nodes announce the addresses only on these interfaces"},
 		func(p *parser, n *yaml.Node, to *rawPool, s string) {
 			if s == "" || len(s) > 15 || strings.ContainsAny(s, "/ \t") {
-				p.errorf(n.Line, "%q is not the name of an interface", s)
+				p.errorf(n, "%q is not the name of an interface", s)
 			}
 			to.Interfaces = append(to.Interfaces, s)
 		}),
@@ -84,37 +88,51 @@ func (p *parser) readPool(n *yaml.Node, to *Config, place int) {
 	defer func() { p.key = key }()
 	if n.Kind != yaml.MappingNode {
 		p.key = ""
-		p.errorf(n.Line, "a pool must be a mapping of keys to values")
+		p.errorf(n, "a pool must be a mapping of keys to values%s", p.gluedHint(n))
 		return
 	}
-	raw := rawPool{nameOK: true, protocolOK: true}
-	raw.AutoAssign, raw.ReuseDelay, raw.Line = true, DefaultReuseDelay, n.Line
-	lines := readSection(p, n, poolSection, &raw)
+	raw := rawPool{nameOK: true, protocolOK: true, at: n}
+	raw.AutoAssign, raw.Requests, raw.ReuseDelay, raw.Line = true, RequestsAny, DefaultReuseDelay, n.Line
+	raw.found = readSection(p, n, poolSection, &raw)
 	if raw.nameOK {
-		p.unique(p.pools, "pool", raw.Name, lineOr(lines, "name", n.Line), n.Line)
+		p.unique(p.pools, "pool", raw.Name, raw.found.at("name", n), n)
 	}
 	if raw.protocolOK {
-		p.checkProtocol(&raw, lines)
+		p.checkProtocol(&raw)
 	}
 	if !raw.listsAddresses {
 		p.key = "addresses"
-		p.errorf(lineOr(lines, "addresses", n.Line), "the pool has no addresses: list at least one CIDR or range")
+		p.errorf(raw.found.at("addresses", n), "the pool has no addresses: list at least one CIDR or range")
+	}
+	if p.key = "requests"; raw.Requests == RequestsNamespace && len(raw.Namespaces)+len(raw.NamespaceSelectors) == 0 {
+		p.warnf(raw.found.at(p.key, n), "no Service may ask for an address, because the pool has neither namespaces nor namespace-selectors: add one of them, or write requests: none")
 	}
 	p.key = "bgp-advertisements"
 	p.checkAdvertisements(&raw)
 	to.Pools = append(to.Pools, raw.Pool)
 }
 
-func (p *parser) checkProtocol(raw *rawPool, lines map[string]int) {
+func readRequests(p *parser, n *yaml.Node, to *rawPool) {
+	s, ok := p.str(n)
+	switch r := Requests(s); {
+	case !ok || s == "": // an empty value leaves the default
+	case r == RequestsAny, r == RequestsNamespace, r == RequestsNone:
+		to.Requests = r
+	default:
+		p.errorf(deref(n), "%q is not one of the values: write any, namespace or none", s)
+	}
+}
+
+func (p *parser) checkProtocol(raw *rawPool) {
 	p.key = "protocol"
-	switch at := lineOr(lines, "protocol", raw.Line); raw.Protocol {
+	switch at := raw.found.at(p.key, raw.at); raw.Protocol {
 	case Layer2:
 		if p.key = "bgp-advertisements"; len(raw.advertisements) > 0 {
-			p.errorf(lines[p.key], "needs protocol: bgp or both, but this pool has layer2: remove this key")
+			p.errorf(raw.found.at(p.key, raw.at), "needs protocol: bgp or both, but this pool has layer2: remove this key")
 		}
 	case BGP:
 		if p.key = "interfaces"; len(raw.Interfaces) > 0 {
-			p.errorf(lines[p.key], "needs protocol: layer2 or both, but this pool has bgp: remove this key")
+			p.errorf(raw.found.at(p.key, raw.at), "needs protocol: layer2 or both, but this pool has bgp: remove this key")
 		}
 	case Both:
 	case "":
@@ -126,18 +144,27 @@ func (p *parser) checkProtocol(raw *rawPool, lines map[string]int) {
 
 func readAddresses(p *parser, n *yaml.Node, to *rawPool) {
 	to.listsAddresses = !p.empty(n)
-	for _, e := range p.list(n) {
+	elements := p.list(n)
+	to.Ranges = slices.Grow(to.Ranges, len(elements))
+	p.ranges = slices.Grow(p.ranges, len(elements))
+	for _, e := range elements {
+		if p.stopped {
+			return
+		}
 		text, ok := p.str(e)
 		if !ok {
 			continue
 		}
 		r, err := parseRange(text)
 		if err != nil {
-			p.errorf(e.Line, "%v", err)
+			p.errorf(e, "%v", err)
 			continue
 		}
+		if addr, network, ok := hostBits(text, r); ok {
+			p.warnf(e, "%s means all addresses of %s: write %[2]s for all, or %s for the one address", text, network, netip.PrefixFrom(addr, addr.BitLen()))
+		}
 		to.Ranges = append(to.Ranges, r)
-		p.ranges = append(p.ranges, writtenRange{Range: r, text: e.Value, pool: p.pool, line: e.Line})
+		p.ranges = append(p.ranges, writtenRange{Range: r, at: e, pool: p.pool})
 	}
 }
 
@@ -147,14 +174,20 @@ func (p *parser) checkAdvertisements(raw *rawPool) {
 	if !raw.Protocol.BGP() {
 		return
 	}
+	places := map[string]int{}
+	demands := aggregationDemands(raw.Ranges)
+	raw.Advertisements = slices.Grow(raw.Advertisements, len(raw.advertisements))
 	for i, ad := range raw.advertisements {
-		p.within(fmt.Sprintf("bgp-advertisements #%d", i+1), func() {
-			p.checkAggregation(raw, ad)
-			for j, earlier := range raw.advertisements[:i] {
-				if !ad.broken && !earlier.broken && reflect.DeepEqual(ad.asWritten, earlier.asWritten) {
-					p.errorf(ad.line, "is the same as #%d", j+1)
-				}
+		p.within("bgp-advertisements", i+1, func() {
+			p.checkAggregation(demands, ad)
+			if ad.broken {
+				return
 			}
+			if place := places[string(ad.asWritten)]; place != 0 {
+				p.errorf(ad.at, "is the same as #%d", place)
+				return
+			}
+			places[string(ad.asWritten)] = i + 1
 		})
 		raw.Advertisements = append(raw.Advertisements, ad.Advertisement)
 	}
@@ -163,17 +196,36 @@ func (p *parser) checkAdvertisements(raw *rawPool) {
 	}
 }
 
+// demand is the range of an address family that needs the longest prefixes: a route must
+// have at least this length, or it covers addresses outside the range.
+type demand struct {
+	Range
+	length int
+}
+
+// aggregationDemands returns the demands of a pool's ranges, for IPv4 and for IPv6. The
+// length is 0 for a family without ranges.
+func aggregationDemands(ranges []Range) (demands [2]demand) {
+	for _, r := range ranges {
+		d := &demands[0]
+		if r.From.Is6() {
+			d = &demands[1]
+		}
+		if length := r.widestPrefix(); length > d.length {
+			*d = demand{r, length}
+		}
+	}
+	return demands
+}
+
 // checkAggregation refuses a route that is wider than one of the entries under
 // addresses, because such a route covers addresses outside the pool.
-func (p *parser) checkAggregation(raw *rawPool, ad rawAdvertisement) {
-	for _, r := range raw.Ranges {
-		name, length := "aggregation-length", ad.AggregationLength
-		if r.From.Is6() {
-			name, length = "aggregation-length-v6", ad.AggregationLengthV6
-		}
-		if widest := r.widestPrefix(); length < widest {
+func (p *parser) checkAggregation(demands [2]demand, ad *rawAdvertisement) {
+	lengths := [2]int{ad.AggregationLength, ad.AggregationLengthV6}
+	for i, name := range []string{"aggregation-length", "aggregation-length-v6"} {
+		if d := demands[i]; lengths[i] < d.length {
 			p.key = name
-			p.errorf(lineOr(ad.lines, name, ad.line), "/%d is wider than the range %s of the pool: write %d or more", length, r, widest)
+			p.errorf(ad.found.at(name, ad.at), "/%d is wider than the range %s of the pool: write %d or more", lengths[i], d.Range, d.length)
 		}
 	}
 }

@@ -15,7 +15,7 @@ var profileSection = section[BFDProfile]{name: "a BFD profile", keys: []key[BFDP
 	number("minimum-ttl", value{byDefault: "254", min: 1, max: 254, doc: "the lowest TTL that is accepted from a peer more than one hop away"}, func(to *BFDProfile, i uint64) { to.MinimumTTL = uint8(i) }),
 	{"echo-mode", value{kind: aBoolean, byDefault: "false", doc: "`true` is refused: echo packets are not sent"}, func(p *parser, n *yaml.Node, _ *BFDProfile) {
 		if on, ok := p.boolean(n); ok && on {
-			p.errorf(n.Line, "echo mode is not supported: remove this key, and use receive-interval and transmit-interval to detect a dead peer sooner")
+			p.errorf(deref(n), "echo mode is not supported: remove this key, and use receive-interval and transmit-interval to detect a dead peer sooner")
 		}
 	}},
 	boolean("passive-mode", value{byDefault: "false", doc: "`true`: wait until the peer sends the first packet"}, func(to *BFDProfile, b bool) { to.PassiveMode = b }),
@@ -23,7 +23,7 @@ var profileSection = section[BFDProfile]{name: "a BFD profile", keys: []key[BFDP
 
 func (p *parser) readProfile(n *yaml.Node, to *Config) {
 	profile := BFDProfile{ReceiveInterval: 300 * time.Millisecond, TransmitInterval: 300 * time.Millisecond, DetectMultiplier: 3, MinimumTTL: 254, Line: n.Line}
-	lines := readSection(p, n, profileSection, &profile)
-	p.unique(p.profiles, "BFD profile", profile.Name, lineOr(lines, "name", n.Line), n.Line)
+	found := readSection(p, n, profileSection, &profile)
+	p.unique(p.profiles, "BFD profile", profile.Name, found.at("name", n), n)
 	to.BFDProfiles = append(to.BFDProfiles, profile)
 }

@@ -56,14 +56,23 @@ func halves(addr netip.Addr) (high, low uint64) {
 }
 
 // parseRange reads "192.0.2.0/24" or "192.0.2.10-192.0.2.20". It masks the host bits
-// of a CIDR. Only the second form may have spaces around the addresses.
+// of a CIDR. Only the second form may have spaces around the addresses. It refuses
+// addresses that no Service can have.
 func parseRange(text string) (Range, error) {
+	r, err := parseAnyRange(text)
+	if err != nil {
+		return Range{}, err
+	}
+	return r, r.forServices(text)
+}
+
+func parseAnyRange(text string) (Range, error) {
 	if from, to, ok := strings.Cut(text, "-"); ok {
 		return parseFromTo(text, strings.TrimSpace(from), strings.TrimSpace(to))
 	}
 	_, network, err := net.ParseCIDR(text)
 	if err != nil {
-		return Range{}, fmt.Errorf("%q is neither a CIDR like 192.0.2.0/24 nor a range like 192.0.2.10-192.0.2.20", text)
+		return Range{}, notACIDR(text)
 	}
 	ones, size := network.Mask.Size()
 	if network.IP.To4() != nil && size == 128 {
@@ -72,6 +81,46 @@ func parseRange(text string) (Range, error) {
 	from, _ := netip.AddrFromSlice(network.IP)
 	from = from.Unmap()
 	return Range{From: from, To: lastOf(netip.PrefixFrom(from, ones))}, nil
+}
+
+func notACIDR(text string) error {
+	if addr, err := parseAddr(strings.TrimSpace(text)); err == nil {
+		return fmt.Errorf("%q is a single address: write %s", text, netip.PrefixFrom(addr, addr.BitLen()))
+	}
+	return fmt.Errorf("%q is neither a CIDR like 192.0.2.0/24 nor a range like 192.0.2.10-192.0.2.20", text)
+}
+
+// reserved are the blocks of which no Service can have an address.
+var reserved = []struct {
+	block netip.Prefix
+	name  string
+}{
+	{netip.MustParsePrefix("0.0.0.0/32"), "the unspecified address"},
+	{netip.MustParsePrefix("127.0.0.0/8"), "loopback addresses (RFC 1122), which are never sent to another host"},
+	{netip.MustParsePrefix("169.254.0.0/16"), "link-local addresses (RFC 3927), which routers do not forward"},
+	{netip.MustParsePrefix("224.0.0.0/4"), "multicast addresses (RFC 5771)"},
+	{netip.MustParsePrefix("255.255.255.255/32"), "the broadcast address (RFC 919)"},
+	{netip.MustParsePrefix("::/128"), "the unspecified address"},
+	{netip.MustParsePrefix("::1/128"), "the loopback address (RFC 4291)"},
+	{netip.MustParsePrefix("fe80::/10"), "link-local addresses (RFC 4291), which routers do not forward"},
+	{netip.MustParsePrefix("ff00::/8"), "multicast addresses (RFC 4291)"},
+}
+
+// forServices returns an error if no Service can have some of the addresses.
+func (r Range) forServices(text string) error {
+	if r.Size() >= 1<<32 && r.widestPrefix() == 0 {
+		return fmt.Errorf("%q has all addresses that there are: write only the addresses that Services may get, like 192.0.2.0/24 or 2001:db8::/120", text)
+	}
+	for _, b := range reserved {
+		if block := (Range{b.block.Addr(), lastOf(b.block)}); block.overlaps(r) {
+			return fmt.Errorf("%q has addresses of %s, %s: write the range without them", text, b.block, b.name)
+		}
+	}
+	return nil
+}
+
+func (r Range) overlaps(other Range) bool {
+	return r.Contains(other.From) || other.Contains(r.From)
 }
 
 func parseFromTo(text, fromText, toText string) (Range, error) {
@@ -112,10 +161,11 @@ func lastOf(p netip.Prefix) netip.Addr {
 	return addr
 }
 
-// widestPrefix returns the prefix length of the widest CIDR in the range.
+// widestPrefix returns the prefix length of the widest CIDR in the range. A range of at
+// least 2^n addresses has an aligned block of 2^(n-1), so few lengths are tried.
 func (r Range) widestPrefix() int {
-	bits := r.From.BitLen()
-	for length := range bits {
+	all := r.From.BitLen()
+	for length := all - r.log2(); length < all; length++ {
 		// The first block of this length that begins in the range.
 		block := netip.PrefixFrom(r.From, length).Masked()
 		if block.Addr() != r.From {
@@ -129,5 +179,33 @@ func (r Range) widestPrefix() int {
 			return length
 		}
 	}
-	return bits
+	return all
+}
+
+// log2 returns the logarithm to the base 2 of the number of addresses, rounded down.
+func (r Range) log2() int {
+	fromHigh, fromLow := halves(r.From)
+	toHigh, toLow := halves(r.To)
+	low, borrow := bits.Sub64(toLow, fromLow, 0)
+	high, _ := bits.Sub64(toHigh, fromHigh, borrow)
+	low, carry := bits.Add64(low, 1, 0)
+	high, carry = bits.Add64(high, 0, carry)
+	switch {
+	case carry != 0:
+		return 128
+	case high != 0:
+		return 64 + bits.Len64(high) - 1
+	}
+	return bits.Len64(low) - 1
+}
+
+// hostBits returns the address and the network of a CIDR whose address is not the first of
+// the network, like 192.0.2.7/24. r is what parseRange made of the text.
+func hostBits(text string, r Range) (netip.Addr, netip.Prefix, bool) {
+	written, _, isCIDR := strings.Cut(text, "/")
+	addr, err := parseAddr(written)
+	if !isCIDR || err != nil || addr == r.From {
+		return netip.Addr{}, netip.Prefix{}, false
+	}
+	return addr, netip.PrefixFrom(r.From, r.widestPrefix()), true
 }

@@ -18,7 +18,7 @@ func TestRangeCounts(t *testing.T) {
 		{"2001:db8::/64", 1<<64 - 1, 0},
 		{"::/0", 1<<64 - 1, 0},
 	} {
-		r, err := parseRange(test.text)
+		r, err := parseAnyRange(test.text)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -32,9 +32,10 @@ func TestWidestPrefix(t *testing.T) {
 	for text, want := range map[string]int{
 		"10.0.0.0/24": 24, "10.0.0.0-10.0.0.130": 25, "10.0.0.1-10.0.0.2": 32, "10.0.0.1-10.0.0.3": 31, "10.0.0.200-10.0.1.255": 24,
 		"0.0.0.0/0": 0, "255.255.255.255-255.255.255.255": 32, "2001:db8::/64": 64, "2001:db8::1-2001:db8::2": 128, "::/0": 0,
-		"255.255.255.0-255.255.255.254": 25,
+		"255.255.255.0-255.255.255.254": 25, "::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe": 1, "2001:db8::-2001:db8:0:1::": 64,
+		"10.0.0.1-10.0.0.7": 30, "10.0.0.1-10.0.0.8": 30,
 	} {
-		r, err := parseRange(text)
+		r, err := parseAnyRange(text)
 		if err != nil {
 			t.Fatal(err)
 		}

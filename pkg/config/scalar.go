@@ -12,17 +12,25 @@ import (
 
 const quoted = yaml.DoubleQuotedStyle | yaml.SingleQuotedStyle | yaml.LiteralStyle | yaml.FoldedStyle
 
+// maxScalar is the length in bytes of the longest key and value. Aliases can repeat a
+// value many times, so the parser must not spend time on a long one.
+const maxScalar = 1024
+
 // str returns the text of any scalar as written: pool 5 has the name "5". Null is the
 // empty string. For anything else than a scalar it reports an error and returns false.
 func (p *parser) str(n *yaml.Node) (text string, ok bool) {
 	n = deref(n)
-	if n.Kind != yaml.ScalarNode {
-		p.errorf(n.Line, "must be a string")
+	switch {
+	case n.Kind != yaml.ScalarNode:
+		p.errorf(n, "must be a string")
+		return "", false
+	case isNull(n):
+		return "", true
+	case len(n.Value) > maxScalar:
+		p.errorf(n, "has %d bytes: write at most %d", len(n.Value), maxScalar)
 		return "", false
 	}
-	if isNull(n) {
-		return "", true
-	}
+	p.noteGlued(n)
 	return n.Value, true
 }
 
@@ -44,7 +52,7 @@ func (p *parser) boolean(n *yaml.Node) (b, ok bool) {
 			return false, true
 		}
 	}
-	p.errorf(n.Line, "must be true or false, without quotes")
+	p.errorf(n, "must be true or false, without quotes")
 	return false, false
 }
 
@@ -55,14 +63,18 @@ func (p *parser) number(n *yaml.Node, low, high uint64) (i uint64, ok bool) {
 	if isNull(n) {
 		return 0, false
 	}
+	if len(n.Value) > maxScalar {
+		_, _ = p.str(n) // reports it
+		return 0, false
+	}
 	plain := n.Kind == yaml.ScalarNode && n.Style&(quoted|yaml.TaggedStyle) == 0
 	if plain && high == math.MaxUint32 && strings.Count(n.Value, ".") == 1 {
-		p.errorf(n.Line, "%s is not a whole number; a number in the form 1.10 must be written as 65536 times the first part plus the second", n.Value)
+		p.errorf(n, "%s is not a whole number; a number in the form 1.10 must be written as 65536 times the first part plus the second", n.Value)
 		return 0, false
 	}
 	i, err := strconv.ParseUint(strings.TrimPrefix(strings.ReplaceAll(n.Value, "_", ""), "+"), 0, 64)
 	if !plain || err != nil || i < low || i > high {
-		p.errorf(n.Line, "must be a whole number from %d to %d, without quotes", low, high)
+		p.errorf(n, "must be a whole number from %d to %d, without quotes", low, high)
 		return 0, false
 	}
 	return i, true
@@ -78,9 +90,9 @@ func (p *parser) duration(n *yaml.Node) (d time.Duration, ok bool) {
 	d, err := time.ParseDuration(text)
 	switch {
 	case err != nil:
-		p.errorf(deref(n).Line, "%q is not a duration: write a number with its unit, like 90s or 1m30s", text)
+		p.errorf(deref(n), "%q is not a duration: write a number with its unit, like 90s or 1m30s", text)
 	case d < 0:
-		p.errorf(deref(n).Line, "%s is negative: write 0s or more", text)
+		p.errorf(deref(n), "%s is negative: write 0s or more", text)
 	default:
 		return d, true
 	}
@@ -91,7 +103,7 @@ func (p *parser) duration(n *yaml.Node) (d time.Duration, ok bool) {
 func (p *parser) seconds(n *yaml.Node) (d time.Duration, ok bool) {
 	d, ok = p.duration(n)
 	if ok && d > 0 && d < time.Second {
-		p.errorf(deref(n).Line, "%s is less than 1s: BGP counts in whole seconds", d)
+		p.errorf(deref(n), "%s is less than 1s: BGP counts in whole seconds", d)
 		return 0, false
 	}
 	return d.Truncate(time.Second), ok
@@ -106,7 +118,7 @@ func (p *parser) address(n *yaml.Node) (addr netip.Addr, ok bool) {
 	}
 	addr, err := parseAddr(text)
 	if err != nil {
-		p.errorf(deref(n).Line, "%v", err)
+		p.errorf(deref(n), "%v", err)
 		return netip.Addr{}, false
 	}
 	return addr, true

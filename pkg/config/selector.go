@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 
@@ -25,8 +24,8 @@ var selectorSection = section[rawSelector]{name: "a selector", keys: []key[rawSe
 	{"match-labels", value{kind: mapOfStrings, doc: "labels and their values; all of them must match", example: "{rack: a7}"},
 		func(p *parser, n *yaml.Node, to *rawSelector) { to.labels = p.stringMap(n) }},
 	sections("match-expressions", value{doc: "conditions on labels; all of them must be true"}, expressionSection,
-		func(p *parser, n *yaml.Node, to *rawSelector, place int) {
-			p.within(fmt.Sprintf("match-expressions #%d", place), func() { p.expression(n, to) })
+		func(p *parser, n *yaml.Node, to *rawSelector, place, _ int) {
+			p.within("match-expressions", place, func() { p.expression(n, to) })
 		}),
 }}
 
@@ -40,8 +39,8 @@ var expressionSection = section[rawExpression]{name: "a match expression", keys:
 
 // selectors makes a key whose value is a list of selectors. One of them must match.
 func selectors[T any](name string, v value, set func(*T, labels.Selector)) key[T] {
-	return sections(name, v, selectorSection, func(p *parser, n *yaml.Node, to *T, place int) {
-		p.within(fmt.Sprintf("%s #%d", name, place), func() {
+	return sections(name, v, selectorSection, func(p *parser, n *yaml.Node, to *T, place, _ int) {
+		p.within(name, place, func() {
 			if s, ok := p.selector(n); ok {
 				set(to, s)
 			}
@@ -51,47 +50,48 @@ func selectors[T any](name string, v value, set func(*T, labels.Selector)) key[T
 
 // selector reads one selector. {} selects everything.
 func (p *parser) selector(n *yaml.Node) (labels.Selector, bool) {
-	errorsBefore := len(p.errs)
+	errorsBefore := p.errs.count
 	var raw rawSelector
-	lines := readSection(p, n, selectorSection, &raw)
+	found := readSection(p, n, selectorSection, &raw)
 	p.key = "match-labels"
 	for _, name := range slices.Sorted(maps.Keys(raw.labels)) {
-		if r, ok := p.requirement(lines["match-labels"], name, selection.Equals, []string{raw.labels[name]}); ok {
+		if r, ok := p.requirement(found.at("match-labels", n), name, selection.Equals, []string{raw.labels[name]}); ok {
 			raw.requirements = append(raw.requirements, *r)
 		}
 	}
 	p.key = ""
-	return labels.NewSelector().Add(raw.requirements...), len(p.errs) == errorsBefore
+	return labels.NewSelector().Add(raw.requirements...), p.errs.count == errorsBefore
 }
 
+var operators = map[string]selection.Operator{"In": selection.In, "NotIn": selection.NotIn, "Exists": selection.Exists, "DoesNotExist": selection.DoesNotExist}
+
 func (p *parser) expression(n *yaml.Node, to *rawSelector) {
-	operators := map[string]selection.Operator{"In": selection.In, "NotIn": selection.NotIn, "Exists": selection.Exists, "DoesNotExist": selection.DoesNotExist}
-	errorsBefore := len(p.errs)
+	errorsBefore := p.errs.count
 	var raw rawExpression
-	lines := readSection(p, n, expressionSection, &raw)
-	if len(p.errs) > errorsBefore {
+	found := readSection(p, n, expressionSection, &raw)
+	if p.errs.count > errorsBefore {
 		return
 	}
 	operator, ok := operators[raw.operator]
 	if !ok {
 		p.key = "operator"
-		p.errorf(lineOr(lines, "operator", deref(n).Line), "%q is not an operator: write In, NotIn, Exists or DoesNotExist", raw.operator)
+		p.errorf(found.at("operator", deref(n)), "%q is not an operator: write In, NotIn, Exists or DoesNotExist", raw.operator)
 		return
 	}
 	if p.key = "values"; len(raw.values) == 0 && (operator == selection.In || operator == selection.NotIn) {
-		p.errorf(lineOr(lines, "values", deref(n).Line), "%s needs at least one value", raw.operator)
+		p.errorf(found.at("values", deref(n)), "%s needs at least one value", raw.operator)
 		return
 	}
 	p.key = ""
-	if r, ok := p.requirement(deref(n).Line, raw.key, operator, raw.values); ok {
+	if r, ok := p.requirement(deref(n), raw.key, operator, raw.values); ok {
 		to.requirements = append(to.requirements, *r)
 	}
 }
 
-func (p *parser) requirement(line int, label string, operator selection.Operator, values []string) (*labels.Requirement, bool) {
+func (p *parser) requirement(at *yaml.Node, label string, operator selection.Operator, values []string) (*labels.Requirement, bool) {
 	r, err := labels.NewRequirement(label, operator, values)
 	if err != nil {
-		p.errorf(line, "%v", err)
+		p.errorf(at, "%v", err)
 	}
 	return r, err == nil
 }
@@ -99,7 +99,7 @@ func (p *parser) requirement(line int, label string, operator selection.Operator
 // stringMap reads a mapping of strings.
 func (p *parser) stringMap(n *yaml.Node) map[string]string {
 	m := map[string]string{}
-	for _, e := range p.mapping(n, "the value") {
+	for _, e := range p.mapping(n, "the value").all {
 		if s, ok := p.str(e.value); ok {
 			m[e.key] = s
 		}

@@ -2,49 +2,138 @@ package config
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
+	"unicode"
 
 	"go.yaml.in/yaml/v3"
 )
 
-// parser walks a YAML document and collects errors. Its fields pool, in and key are
+// parser walks a YAML document and collects errors. Its fields pool, path and key are
 // the present position, which errors name. It reads nodes and does not decode into a
 // struct, because every error must name its line, and one error must not hide the next.
 type parser struct {
-	errs          Errors
-	pool, in, key string
+	errs      collector
+	warnings  collector
+	hints     Errors // reported only beside errors, which they may explain
+	pool, key string
+	path      []step
+
+	budget  int  // how many more elements may be visited
+	stopped bool // reading has ended before the end of the text
+	merges  int  // mappings merged so far
+	known   map[string]bool
 
 	communities map[string]community // by the name under bgp-communities
 	peers       map[string]int       // by name: the line on which the peer begins
 	profiles    map[string]int       // by name: the line on which the BFD profile begins
 	pools       map[string]int       // by name: the line on which the pool begins
 	ranges      []writtenRange
-	merges      int // mappings merged so far
+
+	peersByIdentity map[string]int        // the line on which the peer begins
+	bfdUses         map[netip.Addr]bfdUse // the first peer with BFD at the address
+	lastName        map[netip.Addr]int    // the last number after the address
+}
+
+// step is an element of a list in the position of the parser: place 2 of "peer" is the
+// second peer.
+type step struct {
+	name  string
+	place int
 }
 
 // maxMerges limits the work that merge keys can cause. Without a limit, a few lines of
 // nested aliases expand without end.
 const maxMerges = 1000
 
-func (p *parser) errorf(line int, format string, args ...any) {
-	p.errs = append(p.errs, &Error{Line: line, Pool: p.pool, In: p.in, Key: p.key, Msg: fmt.Sprintf(format, args...)})
+// maxRepeated is how many elements aliases may repeat. Without a limit, lists of aliases
+// inside lists of aliases multiply.
+const maxRepeated = 20_000
+
+func newParser(root *yaml.Node) *parser {
+	return &parser{
+		budget: countNodes(root) + maxRepeated, known: grammarKeys,
+		communities: map[string]community{}, peers: map[string]int{}, profiles: map[string]int{}, pools: map[string]int{},
+		peersByIdentity: map[string]int{}, bfdUses: map[netip.Addr]bfdUse{}, lastName: map[netip.Addr]int{},
+	}
+}
+
+// countNodes counts what stands in the text. It does not follow aliases.
+func countNodes(n *yaml.Node) int {
+	count := 1
+	for _, child := range n.Content {
+		count += countNodes(child)
+	}
+	return count
+}
+
+// errorf reports an error at a node, or at no line if the node is nil.
+func (p *parser) errorf(at *yaml.Node, format string, args ...any) {
+	switch {
+	case p.stopped:
+	case p.errs.full(): // only the number is of interest, and formatting takes time
+		p.errs.count++
+		p.stopped = p.errs.count >= maxCounted
+	default:
+		p.errs.add(p.errorAt(at, fmt.Sprintf(format, args...)))
+	}
+}
+
+// warnf reports something that is valid, but probably not what the operator meant.
+func (p *parser) warnf(at *yaml.Node, format string, args ...any) {
+	if p.warnings.full() {
+		p.warnings.count++
+		return
+	}
+	p.warnings.add(p.errorAt(at, fmt.Sprintf(format, args...)))
+}
+
+func (p *parser) errorAt(at *yaml.Node, msg string) *Error {
+	e := &Error{Pool: p.pool, In: p.position(), Key: printable(p.key), Msg: msg}
+	if at != nil {
+		e.Line, e.Column = at.Line, at.Column
+	}
+	return e
+}
+
+// position returns the path in words, like "peer #1: node-selectors #2".
+func (p *parser) position() string {
+	words := make([]string, len(p.path))
+	for i, s := range p.path {
+		words[i] = fmt.Sprintf("%s #%d", s.name, s.place)
+	}
+	return strings.Join(words, ": ")
+}
+
+// printable replaces line breaks and other control characters.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, text)
 }
 
 // within runs f for an element of a list. Errors that f reports name this element.
-func (p *parser) within(element string, f func()) {
-	in, key := p.in, p.key
-	p.in, p.key = strings.TrimPrefix(in+": "+element, ": "), ""
+func (p *parser) within(name string, place int, f func()) {
+	key := p.key
+	p.path, p.key = append(p.path, step{name, place}), ""
 	f()
-	p.in, p.key = in, key
+	p.path, p.key = p.path[:len(p.path)-1], key
 }
 
-type entry struct {
-	key    string
-	value  *yaml.Node
-	line   int
-	merged bool // came from a merge key
-	read   bool // readSection has read it
+// visit counts visited elements, and reports whether reading may go on.
+func (p *parser) visit(elements int, at *yaml.Node) bool {
+	if p.stopped {
+		return false
+	}
+	if p.budget -= elements; p.budget < 0 {
+		p.errorf(at, "the aliases (like *name) repeat more than %d elements, and the rest was not read: write the elements without aliases", maxRepeated)
+		p.stopped = true
+	}
+	return !p.stopped
 }
 
 func deref(n *yaml.Node) *yaml.Node {
@@ -67,66 +156,63 @@ func (p *parser) empty(n *yaml.Node) bool {
 // mapping returns the entries, each key once. A merge key and a key of the mapping
 // itself override what stands before them, as in MetalLB's parser. Null is an empty
 // mapping. Errors call the mapping by name.
-func (p *parser) mapping(n *yaml.Node, name string) []entry {
+func (p *parser) mapping(n *yaml.Node, name string) entries {
 	n = deref(n)
 	if isNull(n) {
-		return nil
+		return entries{}
 	}
 	if n.Kind != yaml.MappingNode {
-		p.errorf(n.Line, "%s must be a mapping of keys to values", name)
-		return nil
+		p.errorf(n, "%s must be a mapping of keys to values%s", name, p.gluedHint(n))
+		return entries{}
 	}
-	var entries []entry
+	if !p.visit(len(n.Content), n) {
+		return entries{}
+	}
+	found := entries{all: make([]entry, 0, len(n.Content)/2)}
 	for i := 0; i+1 < len(n.Content); i += 2 {
-		key, value := deref(n.Content[i]), n.Content[i+1]
-		if key.Kind != yaml.ScalarNode {
-			p.errorf(key.Line, "%s must have plain keys", name)
-			continue
-		}
-		if key.ShortTag() == "!!merge" {
-			entries = p.merge(entries, value)
-			continue
-		}
-		j := indexOf(entries, key.Value)
-		if j >= 0 && !entries[j].merged {
-			p.errorf(key.Line, "key %q is already set on line %d", key.Value, entries[j].line)
-			continue
-		}
-		entries = override(entries, entry{key: key.Value, value: value, line: key.Line})
+		p.mapEntry(&found, deref(n.Content[i]), n.Content[i+1], name)
 	}
-	return entries
+	return found
 }
 
-func (p *parser) merge(entries []entry, n *yaml.Node) []entry {
+func (p *parser) mapEntry(found *entries, key, value *yaml.Node, name string) {
+	switch {
+	case key.Kind != yaml.ScalarNode:
+		p.errorf(key, "%s must have plain keys", name)
+	case len(key.Value) > maxScalar:
+		p.errorf(key, "a key has %d bytes: write at most %d", len(key.Value), maxScalar)
+	case key.ShortTag() == "!!merge":
+		p.merge(found, value)
+	default:
+		if i := found.find(key.Value); i >= 0 && !found.all[i].merged {
+			p.errorf(key, "key %q is already set on line %d", key.Value, found.all[i].at.Line)
+			return
+		}
+		found.set(entry{key: key.Value, at: key, value: value})
+	}
+}
+
+func (p *parser) merge(into *entries, n *yaml.Node) {
 	if p.merges++; p.merges > maxMerges {
 		if p.merges == maxMerges+1 {
-			p.errorf(n.Line, "more than %d merged mappings", maxMerges)
+			p.errorf(n, "more than %d merged mappings", maxMerges)
 		}
-		return entries
+		return
 	}
 	n = deref(n)
 	if n.Kind == yaml.SequenceNode {
-		for _, m := range slices.Backward(n.Content) { // the first mapping overrides the others
-			entries = p.merge(entries, m)
+		if !p.visit(len(n.Content), n) {
+			return
 		}
-		return entries
+		for _, m := range slices.Backward(n.Content) { // the first mapping overrides the others
+			p.merge(into, m)
+		}
+		return
 	}
-	for _, e := range p.mapping(n, "a merged value") {
+	for _, e := range p.mapping(n, "a merged value").all {
 		e.merged = true
-		entries = override(entries, e)
+		into.set(e)
 	}
-	return entries
-}
-
-func indexOf(entries []entry, key string) int {
-	return slices.IndexFunc(entries, func(e entry) bool { return e.key == key })
-}
-
-func override(entries []entry, e entry) []entry {
-	if i := indexOf(entries, e.key); i >= 0 {
-		entries = slices.Delete(entries, i, i+1)
-	}
-	return append(entries, e)
 }
 
 // list returns the elements. Null is an empty list.
@@ -136,7 +222,10 @@ func (p *parser) list(n *yaml.Node) []*yaml.Node {
 		return nil
 	}
 	if n.Kind != yaml.SequenceNode {
-		p.errorf(n.Line, "must be a list, each element on its own line after \"- \"")
+		p.errorf(n, "must be a list, each element on its own line after \"- \"")
+		return nil
+	}
+	if !p.visit(len(n.Content), n) {
 		return nil
 	}
 	elements := make([]*yaml.Node, len(n.Content))

@@ -1,0 +1,121 @@
+package config
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+
+	"k8s.io/apimachinery/pkg/labels"
+)
+
+// Orphan is an address in use that no pool would give to its Services any more.
+type Orphan struct {
+	Addr netip.Addr
+	// UIDs are those of the Services that hold the address, in order.
+	UIDs []string
+	// Pool is the last pool that had the address. It says how the address is announced. Its
+	// name is that of the pool that gave the address, empty if that is unknown.
+	Pool *Pool
+}
+
+// orphanPool is a Pool with its orphans, as it is published.
+type orphanPool struct {
+	Pool           string                `json:"pool,omitempty"`
+	Protocol       Protocol              `json:"protocol"`
+	Advertisements []orphanAdvertisement `json:"advertisements,omitempty"`
+	NodeSelectors  []string              `json:"nodeSelectors,omitempty"`
+	Interfaces     []string              `json:"interfaces,omitempty"`
+	Addresses      []orphanAddress       `json:"addresses"`
+}
+
+type orphanAdvertisement struct {
+	AggregationLength   int              `json:"aggregationLength"`
+	AggregationLengthV6 int              `json:"aggregationLengthV6"`
+	LocalPref           uint32           `json:"localPref,omitempty"`
+	Communities         []Community      `json:"communities,omitempty"`
+	LargeCommunities    []LargeCommunity `json:"largeCommunities,omitempty"`
+	Peers               []string         `json:"peers,omitempty"`
+}
+
+type orphanAddress struct {
+	Address  netip.Addr `json:"address"`
+	Services []string   `json:"services"` // UIDs
+}
+
+// EncodeOrphans writes orphans as JSON. Orphans with the same Pool, next to each other, are
+// one element, so the text is short if they are sorted by address.
+func EncodeOrphans(orphans []Orphan) ([]byte, error) {
+	pools := []*orphanPool{}
+	at := map[*Pool]*orphanPool{}
+	for _, o := range orphans {
+		p := at[o.Pool]
+		if p == nil {
+			p = newOrphanPool(o.Pool)
+			at[o.Pool] = p
+			pools = append(pools, p)
+		}
+		p.Addresses = append(p.Addresses, orphanAddress{o.Addr, o.UIDs})
+	}
+	text, err := json.MarshalIndent(pools, "", " ")
+	if err != nil {
+		return nil, fmt.Errorf("encoding the orphans: %w", err)
+	}
+	return append(text, '\n'), nil
+}
+
+func newOrphanPool(pool *Pool) *orphanPool {
+	p := &orphanPool{Pool: pool.Name, Protocol: pool.Protocol, Interfaces: pool.Interfaces}
+	for _, ad := range pool.Advertisements {
+		p.Advertisements = append(p.Advertisements, orphanAdvertisement(ad))
+	}
+	for _, s := range pool.NodeSelectors {
+		p.NodeSelectors = append(p.NodeSelectors, s.String())
+	}
+	return p
+}
+
+// DecodeOrphans reads what EncodeOrphans has written. An empty text has no orphans.
+func DecodeOrphans(text []byte) ([]Orphan, error) {
+	if len(text) == 0 {
+		return nil, nil
+	}
+	var pools []orphanPool
+	if err := json.Unmarshal(text, &pools); err != nil {
+		return nil, fmt.Errorf("decoding the orphans: %w", err)
+	}
+	var orphans []Orphan
+	for _, p := range pools {
+		pool, err := p.decode()
+		if err != nil {
+			return nil, fmt.Errorf("decoding the orphans of pool %q: %w", p.Pool, err)
+		}
+		for _, a := range p.Addresses {
+			if !a.Address.IsValid() || a.Address.Zone() != "" {
+				return nil, fmt.Errorf("decoding the orphans of pool %q: %q is not the address of a Service", p.Pool, a.Address)
+			}
+			orphans = append(orphans, Orphan{Addr: a.Address.Unmap(), UIDs: a.Services, Pool: pool})
+		}
+	}
+	return orphans, nil
+}
+
+func (p *orphanPool) decode() (*Pool, error) {
+	pool := &Pool{Name: p.Pool, Protocol: p.Protocol, Interfaces: p.Interfaces}
+	if !p.Protocol.Layer2() && !p.Protocol.BGP() {
+		return nil, fmt.Errorf("unknown protocol %q", p.Protocol)
+	}
+	for _, ad := range p.Advertisements {
+		if ad.AggregationLength < 0 || ad.AggregationLength > 32 || ad.AggregationLengthV6 < 0 || ad.AggregationLengthV6 > 128 {
+			return nil, fmt.Errorf("aggregation lengths %d and %d", ad.AggregationLength, ad.AggregationLengthV6)
+		}
+		pool.Advertisements = append(pool.Advertisements, Advertisement(ad))
+	}
+	for _, text := range p.NodeSelectors {
+		s, err := labels.Parse(text)
+		if err != nil {
+			return nil, fmt.Errorf("node selector %q: %w", text, err)
+		}
+		pool.NodeSelectors = append(pool.NodeSelectors, s)
+	}
+	return pool, nil
+}
