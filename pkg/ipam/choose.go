@@ -1,12 +1,14 @@
 package ipam
 
 import (
+	"fmt"
 	"math"
 	"net/netip"
 	"slices"
 	"time"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/quote"
 )
 
 // choose returns the addresses that the Service should have, without taking them.
@@ -38,8 +40,8 @@ func inOrder(addrs []netip.Addr, families []Family) []netip.Addr {
 }
 
 // kept returns the address of the family that the Service holds and keeps. The Service
-// does not keep an address if it has begun to ask for another pool than the address's.
-// It does not keep an orphan if the configuration says reassign.
+// does not keep an address if it asks for another pool than the one that has the address
+// or has given it. It does not keep an orphan if the configuration says reassign.
 func (a *Allocator) kept(r Request, c *claim, family Family) (netip.Addr, bool) {
 	for _, addr := range c.addrs {
 		if FamilyOf(addr) != family {
@@ -49,7 +51,7 @@ func (a *Allocator) kept(r Request, c *claim, family Family) (netip.Addr, bool) 
 			continue
 		}
 		pool, ok := a.config.PoolOf(addr)
-		if r.Pool == "" || r.Pool == c.pool || ok && pool.Name == r.Pool {
+		if from := c.from[addr]; r.Pool == "" || from == "" || r.Pool == from || ok && pool.Name == r.Pool {
 			return addr, true
 		}
 	}
@@ -81,7 +83,7 @@ func (a *Allocator) chooseRequested(r Request, c *claim) ([]netip.Addr, error) {
 		}
 		if !slices.Contains(c.addrs, addr) {
 			others := slices.DeleteFunc(slices.Clone(r.Addrs), func(other netip.Addr) bool { return other == addr })
-			if err := a.checkAddr(addr, r, c, others); err != nil {
+			if err := a.checkAsked(addr, r, c, others); err != nil {
 				return nil, err
 			}
 		}
@@ -94,9 +96,41 @@ func (a *Allocator) chooseRequested(r Request, c *claim) ([]netip.Addr, error) {
 	return inOrder(slices.Clone(r.Addrs), r.Families), nil
 }
 
+// checkAsked returns the reason why the Service cannot have addr, which it asks for, in
+// addition to the addresses in keep; nil if it can.
+func (a *Allocator) checkAsked(addr netip.Addr, r Request, c *claim, keep []netip.Addr) error {
+	if err := a.checkAddr(addr, r, c, keep); err != nil {
+		return err
+	}
+	pool, _ := a.config.PoolOf(addr) // checkAddr has found it
+	if !pool.Requestable(r.Namespace, r.NamespaceLabels) {
+		return refuse(Forbidden, "%s is in pool %q, and no Service of namespace %s can ask for an address of this pool (requests: %s)", addr, pool.Name, r.Namespace, pool.Requests)
+	}
+	if d, ok := a.cooldownOf(addr); ok && d.namespace != r.Namespace {
+		left := time.Until(d.until)
+		return &Error{Reason: Cooldown, RetryAfter: left, Msg: fmt.Sprintf(
+			"%s was released by another namespace a moment ago, and is not free for others before %s (reuse-delay)", addr, d.until.UTC().Format(time.RFC3339))}
+	}
+	return nil
+}
+
+// cooldownOf returns the cooldown of an address that nobody has. In a rearrangement, an
+// address that was released for another Service has none.
+func (a *Allocator) cooldownOf(addr netip.Addr) (cooldown, bool) {
+	s := a.spaceOf(addr)
+	if s == nil || len(a.users[addr]) > 0 || a.handedOver[addr] {
+		return cooldown{}, false
+	}
+	d, ok := s.cooldowns[addr]
+	return d, ok && time.Now().Before(d.until)
+}
+
 // checkAddr returns the reason why the Service cannot have addr in addition to the
 // addresses in keep, or nil. The address may be free or shared.
 func (a *Allocator) checkAddr(addr netip.Addr, r Request, c *claim, keep []netip.Addr) error {
+	if err := a.checkReserved(addr); err != nil {
+		return err
+	}
 	users := a.users[addr]
 	if err := users.checkSharing(addr, r); err != nil {
 		return err
@@ -123,7 +157,7 @@ func (a *Allocator) checkPool(addr netip.Addr, r Request) *Error {
 	case !ok:
 		return refuse(NoPool, "%s is in no pool", addr)
 	case r.Pool != "" && p.Name != r.Pool:
-		return refuse(Invalid, "%s is in pool %q, and the Service asks for pool %q", addr, p.Name, r.Pool)
+		return refuse(Invalid, "%s is in pool %q, and the Service asks for pool %s", addr, p.Name, quote.Short(r.Pool))
 	case !p.Serves(r.Namespace, r.NamespaceLabels, r.Labels):
 		return refuse(NoPool, "%s is in pool %q, which is for other namespaces or Services", addr, p.Name)
 	case !p.Gives(addr):
@@ -220,7 +254,8 @@ func (a *Allocator) claimedOrShared(r Request, c *claim, keep []netip.Addr, fami
 	can := func(addr netip.Addr) bool {
 		return FamilyOf(addr) == family && !slices.Contains(c.addrs, addr) && a.checkAddr(addr, r, c, keep) == nil
 	}
-	if i := slices.IndexFunc(r.Claimed, can); i >= 0 {
+	claimed := func(addr netip.Addr) bool { return can(addr) && a.checkAsked(addr, r, c, keep) == nil }
+	if i := slices.IndexFunc(r.Claimed, claimed); i >= 0 {
 		return r.Claimed[i], true
 	}
 	shared := a.shared[r.Sharing.Key]
@@ -243,7 +278,7 @@ func (a *Allocator) poolsFor(r Request) ([]*config.Pool, error) {
 	if r.Pool != "" {
 		pool, ok := a.config.Pool(r.Pool)
 		if !ok {
-			return nil, refuse(NoPool, "there is no pool %q", r.Pool)
+			return nil, refuse(NoPool, "there is no pool %s", quote.Short(r.Pool))
 		}
 		if !pool.Serves(r.Namespace, r.NamespaceLabels, r.Labels) {
 			return nil, refuse(NoPool, "pool %q is for other namespaces or Services", r.Pool)

@@ -24,6 +24,28 @@ type story struct {
 	a      *ipam.Allocator
 	config *config.Config
 	last   map[string]ipam.Request
+	given  map[string]map[netip.Addr]string // by UID: the pools that gave its addresses
+}
+
+// remember records from which pools the addresses of all Services came. served is the
+// Service that was served last.
+func (s *story) remember(served string) {
+	for uid := range s.last {
+		given := map[netip.Addr]string{}
+		for _, addr := range s.a.Addrs(uid) {
+			from, known := s.given[uid][addr]
+			if known && uid != served {
+				given[addr] = from
+				continue
+			}
+			r := s.last[uid]
+			if pool, ok := s.config.PoolOf(addr); ok && pool.Gives(addr) && pool.Serves(r.Namespace, r.NamespaceLabels, r.Labels) && (r.Pool == "" || r.Pool == pool.Name) {
+				from = pool.Name
+			}
+			given[addr] = from
+		}
+		s.given[uid] = given
+	}
 }
 
 func (s *story) request(n int) ipam.Request {
@@ -81,7 +103,6 @@ func (s *story) inNamespace(pool *config.Pool, namespace string) int {
 
 func (s *story) allocate(r ipam.Request) {
 	before := s.a.Addrs(r.UID)
-	asked := s.last[r.UID].Pool
 	mayStay := slices.DeleteFunc(slices.Clone(before), func(addr netip.Addr) bool { return s.clashes(addr, r) })
 	counts := map[string]int{}
 	for i := range s.config.Pools {
@@ -90,12 +111,13 @@ func (s *story) allocate(r ipam.Request) {
 	got, err := s.a.Allocate(r)
 	s.last[r.UID] = r
 	if err != nil {
+		defer s.remember("")
 		if now := s.a.Addrs(r.UID); !slices.Equal(now, mayStay) {
 			s.t.Fatalf("%+v was refused (%v): it had %v, of which it may keep %v, and has %v", r, err, before, mayStay, now)
 		}
-		s.last[r.UID] = withPool(r, asked) // the pool of a refused request does not count
 		return
 	}
+	defer s.remember(r.UID)
 	if len(got) == 0 || r.RequireAll && len(got) != len(r.Families) || len(r.Addrs) > 0 && !slices.Equal(got, r.Addrs) {
 		s.t.Fatalf("%+v got %v", r, got)
 	}
@@ -113,15 +135,12 @@ func (s *story) allocate(r ipam.Request) {
 		if len(r.Addrs) == 0 && slices.Contains(r.Families, f) && !family(got, f).IsValid() {
 			s.t.Fatalf("%+v had %v, and lost one without a replacement: %v", r, before, got)
 		}
-		if len(r.Addrs) == 0 && (r.Pool == "" || r.Pool == asked) && !s.config.Reassign && slices.Contains(r.Families, f) && family(got, f) != addr {
-			s.t.Fatalf("%+v had %v, and got %v", r, before, got)
+		pool, inPool := s.config.PoolOf(addr)
+		keeps := r.Pool == "" || r.Pool == s.given[r.UID][addr] || inPool && r.Pool == pool.Name
+		if len(r.Addrs) == 0 && keeps && !s.config.Reassign && slices.Contains(r.Families, f) && family(got, f) != addr {
+			s.t.Fatalf("%+v had %v of %v, and got %v", r, before, s.given[r.UID], got)
 		}
 	}
-}
-
-func withPool(r ipam.Request, pool string) ipam.Request {
-	r.Pool = pool
-	return r
 }
 
 // checkNew checks that an address that r did not have before may be given to it.
@@ -144,7 +163,7 @@ func (s *story) checkNew(r ipam.Request, addr netip.Addr, before []netip.Addr, c
 
 func TestInvariantsHoldUnderRandomRequests(t *testing.T) {
 	for seed := range uint64(200) {
-		s := &story{t: t, rng: rand.New(rand.NewPCG(seed, 1)), a: ipam.New(), last: map[string]ipam.Request{}}
+		s := &story{t: t, rng: rand.New(rand.NewPCG(seed, 1)), a: ipam.New(), last: map[string]ipam.Request{}, given: map[string]map[netip.Addr]string{}}
 		set := func() {
 			s.config = parse(t, invariantPools[s.rng.IntN(len(invariantPools))])
 			s.a.SetPools(s.config)
@@ -158,6 +177,7 @@ func TestInvariantsHoldUnderRandomRequests(t *testing.T) {
 			case op < 95:
 				s.a.Release(fmt.Sprint("uid", n))
 				delete(s.last, fmt.Sprint("uid", n))
+				delete(s.given, fmt.Sprint("uid", n))
 			default:
 				set()
 			}

@@ -4,6 +4,7 @@ package ipam
 
 import (
 	"cmp"
+	"errors"
 	"net/netip"
 	"slices"
 	"sync"
@@ -25,6 +26,15 @@ type Allocator struct {
 	claims map[string]*claim       // by UID
 	shared map[string][]netip.Addr // by share key: the addresses whose users have this key
 	held   map[quotaKey]int        // how many addresses of a pool a namespace has
+
+	reserved  map[netip.Addr]string        // addresses of nodes and routers, each with what it is
+	homes     map[netip.Addr]*config.Pool  // by address in use: the last pool that had it
+	published map[netip.Addr]config.Orphan // orphans that an earlier process has published
+	leavers   map[string]Request           // by UID: refused requests of Services that would give up an address
+	losses    map[string][]Loss            // by UID: the losses that were not reported yet
+	chances   uint64
+
+	handedOver map[netip.Addr]bool // in a rearrangement: addresses whose Services leave them to others
 }
 
 type spaceKey struct {
@@ -34,13 +44,24 @@ type spaceKey struct {
 
 type quotaKey struct{ pool, namespace string }
 
+// Loss is an address that was taken from a Service which still wants an address.
+type Loss struct {
+	Addr   netip.Addr
+	Reason Reason
+	Why    string
+}
+
 // New returns an Allocator without pools.
 func New() *Allocator {
 	return &Allocator{
-		users:  map[netip.Addr]users{},
-		claims: map[string]*claim{},
-		shared: map[string][]netip.Addr{},
-		held:   map[quotaKey]int{},
+		users:     map[netip.Addr]users{},
+		claims:    map[string]*claim{},
+		shared:    map[string][]netip.Addr{},
+		held:      map[quotaKey]int{},
+		homes:     map[netip.Addr]*config.Pool{},
+		published: map[netip.Addr]config.Orphan{},
+		leavers:   map[string]Request{},
+		losses:    map[string][]Loss{},
 	}
 }
 
@@ -49,8 +70,7 @@ func New() *Allocator {
 func (a *Allocator) SetPools(c *config.Config) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	old := a.spaces
-	a.config, a.order, a.spaces, a.index, a.held = c, nil, nil, map[spaceKey]*space{}, map[quotaKey]int{}
+	a.config, a.order = c, nil
 	for i := range c.Pools {
 		a.order = append(a.order, &c.Pools[i])
 	}
@@ -58,9 +78,34 @@ func (a *Allocator) SetPools(c *config.Config) {
 		// 0 wraps around to the highest number, so that it comes last.
 		return cmp.Compare(uint64(x.Priority)-1, uint64(y.Priority)-1)
 	})
+	for addr := range a.users {
+		if pool, ok := c.PoolOf(addr); ok {
+			a.homes[addr] = pool
+		}
+	}
+	a.rebuild()
+}
+
+// SetReserved replaces the addresses that no Service may have, because a node or a
+// router has them. The texts complete the sentence "192.0.2.1 is …". A Service that has
+// such an address loses it at its next Allocate.
+func (a *Allocator) SetReserved(reserved map[netip.Addr]string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.reserved = reserved
+	if a.config != nil {
+		a.rebuild()
+	}
+}
+
+// rebuild makes the spaces of the present pools.
+func (a *Allocator) rebuild() {
+	a.chances++
+	old := a.spaces
+	a.spaces, a.index, a.held = nil, map[spaceKey]*space{}, map[quotaKey]int{}
 	for _, pool := range a.order {
 		for _, family := range []Family{IPv4, IPv6} {
-			if s := newSpace(pool, family); s.usable > 0 {
+			if s := newSpace(pool, family, a.reserved); s.size > 0 {
 				a.spaces = append(a.spaces, s)
 				a.index[spaceKey{s.pool.Name, family}] = s
 			}
@@ -84,7 +129,7 @@ func (a *Allocator) keepCooldowns(old []*space) {
 	var kept []cooldown
 	for _, s := range old {
 		for _, d := range s.queue {
-			if a.spaceOf(d.addr) != nil && s.cooldowns[d.addr].Equal(d.until) {
+			if a.spaceOf(d.addr) != nil && s.isCooling(d) {
 				kept = append(kept, d)
 			}
 		}
@@ -100,33 +145,6 @@ func (a *Allocator) keepCooldowns(old []*space) {
 	}
 }
 
-// Adopt records that the Service holds the addresses of r.Claimed already. It does
-// not adopt an address that another Service holds and r may not share. The error
-// names the first such address.
-func (a *Allocator) Adopt(r Request) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	c := a.claimOf(r)
-	c.pool = r.Pool
-	var refused error
-	for _, addr := range r.Claimed {
-		if slices.Contains(c.addrs, addr) {
-			continue
-		}
-		err := a.users[addr].checkSharing(addr, r)
-		if err == nil && !a.acrossNamespaces(addr) {
-			err = a.users[addr].checkNamespace(addr, r)
-		}
-		if err == nil {
-			a.take(c, addr)
-		} else if refused == nil {
-			refused = err
-		}
-	}
-	a.forgetEmpty(c)
-	return refused
-}
-
 // Addrs returns the addresses that the Service holds.
 func (a *Allocator) Addrs(uid string) []netip.Addr {
 	a.mu.Lock()
@@ -137,10 +155,31 @@ func (a *Allocator) Addrs(uid string) []netip.Addr {
 	return nil
 }
 
+// Losses returns what the Service has lost since the last call.
+func (a *Allocator) Losses(uid string) []Loss {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	lost := a.losses[uid]
+	delete(a.losses, uid)
+	return lost
+}
+
+// Chances counts the changes after which a request that was refused may succeed: an
+// address was released, another Service shares its address in another way, or the pools
+// changed. Nothing that a refusal depends on changes without a new count, except the
+// request itself and the end of a cooldown; see Error.RetryAfter.
+func (a *Allocator) Chances() uint64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.chances
+}
+
 // Release takes all addresses from the Service and returns them.
 func (a *Allocator) Release(uid string) []netip.Addr {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	delete(a.leavers, uid)
+	delete(a.losses, uid)
 	c := a.claims[uid]
 	if c == nil {
 		return nil
@@ -158,139 +197,59 @@ func (a *Allocator) Release(uid string) []netip.Addr {
 // first free address of the first pool that has one.
 //
 // The error is an *Error. In this case nothing changes, with one exception: the Service
-// loses an address that it can share no longer because its port, policy or key changed.
+// loses an address that it can share no longer because its port, policy or key changed,
+// and an address that is reserved. Losses returns these.
+//
+// If waiting Services hold what this Service asks for, and all of them can be served
+// together, Allocate serves all of them. The next Allocate of the others finds what they
+// ask for.
 func (a *Allocator) Allocate(r Request) ([]netip.Addr, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	c := a.claimOf(r)
 	defer a.forgetEmpty(c)
-	var lost *Error
-	for _, addr := range slices.Clone(c.addrs) {
-		if refusal := a.users[addr].checkSharing(addr, r); refusal != nil {
-			a.free(c, addr)
-			lost = refusal
-		}
-	}
-	a.setSharing(c, r.Sharing)
+	lost := a.takeLost(r, c)
+	a.setRequest(c, r)
 	want, err := a.choose(r, c)
 	if err != nil {
-		if lost != nil && lost.Msg != err.Error() {
-			return nil, refuse(lost.Reason, "%s; %s", lost.Msg, err)
+		if want, ok := a.rearrange(r); ok {
+			return want, nil
 		}
-		return nil, err
-	}
-	for _, addr := range slices.Clone(c.addrs) {
-		if !slices.Contains(want, addr) {
-			a.free(c, addr)
+		if delete(a.leavers, r.UID); len(a.leaving(r, c)) > 0 {
+			a.leavers[r.UID] = r
 		}
+		return nil, withLosses(lost, err)
 	}
-	for _, addr := range want {
-		if !slices.Contains(c.addrs, addr) {
-			a.take(c, addr)
-		}
-	}
-	c.addrs, c.pool = want, r.Pool
+	a.give(c, want)
 	return slices.Clone(want), nil
 }
 
-// claimOf returns the Service's claim. It creates the claim if there is none.
-func (a *Allocator) claimOf(r Request) *claim {
-	c := a.claims[r.UID]
-	if c == nil {
-		c = &claim{uid: r.UID, namespace: r.Namespace, name: r.Name, sharing: r.Sharing}
-		a.claims[r.UID] = c
-	}
-	return c
-}
-
-func (a *Allocator) forgetEmpty(c *claim) {
-	if len(c.addrs) == 0 {
-		delete(a.claims, c.uid)
-	}
-}
-
-func (a *Allocator) setSharing(c *claim, s Sharing) {
-	before := c.sharing.Key
-	if c.sharing = s; s.Key == "" {
-		c.sharing = Sharing{} // its ports are not needed
-	}
-	if before == s.Key {
-		return
-	}
-	for _, addr := range c.addrs { // Allocate has checked that no other Service uses them
-		a.unlist(before, addr)
-		a.list(s.Key, addr)
-	}
-}
-
-func (a *Allocator) take(c *claim, addr netip.Addr) {
-	users := a.users[addr]
-	a.count(addr, users, c.namespace, 1)
-	if len(users) == 0 {
-		a.list(c.sharing.Key, addr)
-		if s := a.spaceOf(addr); s != nil {
-			s.take(addr)
+// takeLost takes the addresses that the Service cannot keep, whatever else it gets.
+func (a *Allocator) takeLost(r Request, c *claim) (lost []*Error) {
+	for _, addr := range slices.Clone(c.addrs) {
+		refusal := a.checkReserved(addr)
+		if refusal == nil {
+			refusal = a.users[addr].checkSharing(addr, r)
+		}
+		if refusal != nil {
+			a.free(c, addr)
+			a.losses[r.UID] = append(a.losses[r.UID], Loss{addr, refusal.Reason, refusal.Msg})
+			lost = append(lost, refusal)
 		}
 	}
-	a.users[addr] = append(users, c)
-	c.addrs = append(c.addrs, addr)
+	return lost
 }
 
-func (a *Allocator) free(c *claim, addr netip.Addr) {
-	c.addrs = slices.DeleteFunc(slices.Clone(c.addrs), func(h netip.Addr) bool { return h == addr })
-	users := a.users[addr].without(c.uid)
-	a.count(addr, users, c.namespace, -1)
-	if len(users) > 0 {
-		a.users[addr] = users
-		return
+// withLosses puts the losses before the refusal that followed them.
+func withLosses(lost []*Error, err error) error {
+	refusal, ok := errors.AsType[*Error](err)
+	if !ok {
+		return err
 	}
-	delete(a.users, addr)
-	a.unlist(c.sharing.Key, addr)
-	if s := a.spaceOf(addr); s != nil {
-		s.release(cooldown{addr: addr, until: time.Now().Add(s.pool.ReuseDelay)})
+	for _, l := range slices.Backward(lost) {
+		if l.Msg != refusal.Msg {
+			refusal = &Error{Reason: l.Reason, Msg: l.Msg + "; " + refusal.Msg, RetryAfter: refusal.RetryAfter}
+		}
 	}
-}
-
-// count adds n to the number of addresses of the pool that the namespace has. It does
-// nothing if another Service of the namespace has the same address.
-func (a *Allocator) count(addr netip.Addr, others users, namespace string, n int) {
-	pool, ok := a.config.PoolOf(addr)
-	if !ok || others.inNamespace(namespace) {
-		return
-	}
-	key := quotaKey{pool.Name, namespace}
-	if a.held[key] += n; a.held[key] == 0 {
-		delete(a.held, key)
-	}
-}
-
-// list and unlist maintain the addresses that can be shared under a key.
-func (a *Allocator) list(key string, addr netip.Addr) {
-	if key != "" {
-		a.shared[key] = append(a.shared[key], addr)
-	}
-}
-
-func (a *Allocator) unlist(key string, addr netip.Addr) {
-	if key == "" {
-		return
-	}
-	a.shared[key] = slices.DeleteFunc(a.shared[key], func(s netip.Addr) bool { return s == addr })
-	if len(a.shared[key]) == 0 {
-		delete(a.shared, key)
-	}
-}
-
-func (a *Allocator) acrossNamespaces(addr netip.Addr) bool {
-	pool, ok := a.config.PoolOf(addr)
-	return ok && pool.ShareAcrossNamespaces
-}
-
-// spaceOf returns the space that gives out addr, or nil.
-func (a *Allocator) spaceOf(addr netip.Addr) *space {
-	pool, ok := a.config.PoolOf(addr)
-	if !ok || !pool.Gives(addr) {
-		return nil
-	}
-	return a.index[spaceKey{pool.Name, FamilyOf(addr)}]
+	return refusal
 }

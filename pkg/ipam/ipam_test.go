@@ -145,26 +145,6 @@ func TestCooldownDelaysTheReuseOfAnAddress(t *testing.T) {
 	})
 }
 
-func TestAdoptionReservesTheAddress(t *testing.T) {
-	a := ipam.New()
-	if err := a.Adopt(ipam.Request{UID: "old", Namespace: "ns", Name: "old", Claimed: addrs("10.0.0.1", "192.0.2.9")}); err != nil { // before SetPools
-		t.Fatal(err)
-	}
-	if err := a.Adopt(ipam.Request{UID: "thief", Namespace: "ns", Name: "thief", Claimed: addrs("10.0.0.1")}); err == nil || err.Error() != "10.0.0.1 is used by ns/old" {
-		t.Errorf("got %v", err)
-	}
-	if got := a.Addrs("thief"); len(got) > 0 {
-		t.Errorf("the thief has %v", got)
-	}
-	a.SetPools(parse(t, `[{name: p, protocol: layer2, addresses: [10.0.0.1-10.0.0.2]}]`))
-	if got := must(t, a, "new"); got != "10.0.0.2" {
-		t.Errorf("new got %s", got)
-	}
-	if got := must(t, a, "old"); got != "10.0.0.1" {
-		t.Errorf("old got %s", got)
-	}
-}
-
 func TestOrphanStaysWithItsService(t *testing.T) {
 	a := allocator(t, `[{name: p, protocol: layer2, addresses: [10.0.0.1-10.0.0.2]}]`)
 	must(t, a, "a")
@@ -241,8 +221,8 @@ func join(list []netip.Addr) string {
 
 func TestPoolSplitMovesNoService(t *testing.T) {
 	a := allocator(t, `[{name: a, protocol: layer2, addresses: [10.0.0.0/28]}]`)
-	if err := a.Adopt(ipam.Request{UID: "s", Namespace: "ns", Name: "s", Pool: "a", Claimed: addrs("10.0.0.12")}); err != nil {
-		t.Fatal(err)
+	if got := a.Adopt(ipam.Request{UID: "s", Namespace: "ns", Name: "s", Pool: "a", Claimed: addrs("10.0.0.12")}, false); got[0].Refused != nil {
+		t.Fatal(got)
 	}
 	a.SetPools(parse(t, `[{name: a, protocol: layer2, addresses: [10.0.0.0/29]}, {name: b, protocol: layer2, addresses: [10.0.0.8/29]}]`))
 	for _, step := range []struct{ pool, want string }{{"a", "10.0.0.12"}, {"", "10.0.0.12"}, {"b", "10.0.0.12"}, {"a", "10.0.0.0"}} {

@@ -255,8 +255,8 @@ func BenchmarkAdopt10000(b *testing.B) {
 		a.SetPools(c)
 		addr := first
 		for i := range 10000 {
-			if err := a.Adopt(ipam.Request{UID: fmt.Sprint(i), Claimed: []netip.Addr{addr}}); err != nil {
-				b.Fatal(err)
+			if got := a.Adopt(ipam.Request{UID: fmt.Sprint(i), Claimed: []netip.Addr{addr}}, false); got[0].Refused != nil {
+				b.Fatal(got)
 			}
 			addr = addr.Next()
 		}

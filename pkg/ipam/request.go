@@ -41,9 +41,9 @@ type Request struct {
 	// Addrs, if not empty, are the addresses that the Service asks for: at most one of
 	// each family. The Service gets no other address.
 	Addrs []netip.Addr
-	// Pool, if not empty, is the pool to take new addresses from. It need not be an
-	// AutoAssign pool. The Service keeps the addresses that it holds, even if they are in
-	// another pool, until its Pool changes: the operator may have edited the pools.
+	// Pool, if not empty, is the pool to take addresses from. It need not be an AutoAssign
+	// pool. The Service keeps an address that this pool has, or had when the Service got
+	// it: the operator may have edited the pools. It does not keep other addresses.
 	Pool string
 	// Claimed are the addresses that the Service has according to its status. The
 	// allocator prefers them to other addresses, if the Service may have them.
@@ -62,6 +62,10 @@ type Sharing struct {
 	Backend string
 }
 
+func (s Sharing) equal(t Sharing) bool {
+	return s.Key == t.Key && s.Backend == t.Backend && slices.Equal(s.Ports, t.Ports)
+}
+
 // Port is a port that a Service listens on.
 type Port struct {
 	Protocol string // "TCP", "UDP" or "SCTP"
@@ -70,29 +74,6 @@ type Port struct {
 
 // String returns the form 53/UDP.
 func (p Port) String() string { return fmt.Sprintf("%d/%s", p.Number, p.Protocol) }
-
-// claim is the record of one Service: the addresses that it holds, and how it shares them.
-type claim struct {
-	uid, namespace, name string
-	pool                 string // the Pool of the last Request that succeeded
-	addrs                []netip.Addr
-	sharing              Sharing
-}
-
-func (c *claim) String() string { return c.namespace + "/" + c.name }
-
-// users are the Services that hold an address: one Service, or several that share it.
-type users []*claim
-
-// without returns the users except the Service with that UID.
-func (u users) without(uid string) users {
-	return slices.DeleteFunc(slices.Clone(u), func(c *claim) bool { return c.uid == uid })
-}
-
-// inNamespace reports whether one of the users is in the namespace.
-func (u users) inNamespace(namespace string) bool {
-	return slices.ContainsFunc(u, func(c *claim) bool { return c.namespace == namespace })
-}
 
 // checkSharing returns the reason why r cannot have addr together with its users, or nil.
 func (u users) checkSharing(addr netip.Addr, r Request) *Error {
@@ -120,10 +101,8 @@ func (u users) checkSharing(addr netip.Addr, r Request) *Error {
 
 // checkNamespace refuses addr if one of its users is in another namespace than r.
 func (u users) checkNamespace(addr netip.Addr, r Request) *Error {
-	for _, c := range u {
-		if c.namespace != r.Namespace {
-			return refuse(InUse, "%s is used by %s in another namespace, and its pool does not set share-across-namespaces", addr, c)
-		}
+	if c := u.inOtherNamespace(r.Namespace); c != nil {
+		return refuse(InUse, "%s is used by %s in another namespace, and its pool does not set share-across-namespaces", addr, c)
 	}
 	return nil
 }

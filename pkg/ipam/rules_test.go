@@ -127,25 +127,6 @@ func TestSharedAddressIsFreeAfterItsLastRelease(t *testing.T) {
 	}
 }
 
-func TestAdoptionFollowsTheRulesOfSharing(t *testing.T) {
-	a := ipam.New()
-	adopt := func(uid, namespace string, port ipam.Port) error {
-		return a.Adopt(ipam.Request{UID: uid, Namespace: namespace, Name: uid, Claimed: addrs("10.0.0.1"), Sharing: ipam.Sharing{Key: "k", Ports: []ipam.Port{port}}})
-	}
-	if err := adopt("a", "ns", udp53); err != nil {
-		t.Error(err)
-	}
-	if err := adopt("b", "ns", tcp53); err != nil {
-		t.Error(err)
-	}
-	if err := adopt("c", "ns", tcp53); err == nil {
-		t.Error("adopted with a clash of ports")
-	}
-	if err := adopt("d", "other", tcp80); err == nil {
-		t.Error("adopted across namespaces")
-	}
-}
-
 func TestPoolSelectorsAndPriorities(t *testing.T) {
 	const pools = `
 - {name: last, protocol: layer2, addresses: [10.0.0.0/24]}

@@ -19,13 +19,15 @@ type space struct {
 	pool   *config.Pool
 	family Family
 	ranges []config.Range
-	usable uint64
+	size   uint64 // how many addresses it has, reserved or not
 	used   map[netip.Addr]bool
+	// reserved are its addresses that a node or a router has.
+	reserved map[netip.Addr]bool
 
 	cursor    place
 	heap      placeHeap
-	queue     []cooldown               // in the order of their end
-	cooldowns map[netip.Addr]time.Time // by address in cooldown: the end of its cooldown
+	queue     []cooldown              // in the order of their end
+	cooldowns map[netip.Addr]cooldown // by address in cooldown
 }
 
 // place is an address and the index of its range. Pools are filled in the order of the file.
@@ -42,14 +44,15 @@ func (p place) before(q place) bool {
 }
 
 // cooldown is the time after the release of an address in which it is not given out, if
-// another address is free.
+// another address is free. Another namespace does not get it even if it asks for it.
 type cooldown struct {
-	addr  netip.Addr
-	until time.Time
+	addr      netip.Addr
+	until     time.Time
+	namespace string // of the Service that released it
 }
 
-func newSpace(pool *config.Pool, family Family) *space {
-	s := &space{pool: pool, family: family, used: map[netip.Addr]bool{}, cooldowns: map[netip.Addr]time.Time{}}
+func newSpace(pool *config.Pool, family Family, reserved map[netip.Addr]string) *space {
+	s := &space{pool: pool, family: family, used: map[netip.Addr]bool{}, reserved: map[netip.Addr]bool{}, cooldowns: map[netip.Addr]cooldown{}}
 	for _, r := range pool.Ranges {
 		if FamilyOf(r.From) != family {
 			continue
@@ -59,8 +62,13 @@ func newSpace(pool *config.Pool, family Family) *space {
 		if pool.AvoidBuggyIPs {
 			size -= r.BuggyCount()
 		}
-		if s.usable += size; s.usable < size {
-			s.usable = math.MaxUint64
+		if s.size += size; s.size < size {
+			s.size = math.MaxUint64
+		}
+		for addr := range reserved {
+			if r.Contains(addr) && pool.Gives(addr) {
+				s.reserved[addr] = true
+			}
 		}
 	}
 	if len(s.ranges) > 0 {
@@ -69,7 +77,18 @@ func newSpace(pool *config.Pool, family Family) *space {
 	return s
 }
 
-func (s *space) full() bool { return uint64(len(s.used)) >= s.usable }
+// usable returns the number of addresses that Services can have.
+func (s *space) usable() uint64 { return s.size - uint64(len(s.reserved)) }
+
+func (s *space) full() bool {
+	used := uint64(len(s.used))
+	for addr := range s.reserved {
+		if s.used[addr] { // its Service is about to lose it
+			used--
+		}
+	}
+	return used >= s.usable()
+}
 
 func (s *space) take(addr netip.Addr) {
 	s.used[addr] = true
@@ -79,14 +98,27 @@ func (s *space) take(addr netip.Addr) {
 // release makes an address free, and begins its cooldown.
 func (s *space) release(d cooldown) {
 	delete(s.used, d.addr)
-	s.cooldowns[d.addr] = d.until
+	s.cooldowns[d.addr] = d
 	s.queue = append(s.queue, d)
 }
 
-// free reports whether the address is neither in use nor in cooldown.
+// forgetLast forgets the release of an address, if that was the last one.
+func (s *space) forgetLast(addr netip.Addr) {
+	if last := len(s.queue) - 1; last >= 0 && s.queue[last].addr == addr {
+		s.queue = s.queue[:last]
+	}
+}
+
+// free reports whether the address is neither in use nor reserved nor in cooldown.
 func (s *space) free(addr netip.Addr) bool {
 	_, cooling := s.cooldowns[addr]
-	return !cooling && !s.used[addr]
+	return !cooling && !s.used[addr] && !s.reserved[addr]
+}
+
+// isCooling reports whether the cooldown has neither been replaced nor ended early.
+func (s *space) isCooling(d cooldown) bool {
+	present, ok := s.cooldowns[d.addr]
+	return ok && present.until.Equal(d.until)
 }
 
 // first returns the address to give out next: the first free address in the order of
@@ -109,7 +141,11 @@ func (s *space) first(now time.Time, endCooldown bool) (netip.Addr, bool) {
 	if !endCooldown {
 		return netip.Addr{}, false
 	}
-	return s.queue[0].addr, true // expireCooldowns has dropped the outdated entries before it
+	i := slices.IndexFunc(s.queue, func(d cooldown) bool { return s.isCooling(d) && !s.reserved[d.addr] })
+	if i < 0 {
+		return netip.Addr{}, false
+	}
+	return s.queue[i].addr, true
 }
 
 // expireCooldowns moves the addresses whose cooldown has expired to the heap. It stops
@@ -117,8 +153,8 @@ func (s *space) first(now time.Time, endCooldown bool) (netip.Addr, bool) {
 func (s *space) expireCooldowns(now time.Time) {
 	for len(s.queue) > 0 {
 		d := s.queue[0]
-		if until, cooling := s.cooldowns[d.addr]; cooling && until.Equal(d.until) {
-			if now.Before(until) {
+		if s.isCooling(d) {
+			if now.Before(d.until) {
 				return
 			}
 			delete(s.cooldowns, d.addr)

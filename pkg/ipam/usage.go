@@ -1,32 +1,8 @@
 package ipam
 
 import (
-	"net/netip"
 	"time"
 )
-
-// Orphan is an address in use that no pool would give to its Service any more.
-type Orphan struct {
-	Addr netip.Addr
-	Why  string
-}
-
-// Orphans returns the orphans among the addresses that the Service holds.
-func (a *Allocator) Orphans(r Request) []Orphan {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	c := a.claims[r.UID]
-	if c == nil || a.config == nil {
-		return nil
-	}
-	var orphans []Orphan
-	for _, addr := range c.addrs {
-		if err := a.checkPool(addr, r); err != nil {
-			orphans = append(orphans, Orphan{Addr: addr, Why: err.Msg})
-		}
-	}
-	return orphans
-}
 
 // Usage says how full one family of one pool is.
 type Usage struct {
@@ -48,7 +24,7 @@ func (a *Allocator) Usage() []Usage {
 	usage := make([]Usage, len(a.spaces))
 	for i, s := range a.spaces {
 		s.expireCooldowns(time.Now())
-		usage[i] = Usage{Pool: s.pool.Name, Family: s.family, Usable: s.usable, Used: uint64(len(s.used)), Cooldown: uint64(len(s.cooldowns))}
+		usage[i] = Usage{Pool: s.pool.Name, Family: s.family, Usable: s.usable(), Used: uint64(len(s.used)), Cooldown: uint64(len(s.cooldowns))}
 	}
 	return usage
 }

@@ -1,0 +1,74 @@
+package ipam
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+)
+
+// Adoption is what Adopt has done with one address of a status.
+type Adoption struct {
+	Addr netip.Addr
+	// Refused says why the Service does not have the address; nil if it has it.
+	Refused *Error
+	// Warning is about an address that the Service has, but that it would not get now.
+	// It is empty if there is none.
+	Warning string
+}
+
+// Adopt records that the Service holds the addresses of r.Claimed already. It decides like
+// Allocate, except that it never looks at quotas and requests, and that Services of
+// several namespaces keep an address that they share already, as MetalLB allows it.
+//
+// It does not adopt an address that no pool gives to the Service. The exceptions are the
+// published orphans of this Service, and with trust all addresses: nothing has been
+// published yet when an older version is replaced.
+func (a *Allocator) Adopt(r Request, trust bool) []Adoption {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	c := a.claimOf(r)
+	defer a.forgetEmpty(c)
+	var result []Adoption
+	for _, addr := range r.Claimed {
+		if slices.Contains(c.addrs, addr) {
+			continue
+		}
+		adoption := Adoption{Addr: addr, Refused: a.checkAdoption(addr, r, trust)}
+		if adoption.Refused == nil {
+			if other := a.users[addr].inOtherNamespace(r.Namespace); other != nil && !a.acrossNamespaces(addr) {
+				adoption.Warning = fmt.Sprintf("%s is shared with %s in another namespace, and its pool does not set share-across-namespaces", addr, other)
+			}
+			a.take(c, addr)
+			if o, ok := a.published[addr]; ok && slices.Contains(o.UIDs, r.UID) {
+				c.from[addr] = o.Pool.Name
+				if _, ok := a.homes[addr]; !ok {
+					a.homes[addr] = o.Pool
+				}
+			}
+		}
+		result = append(result, adoption)
+	}
+	return result
+}
+
+func (a *Allocator) checkAdoption(addr netip.Addr, r Request, trust bool) *Error {
+	if err := a.checkReserved(addr); err != nil {
+		return err
+	}
+	if o, ok := a.published[addr]; !trust && !(ok && slices.Contains(o.UIDs, r.UID)) {
+		r := r
+		r.Pool = "" // Allocate compares it
+		if err := a.checkPool(addr, r); err != nil {
+			return err
+		}
+	}
+	return a.users[addr].checkSharing(addr, r)
+}
+
+// checkReserved returns the reason why nobody may have addr, or nil.
+func (a *Allocator) checkReserved(addr netip.Addr) *Error {
+	if why, ok := a.reserved[addr]; ok {
+		return refuse(Reserved, "%s is %s", addr, why)
+	}
+	return nil
+}

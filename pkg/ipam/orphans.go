@@ -1,0 +1,99 @@
+package ipam
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
+)
+
+// The pools of an orphan that was adopted without a pool. It is announced in
+// both ways, because nobody knows how it was announced before. Without BGP peers it is
+// announced by layer 2.
+var (
+	unknownPool       = &config.Pool{Protocol: config.Both, Advertisements: []config.Advertisement{{AggregationLength: 32, AggregationLengthV6: 128}}}
+	unknownLayer2Pool = &config.Pool{Protocol: config.Layer2}
+)
+
+// SetPublished sets the orphans that an earlier process has published. Adopt adopts them.
+func (a *Allocator) SetPublished(orphans []config.Orphan) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.published = map[netip.Addr]config.Orphan{}
+	for _, o := range orphans {
+		a.published[o.Addr] = o
+	}
+}
+
+// AllOrphans returns all orphans, in the order of their addresses. An address counts as an
+// orphan, too, if its Service asks for another pool and keeps it. So the record of the pool
+// that gave it survives a restart.
+func (a *Allocator) AllOrphans() []config.Orphan {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	byAddr := map[netip.Addr]config.Orphan{}
+	if a.config == nil {
+		return nil
+	}
+	for _, c := range a.claims {
+		for _, addr := range c.addrs {
+			if a.checkPool(addr, c.request) == nil {
+				continue
+			}
+			o, ok := byAddr[addr]
+			if !ok {
+				o = config.Orphan{Addr: addr, Pool: a.homeOf(addr, c)}
+			}
+			o.UIDs = append(o.UIDs, c.uid)
+			byAddr[addr] = o
+		}
+	}
+	orphans := slices.SortedFunc(maps.Values(byAddr), func(x, y config.Orphan) int { return x.Addr.Compare(y.Addr) })
+	for _, o := range orphans {
+		slices.Sort(o.UIDs)
+	}
+	return orphans
+}
+
+// homeOf returns the pool under which the orphan is published: how the address is
+// announced, with the name of the pool that gave it.
+func (a *Allocator) homeOf(addr netip.Addr, c *claim) *config.Pool {
+	home := a.homes[addr]
+	if home == nil {
+		if len(a.config.Peers) == 0 {
+			return unknownLayer2Pool
+		}
+		return unknownPool
+	}
+	if from := c.from[addr]; from != "" && from != home.Name {
+		renamed := *home
+		renamed.Name = from
+		return &renamed
+	}
+	return home
+}
+
+// Kept is an orphan of one Service, with the reason why no pool would give it.
+type Kept struct {
+	Addr netip.Addr
+	Why  string
+}
+
+// Orphans returns the orphans among the addresses that the Service holds, each with the
+// reason.
+func (a *Allocator) Orphans(r Request) []Kept {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	c := a.claims[r.UID]
+	if c == nil || a.config == nil {
+		return nil
+	}
+	var orphans []Kept
+	for _, addr := range c.addrs {
+		if err := a.checkPool(addr, r); err != nil {
+			orphans = append(orphans, Kept{Addr: addr, Why: err.Msg})
+		}
+	}
+	return orphans
+}
