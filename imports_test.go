@@ -30,19 +30,20 @@ var layers = [][]string{
 	{"speaker/plan", "speaker/layer2", "speaker/bgp", "speaker/heartbeat", "speaker/members", "speaker/links"},
 	{"speaker/bfd", "pkg/configmap", "pkg/ipam"},
 	{"pkg/config", "pkg/election", "pkg/service", "pkg/memberkey", "pkg/signal"},
+	{"pkg/quote"},
 }
 
 // noKubernetes are the packages that do not know Kubernetes. The labels and selectors
 // of apimachinery are allowed: they are pure, and part of the configuration's grammar.
 var noKubernetes = []string{
-	"pkg/config", "pkg/ipam", "pkg/election", "pkg/signal", "speaker/plan", "speaker/layer2", "speaker/bgp", "speaker/bfd",
+	"pkg/config", "pkg/ipam", "pkg/election", "pkg/signal", "pkg/quote", "speaker/plan", "speaker/layer2", "speaker/bgp", "speaker/bfd",
 	"speaker/heartbeat", "speaker/members", "speaker/links",
 }
 
 var selectors = []string{"k8s.io/apimachinery/pkg/labels", "k8s.io/apimachinery/pkg/selection"}
 
 // pure are packages that decide: they import nothing that talks, waits or logs.
-var pure = []string{"speaker/plan", "pkg/election", "pkg/ipam", "pkg/config"}
+var pure = []string{"speaker/plan", "pkg/election", "pkg/ipam", "pkg/config", "pkg/quote"}
 
 // impure are imports that a pure package must not have, neither itself nor by way of
 // its dependencies.

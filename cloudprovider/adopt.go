@@ -10,17 +10,24 @@ import (
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/pager"
 
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/configmap"
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/ipam"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/service"
 )
 
 // adoptAll records every address in use in the allocator, before the first new address is
 // given. Upstream calls Ensure for Services in no particular order. Without the adoption a
 // new Service could get an address that an old Service has in its status.
+//
+// Whether Services may keep or share an address depends on the pools. So adoptAll waits for
+// a configuration, and until then everything stays as it is.
 //
 // The LIST is consistent (no resourceVersion), and it is made after the informer has
 // synced. A Service that is deleted before the LIST is not in it. If a Service is deleted
@@ -32,6 +39,11 @@ func (c *Cloud) adoptAll(ctx context.Context) {
 		return
 	}
 	if !cache.WaitForCacheSync(ctx.Done(), c.synced...) {
+		return
+	}
+	select {
+	case <-c.configured:
+	case <-ctx.Done():
 		return
 	}
 	var services []*v1.Service
@@ -47,7 +59,7 @@ func (c *Cloud) adoptAll(ctx context.Context) {
 	}
 	adopted := c.adopt(services)
 	c.log.Info("addresses in use adopted", "services", len(services), "withAddress", adopted)
-	close(c.adopted)
+	c.publish.Set()
 	c.retryAll()
 }
 
@@ -68,31 +80,94 @@ func listServices(ctx context.Context, client kubernetes.Interface, scope servic
 	return services, nil
 }
 
-// adopt adopts the addresses of the oldest Service first: if two Services have the same
-// address, the older one keeps it. Services that are being deleted come last, because their
-// addresses may be released already. It returns the number of Services with an address.
+// adopt adopts the addresses of all Services, and then begins to use the present
+// configuration. It returns the number of Services with an address.
 func (c *Cloud) adopt(services []*v1.Service) int {
-	slices.SortFunc(services, adoptionOrder)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	current := c.config.State().Config
+	c.setReserved()
 	adopted := 0
-	for _, svc := range services {
-		r, _ := request(svc, nil) // allocate reports an annotation that cannot be read
-		if len(r.Claimed) == 0 || c.deletedEarly[r.UID] {
-			continue
-		}
+	adoptInto(c.allocator, services, current, c.config.InUse(), c.namespaceLabels, func(svc *v1.Service) bool {
+		return c.deletedEarly[string(svc.UID)]
+	}, func(svc *v1.Service, adoptions []ipam.Adoption) {
 		adopted++
-		if err := c.allocator.Adopt(r); err != nil {
-			c.log.Warn("address not adopted; the Service gets another address", "service", service.Name(svc), "reason", err)
-			c.events.Eventf(svc, v1.EventTypeWarning, "AddressInUse", "%v, which had it first: this Service gets another address", err)
-			c.tracker.setUnwritten(svc)
-		}
-	}
+		c.reportAdoption(svc, adoptions)
+	})
 	c.deletedEarly = nil
+	close(c.adopted)
 	return adopted
 }
 
-// adoptionOrder orders Services as adopt adopts them.
+// adoptInto makes the allocator what it was in the process that published inUse: the same
+// configuration, and the addresses in the statuses of the Services. It adopts the addresses
+// of the oldest Service first: if two Services have the same address, the older one keeps it.
+// Services that are being deleted come last, because their addresses may be released
+// already. Then it makes current the configuration, and adopts what only current allows. If
+// nothing was published, current takes the place of the published configuration.
+func adoptInto(allocator *ipam.Allocator, services []*v1.Service, current *config.Config, inUse configmap.InUse,
+	namespaceLabels func(string) map[string]string, skip func(*v1.Service) bool, report func(*v1.Service, []ipam.Adoption)) {
+	base := inUse.Config
+	if base == nil {
+		base = current
+	}
+	allocator.SetPools(base)
+	allocator.SetPublished(inUse.Orphans)
+	slices.SortFunc(services, adoptionOrder)
+	adopt := func() map[types.UID][]ipam.Adoption {
+		results := map[types.UID][]ipam.Adoption{}
+		for _, svc := range services {
+			r, _ := request(svc, namespaceLabels(svc.Namespace)) // allocate reports an annotation that cannot be read
+			if len(r.Claimed) == 0 || skip(svc) {
+				continue
+			}
+			// A version that published nothing has given the address, if the Service has a finalizer.
+			trust := inUse.Config == nil && service.HasCleanupFinalizer(svc)
+			results[svc.UID] = allocator.Adopt(r, trust)
+		}
+		return results
+	}
+	first := adopt()
+	// The other process may have ended before it published the configuration from which it
+	// gave an address.
+	allocator.SetPools(current)
+	second := adopt()
+	for _, svc := range services {
+		if later, claimed := second[svc.UID]; claimed {
+			results := slices.DeleteFunc(first[svc.UID], func(a ipam.Adoption) bool { return a.Refused != nil })
+			report(svc, append(results, later...))
+		}
+	}
+}
+
+// reportAdoption reports what was decided about the addresses of svc.
+func (c *Cloud) reportAdoption(svc *v1.Service, adoptions []ipam.Adoption) {
+	for _, a := range adoptions {
+		switch {
+		case a.Refused != nil:
+			c.log.Warn("address not adopted; the Service gets another address", "service", service.Name(svc), "reason", a.Refused)
+			c.events.Eventf(svc, v1.EventTypeWarning, adoptionReason(a.Refused), "%v: this Service cannot keep it", a.Refused)
+			c.tracker.setUnwritten(svc)
+		case a.Warning != "":
+			c.log.Warn("address shared across namespaces", "service", service.Name(svc), "reason", a.Warning)
+			c.events.Eventf(svc, v1.EventTypeWarning, "SharedAcrossNamespaces", "%s. This Service keeps the address because it had it already. Other Services cannot join: set share-across-namespaces: true in the pool, or give this Service another address", a.Warning)
+		}
+	}
+	c.tracker.setAdopted(svc, c.allocator.Addrs(string(svc.UID)))
+}
+
+// adoptionReason is the reason of the Event for an address that was not adopted.
+func adoptionReason(refusal *ipam.Error) string {
+	switch refusal.Reason {
+	case ipam.InUse:
+		return "AddressInUse"
+	case ipam.Reserved:
+		return "AddressReserved"
+	}
+	return "AddressNotAdopted"
+}
+
+// adoptionOrder orders Services as they are adopted.
 func adoptionOrder(a, b *v1.Service) int {
 	return cmp.Or(cmp.Compare(deleting(a), deleting(b)), olderFirst(a, b))
 }
@@ -103,4 +178,14 @@ func deleting(svc *v1.Service) int {
 		return 1
 	}
 	return 0
+}
+
+// isAdopted reports whether the addresses in use are known.
+func (c *Cloud) isAdopted() bool {
+	select {
+	case <-c.adopted:
+		return true
+	default:
+		return false
+	}
 }

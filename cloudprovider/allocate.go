@@ -1,6 +1,7 @@
 package cloudprovider
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -9,6 +10,8 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/cache"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/ipam"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/service"
@@ -17,40 +20,44 @@ import (
 // errNotServed is the result of an allocation for a Service that is deleted or not ours.
 var errNotServed = errors.New("the Service was deleted, or does not ask for a load balancer of this project any more")
 
+// outcome is what was decided for a Service: what its status should say.
+type outcome struct {
+	addrs     []netip.Addr
+	condition metav1.Condition // Allocated
+}
+
 // allocate gives svc its addresses in the allocator. It reports the result once, in the
 // log, in an Event and in the metrics. A Service that is refused waits until the pool
-// controller can serve it.
+// controller can serve it; the error is the refusal.
 //
 // It looks at the Service again after the allocation. The Service may have been deleted at
 // the same time, before there was anything to release.
-func (c *Cloud) allocate(svc *v1.Service) ([]netip.Addr, error) {
-	began, wakeups := time.Now(), c.wakeups.Load()
-	held := c.allocator.Addrs(string(svc.UID))
+func (c *Cloud) allocate(svc *v1.Service) (outcome, error) {
+	began, chances := time.Now(), c.allocator.Chances()
+	uid := string(svc.UID)
 	r, err := request(svc, c.namespaceLabels(svc.Namespace))
-	addrs := held
 	if err == nil {
-		addrs, err = c.allocator.Allocate(r)
+		_, err = c.allocator.Allocate(r)
 	}
+	addrs := c.allocator.Addrs(uid)
 	if now, err := c.services.Services(svc.Namespace).Get(svc.Name); err != nil || now.UID != svc.UID || !c.options.Scope.Ours(now) || now.DeletionTimestamp != nil {
 		c.release(svc)
-		return nil, errNotServed
+		return outcome{}, errNotServed
 	}
+	c.reportLosses(svc, c.allocator.Losses(uid))
 	if err != nil {
-		addrs = c.allocator.Addrs(r.UID)
-		c.refused(svc, err)
+		c.refused(svc, addrs, err)
 	} else {
-		c.served(svc, held, addrs, began)
+		c.served(svc, addrs, began)
 	}
-	if len(without(held, addrs)) > 0 { // another Service may wait for the released address
-		c.retryWaiting()
-	} else if c.tracker.isWaiting(svc) && c.wakeups.Load() != wakeups {
-		c.lookAtWaiting.Set() // the wake-up came before the tracker knew that svc waits
+	if c.allocator.Chances() != chances {
+		c.retryWaiting() // now, another Service that waits may get what it asks for
 	}
-	for _, o := range c.tracker.setOrphans(svc, c.allocator.Orphans(r)) {
-		c.log.Warn("address kept outside the pools", "service", service.Name(svc), "address", o.Addr, "reason", o.Why)
-		c.events.Eventf(svc, v1.EventTypeWarning, "AddressOutsidePools", "%s (ConfigMap %s). This Service keeps the address, and it is announced, until you create the Service anew, ask for another address, or set reassign: true", o.Why, &c.options.ConfigMap)
-	}
-	return addrs, err
+	orphans := c.allocator.Orphans(r)
+	c.reportOrphans(svc, orphans)
+	o := outcome{addrs: addrs, condition: c.allocatedCondition(svc, addrs, orphans, err)}
+	c.tracker.setOutcome(svc, o)
+	return o, err
 }
 
 // without returns addrs except those in others.
@@ -58,32 +65,66 @@ func without(addrs, others []netip.Addr) []netip.Addr {
 	return slices.DeleteFunc(slices.Clone(addrs), func(addr netip.Addr) bool { return slices.Contains(others, addr) })
 }
 
-// refused records and reports why svc does not get what it asks for.
-func (c *Cloud) refused(svc *v1.Service, err error) {
-	result := ipam.Reason("NotReady")
-	if refusal := (*ipam.Error)(nil); errors.As(err, &refusal) {
-		result = refusal.Reason
+// reportLosses reports the addresses that svc cannot have any more.
+func (c *Cloud) reportLosses(svc *v1.Service, losses []ipam.Loss) {
+	for _, l := range losses {
+		c.metrics.lost(l.Reason)
+		c.tracker.setUnwritten(svc)
+		c.log.Warn("address lost", "service", service.Name(svc), "address", l.Addr, "reason", l.Why)
+		c.events.Eventf(svc, v1.EventTypeWarning, "AddressLost", "This Service cannot keep %s: %s", l.Addr, l.Why)
 	}
-	if !c.tracker.setWaiting(svc, err.Error()) {
+}
+
+// reportOrphans reports the addresses that svc keeps although no pool would give them, and
+// publishes a change, because the speakers announce only what was published.
+func (c *Cloud) reportOrphans(svc *v1.Service, orphans []ipam.Kept) {
+	added, changed := c.tracker.setOrphans(svc, orphans)
+	if changed {
+		c.publish.Set()
+	}
+	for _, o := range added {
+		c.log.Warn("address kept outside the pools", "service", service.Name(svc), "address", o.Addr, "reason", o.Why)
+		c.events.Eventf(svc, v1.EventTypeWarning, "AddressOutsidePools", "%s (ConfigMap %s). This Service keeps the address, and it is announced, until you create the Service anew, ask for another address, or set reassign: true", o.Why, &c.options.ConfigMap)
+	}
+}
+
+// reasonOf returns the reason of a refusal.
+func reasonOf(err error) ipam.Reason {
+	if refusal, ok := errors.AsType[*ipam.Error](err); ok {
+		return refusal.Reason
+	}
+	return reasonNotReady
+}
+
+// refused records and reports why svc does not get what it asks for. addrs are the
+// addresses that it has.
+func (c *Cloud) refused(svc *v1.Service, addrs []netip.Addr, err error) {
+	if refusal, ok := errors.AsType[*ipam.Error](err); ok && refusal.RetryAfter > 0 {
+		c.queue.AddAfter(cache.MetaObjectToName(svc), refusal.RetryAfter+time.Millisecond)
+	}
+	text := err.Error()
+	if errors.Is(err, errNoConfig) {
+		text = c.explain(err)
+	}
+	if !c.tracker.setWaiting(svc, addrs, text) {
 		return
 	}
-	c.metrics.count(result)
+	c.metrics.count(reasonOf(err))
 	kept := ""
-	if addrs := c.allocator.Addrs(string(svc.UID)); len(addrs) > 0 {
+	if len(addrs) > 0 {
 		kept = fmt.Sprintf("; it keeps %s", list(addrs))
 	}
-	c.log.Warn("allocation failed", "service", service.Name(svc), "reason", err, "addresses", c.allocator.Addrs(string(svc.UID)))
+	c.log.Warn("allocation failed", "service", service.Name(svc), "reason", err, "addresses", addrs)
 	c.events.Eventf(svc, v1.EventTypeWarning, "AllocationFailed", "%s%s", c.explain(err), kept)
 }
 
 // served records and reports the addresses of svc, if they changed.
-func (c *Cloud) served(svc *v1.Service, held, addrs []netip.Addr, began time.Time) {
-	changed := !slices.Equal(held, addrs)
-	waited := c.tracker.setServed(svc, changed)
+func (c *Cloud) served(svc *v1.Service, addrs []netip.Addr, began time.Time) {
+	held, waited := c.tracker.setServed(svc, addrs)
 	if len(addrs) < len(svc.Spec.IPFamilies) {
-		c.tracker.setWaiting(svc, "") // it waits for its second family, which it does not require
+		c.tracker.setWaiting(svc, addrs, "") // it waits for its second family, which it does not require
 	}
-	if !changed {
+	if slices.Equal(held, addrs) {
 		return
 	}
 	c.metrics.count(allocated)
@@ -117,12 +158,24 @@ func list(addrs []netip.Addr) string {
 	return strings.Trim(fmt.Sprint(addrs), "[]")
 }
 
-// release releases the addresses of svc, and removes its record.
+// release releases the addresses of svc, and removes its record. Before the adoption it only
+// records the Service, so that the adoption ignores it.
 func (c *Cloud) release(svc *v1.Service) {
-	c.tracker.forget(string(svc.UID))
-	released := c.allocator.Release(string(svc.UID))
+	uid := string(svc.UID)
+	hadOrphans := c.tracker.forget(uid)
+	c.mu.Lock()
+	if c.deletedEarly != nil {
+		c.deletedEarly[uid] = true
+		c.mu.Unlock()
+		return
+	}
+	c.mu.Unlock()
+	released := c.allocator.Release(uid)
 	if len(released) == 0 {
 		return
+	}
+	if hadOrphans {
+		c.publish.Set()
 	}
 	c.log.Info("addresses released", "service", service.Name(svc), "addresses", released)
 	c.retryWaiting()
@@ -145,4 +198,9 @@ func (c *Cloud) namespaceLabels(name string) map[string]string {
 		return nil
 	}
 	return namespace.Labels
+}
+
+// olderFirst orders Services by age.
+func olderFirst(a, b *v1.Service) int {
+	return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(service.Name(a), service.Name(b)))
 }

@@ -20,11 +20,14 @@ func hasOwnFinalizer(svc *v1.Service) bool {
 func (c *Cloud) syncClassed(ctx context.Context, svc *v1.Service) error {
 	scope := c.options.Scope
 	if scope.Classed(svc) && svc.DeletionTimestamp == nil {
-		addrs, err := c.allocate(svc)
+		if !c.isAdopted() {
+			return nil // the adoption looks at all Services
+		}
+		o, err := c.allocate(svc)
 		if errors.Is(err, errNotServed) {
 			return nil
 		}
-		return c.writeStatus(ctx, svc, addrs, service.Finalizer)
+		return c.writeStatus(ctx, svc, o, service.Finalizer)
 	}
 	if !hasOwnFinalizer(svc) {
 		return nil
@@ -34,8 +37,9 @@ func (c *Cloud) syncClassed(ctx context.Context, svc *v1.Service) error {
 	if !scope.Classless(svc) || svc.DeletionTimestamp != nil { // otherwise it keeps its addresses as a Service without a class
 		c.release(svc)
 		after.Status.LoadBalancer = v1.LoadBalancerStatus{}
+		dropConditions(after)
 	}
-	if err := c.patch(ctx, svc, after); err != nil {
+	if err := patch(ctx, c.client, svc, after, true); err != nil {
 		return err
 	}
 	c.log.Info("finalizer removed", "service", service.Name(svc))

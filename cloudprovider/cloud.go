@@ -9,8 +9,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
+	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -59,19 +60,23 @@ type Cloud struct {
 	config     *configmap.Watcher
 	services   corelisters.ServiceLister
 	namespaces corelisters.NamespaceLister
+	nodes      corelisters.NodeLister
 	synced     []cache.InformerSynced
 	informed   chan struct{} // closed by SetInformers
 
-	// adopted is closed when the allocator knows every address in use.
-	adopted chan struct{}
+	// configured is closed when there is a configuration, adopted when the allocator knows
+	// every address in use.
+	configured, adopted chan struct{}
 	// The state and the input of the pool controller. The signals make it look at the
 	// Services that wait, or at all Services; the queue holds the Services to write.
 	tracker                  tracker
 	queue                    workqueue.TypedRateLimitingInterface[cache.ObjectName]
 	lookAtWaiting, lookAtAll signal.Signal
-	wakeups                  atomic.Uint64 // calls of retryWaiting and retryAll
+	publish                  signal.Signal // makes the publisher look for changes
 
+	// mu is held while the configuration, the reserved addresses or adopted change.
 	mu           sync.Mutex
+	reserved     map[netip.Addr]string
 	deletedEarly map[string]bool // UIDs of Services that were deleted before the adoption; nil after it
 }
 
@@ -96,16 +101,18 @@ func Factory(options *Options) upstream.Factory {
 // newCloud returns a Cloud that has not been initialized.
 func newCloud(options Options) *Cloud {
 	c := &Cloud{
-		options:   options,
-		log:       options.Log,
-		allocator: ipam.New(),
-		informed:  make(chan struct{}),
-		adopted:   make(chan struct{}),
-		tracker:   tracker{byUID: map[string]*serviceRecord{}},
+		options:    options,
+		log:        options.Log,
+		allocator:  ipam.New(),
+		informed:   make(chan struct{}),
+		configured: make(chan struct{}),
+		adopted:    make(chan struct{}),
+		tracker:    tracker{byUID: map[string]*serviceRecord{}},
 		queue: workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[cache.ObjectName](
 			10*time.Millisecond, time.Minute)),
 		lookAtWaiting: signal.New(),
 		lookAtAll:     signal.New(),
+		publish:       signal.New(),
 		deletedEarly:  map[string]bool{},
 	}
 	c.metrics = newMetrics(c.allocator, c.tracker.counts)
@@ -121,7 +128,7 @@ func (c *Cloud) Initialize(builder upstream.ControllerClientBuilder, stop <-chan
 	// Events have their own client, so that they do not delay the writing of a status.
 	broadcaster.StartRecordingToSink(&typedv1.EventSinkImpl{Interface: builder.ClientOrDie("baremetal-cloud-provider-events").CoreV1().Events("")})
 	c.events = newEventWriter(broadcaster.NewRecorder(scheme.Scheme, v1.EventSource{Component: Name}))
-	c.config = configmap.NewWatcher(c.client, c.options.ConfigMap, c.log, c.configChanged)
+	c.config = configmap.NewWatcher(c.client, c.options.ConfigMap, c.log, c.configChanged, c.publicationChanged)
 	go func() {
 		defer broadcaster.Shutdown()
 		c.run(ctx)
@@ -140,14 +147,16 @@ func (c *Cloud) run(ctx context.Context) {
 	wg.Go(func() { c.events.run(ctx) })
 	wg.Go(func() { c.ensureMemberKey(ctx) })
 	wg.Go(func() { c.adoptAll(ctx) })
+	wg.Go(func() { c.runPublisher(ctx) })
 }
 
-// SetInformers registers the provider's handlers for Services and namespaces. The upstream
+// SetInformers registers the provider's handlers for Services, namespaces and Nodes. The upstream
 // service controller has no handler for Delete. Without a handler here, the address of a
 // Service whose finalizer was removed by hand would never be released.
 func (c *Cloud) SetInformers(factory informers.SharedInformerFactory) {
 	services, namespaces := factory.Core().V1().Services(), factory.Core().V1().Namespaces()
-	c.services, c.namespaces = services.Lister(), namespaces.Lister()
+	nodes := factory.Core().V1().Nodes()
+	c.services, c.namespaces, c.nodes = services.Lister(), namespaces.Lister(), nodes.Lister()
 	for informer, handler := range map[cache.SharedIndexInformer]cache.ResourceEventHandlerFuncs{
 		services.Informer(): {
 			AddFunc:    func(o any) { c.serviceChanged(nil, o.(*v1.Service)) },
@@ -157,13 +166,22 @@ func (c *Cloud) SetInformers(factory informers.SharedInformerFactory) {
 					o = tombstone.Obj
 				}
 				if svc, ok := o.(*v1.Service); ok {
-					c.serviceDeleted(svc)
+					c.release(svc)
 				}
 			},
 		},
 		namespaces.Informer(): {
 			AddFunc:    func(o any) { c.namespaceChanged(nil, o.(*v1.Namespace)) },
 			UpdateFunc: func(before, o any) { c.namespaceChanged(before.(*v1.Namespace), o.(*v1.Namespace)) },
+		},
+		nodes.Informer(): {
+			AddFunc: func(any) { c.nodesChanged() },
+			UpdateFunc: func(before, o any) {
+				if !slices.Equal(before.(*v1.Node).Status.Addresses, o.(*v1.Node).Status.Addresses) {
+					c.nodesChanged()
+				}
+			},
+			DeleteFunc: func(any) { c.nodesChanged(); c.publish.Set() },
 		},
 	} {
 		registration, err := informer.AddEventHandler(handler)
@@ -206,28 +224,35 @@ func (c *Cloud) HasClusterID() bool { return true }
 
 var (
 	errAdopting = errors.New("the addresses in use are still being read from the Services")
-	errNoConfig = errors.New("the ConfigMap with the pools has not been read yet; if this does not change, see the log of the cloud controller manager")
+	errNoConfig = errors.New("there is no configuration yet, so the Service waits")
+	errUnread   = errors.New("the ConfigMap with the pools cannot be read; see the log of the cloud controller manager")
 )
 
 // waitAdopted waits until the addresses in use are known, 2 seconds at most, because it
 // blocks a worker of a controller.
 func (c *Cloud) waitAdopted(ctx context.Context) error {
-	return waitFor(ctx, c.adopted, errAdopting)
-}
-
-// waitPools waits for the first state of the ConfigMap, 2 seconds at most.
-func (c *Cloud) waitPools(ctx context.Context) error {
-	return waitFor(ctx, c.config.Loaded(), errNoConfig)
-}
-
-func waitFor(ctx context.Context, ready <-chan struct{}, otherwise error) error {
 	timeout := time.NewTimer(2 * time.Second)
 	defer timeout.Stop()
 	select {
-	case <-ready:
+	case <-c.adopted:
 		return nil
 	case <-timeout.C:
 	case <-ctx.Done():
 	}
-	return otherwise
+	return c.notAdopted()
+}
+
+// notAdopted says why the addresses in use are not known.
+func (c *Cloud) notAdopted() error {
+	select {
+	case <-c.configured:
+		return errAdopting
+	default:
+	}
+	select {
+	case <-c.config.Loaded():
+		return errNoConfig
+	default:
+		return errUnread
+	}
 }

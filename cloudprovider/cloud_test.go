@@ -183,22 +183,41 @@ func TestDuplicateAddressStaysWithTheOlderService(t *testing.T) {
 	r.eventually("there is an Event", func() bool { return r.event("AddressInUse", "10.0.0.1 is used by default/older") })
 }
 
-func TestBalancerGivesNothingBeforeTheAdoption(t *testing.T) {
-	c := newCloud(Options{ConfigMap: configmap.DefaultRef, Scope: service.DefaultScope(), Log: slog.New(slog.DiscardHandler)})
-	b := &balancer{c}
+func TestNothingIsDecidedWithoutAConfiguration(t *testing.T) {
+	kept, leaving := svc("kept", time.Hour, "10.0.0.1"), svc("leaving", time.Hour, "10.0.0.2")
+	elsewhere := annotated(withPort(svc("shared", time.Minute, "10.0.0.1"), v1.ProtocolTCP, 53), service.ShareAnnotation, "k")
+	elsewhere.Namespace = "other"
+	annotated(withPort(kept, v1.ProtocolUDP, 53), service.ShareAnnotation, "k")
+	leaving.DeletionTimestamp = &metav1.Time{Time: time.Now()}
+	r := start(t, svc("new", 0), kept, leaving, elsewhere)
+	<-r.cloud.config.Loaded()
 	ctx, cancel := context.WithCancel(context.Background())
-	cancel() // do not wait for it
-	if s, err := b.EnsureLoadBalancer(ctx, "", svc("a", 0), nil); err != upstream.ImplementedElsewhere {
-		t.Errorf("Ensure: %v, %v", s, err)
+	cancel() // do not wait for the configuration
+	for _, s := range []*v1.Service{svc("new", 0), kept, elsewhere} {
+		if got, err := r.lb.EnsureLoadBalancer(ctx, "", s, nil); err != upstream.ImplementedElsewhere {
+			t.Errorf("%s: %v, %v", s.Name, got, err)
+		}
 	}
-	if got := c.tracker.waiting(); len(got) != 1 {
-		t.Errorf("after the adoption these are served: %v", got)
+	r.eventually("the Service that waits is told", func() bool {
+		return r.event("AllocationFailed", "there is no configuration yet, so the Service waits (ConfigMap baremetal-system/config: the ConfigMap does not exist)")
+	})
+	if got, exists, err := r.lb.GetLoadBalancer(ctx, "", leaving); !exists || err != nil || ips(got) != "10.0.0.2" {
+		t.Errorf("Get: %v %v %v", got, exists, err)
 	}
-	if _, _, err := b.GetLoadBalancer(ctx, "", svc("a", 0)); err == nil {
-		t.Error("Get answers")
+	if err := r.lb.EnsureLoadBalancerDeleted(ctx, "", leaving); err != nil {
+		t.Errorf("a Service cannot be deleted: %v", err)
 	}
-	if err := b.EnsureLoadBalancerDeleted(ctx, "", svc("a", 0)); err == nil {
-		t.Error("Deleted answers")
+	if n := r.countEvents("AllocationFailed"); n != 1 || r.countEvents("AddressInUse")+r.countEvents("StatusRepaired") > 0 || r.statusOf("kept") != "10.0.0.1" {
+		t.Errorf("%d Events about refusals; the status is %q", n, r.statusOf("kept"))
+	}
+	cm := pools("address-pools: [{name: p, protocol: layer2, addresses: [10.0.0.1-10.0.0.9], share-across-namespaces: true}]")
+	if _, err := r.client.CoreV1().ConfigMaps(cm.Namespace).Create(context.Background(), cm, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	r.eventually("the new Service is served", func() bool { return r.statusOf("new") == "10.0.0.2" })
+	r.mustEnsure(kept, "10.0.0.1")
+	if got := r.cloud.allocator.Addrs("uid-shared"); len(got) != 1 || got[0].String() != "10.0.0.1" {
+		t.Errorf("the Service of the other namespace has %v", got)
 	}
 }
 
@@ -302,7 +321,7 @@ func TestRefusalNamesTheMissingConfigMap(t *testing.T) {
 	if _, err := r.ensure(a); err == nil {
 		t.Error("it was served")
 	}
-	const want = "no pool serves Services that do not ask for a pool (ConfigMap baremetal-system/config: the ConfigMap does not exist)"
+	const want = "there is no configuration yet, so the Service waits (ConfigMap baremetal-system/config: the ConfigMap does not exist)"
 	r.eventually("there is an Event", func() bool { return r.event("AllocationFailed", want) })
 }
 
@@ -381,7 +400,7 @@ func TestServicesCanBeDeletedWithoutAReadableConfigMap(t *testing.T) {
 	if err := r.lb.EnsureLoadBalancerDeleted(context.Background(), "", a); err != nil {
 		t.Error(err)
 	}
-	if _, err := r.ensure(svc("b", 0)); err == nil || !strings.Contains(err.Error(), "the ConfigMap with the pools has not been read yet") {
+	if _, err := r.ensure(svc("b", 0)); err == nil || !strings.Contains(err.Error(), "the ConfigMap with the pools cannot be read; see the log of the cloud controller manager") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -13,21 +13,53 @@ import (
 // configChanged uses a new configuration. A bad configuration is only reported.
 func (c *Cloud) configChanged(state configmap.State) {
 	c.metrics.configLoaded(state)
+	if state.Config != nil {
+		c.useConfig()
+	}
+	c.publish.Set()
+	c.retryAll()
 	switch {
 	case state.Problem == nil:
-		c.allocator.SetPools(state.Config)
 		c.events.Eventf(state.Object, v1.EventTypeNormal, "ConfigLoaded", "In use: %s", Summary(state.Config))
 		for _, w := range state.Config.Warnings {
 			c.log.Warn("configuration valid, but probably not what you meant", "warning", w)
 			c.events.Eventf(state.Object, v1.EventTypeWarning, "ConfigWarning", "%v", w)
 		}
-		c.retryAll()
 	case state.Object != nil:
 		c.events.Eventf(state.Object, v1.EventTypeWarning, "ConfigRefused", "%s. %s", state.Problem, effect(state.Config))
 	default:
 		ref := &v1.ObjectReference{Kind: "ConfigMap", APIVersion: "v1", Namespace: c.options.ConfigMap.Namespace, Name: c.options.ConfigMap.Name}
 		c.events.Eventf(ref, v1.EventTypeWarning, "ConfigMissing", "%s. %s", state.Problem, effect(state.Config))
 	}
+}
+
+// useConfig makes the allocator use the present configuration. Before the adoption it only
+// lets the adoption begin.
+func (c *Cloud) useConfig() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	select {
+	case <-c.configured:
+	default:
+		close(c.configured)
+	}
+	if c.isAdopted() {
+		c.allocator.SetPools(c.config.State().Config)
+	}
+}
+
+// publicationChanged handles a change of the ConfigMaps that the programs write.
+func (c *Cloud) publicationChanged() {
+	c.nodesChanged()
+	c.publish.Set()
+}
+
+// describeState says whether the content of the ConfigMap is in use, for its annotation.
+func describeState(state configmap.State) string {
+	if state.Problem == nil {
+		return "In use: " + Summary(state.Config)
+	}
+	return fmt.Sprintf("Refused: %s. %s", state.Problem, effect(state.Config))
 }
 
 // effect says what a refused or missing ConfigMap means. c is the configuration in use.

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/record"
 
@@ -15,15 +17,20 @@ import (
 // too many at once, and the provider does not repeat an Event.
 const eventEvery = 10 * time.Millisecond
 
-// eventWriter passes Events to the recorder one after the other. Its queue has no limit of
-// its own, but there is at most one decision at a time for each Service.
+// eventWriter passes Events to the recorder one after the other. Its queue has at most one
+// Event of each object and reason: the last one. A tenant who changes a Service again and
+// again cannot fill it.
 type eventWriter struct {
 	recorder record.EventRecorder
 
 	mu       sync.Mutex
-	queue    []event
+	queue    []eventKey
+	events   map[eventKey]event // by what is in the queue
 	nonEmpty signal.Signal
 }
+
+// eventKey is what an Event is about.
+type eventKey struct{ uid, kind, name, reason string }
 
 type event struct {
 	object                    runtime.Object
@@ -32,15 +39,30 @@ type event struct {
 }
 
 func newEventWriter(recorder record.EventRecorder) *eventWriter {
-	return &eventWriter{recorder: recorder, nonEmpty: signal.New()}
+	return &eventWriter{recorder: recorder, events: map[eventKey]event{}, nonEmpty: signal.New()}
 }
 
 // Eventf queues an Event about the object. It does not wait.
 func (w *eventWriter) Eventf(object runtime.Object, eventType, reason, format string, args ...any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.queue = append(w.queue, event{object, eventType, reason, format, args})
+	key := keyOf(object, reason)
+	if _, queued := w.events[key]; !queued {
+		w.queue = append(w.queue, key)
+	}
+	w.events[key] = event{object, eventType, reason, format, args}
 	w.nonEmpty.Set()
+}
+
+func keyOf(object runtime.Object, reason string) eventKey {
+	if ref, ok := object.(*v1.ObjectReference); ok { // it has no metadata
+		return eventKey{uid: string(ref.UID), kind: ref.Kind, name: ref.Namespace + "/" + ref.Name, reason: reason}
+	}
+	key := eventKey{reason: reason}
+	if o, err := meta.Accessor(object); err == nil {
+		key.uid, key.name = string(o.GetUID()), o.GetNamespace()+"/"+o.GetName()
+	}
+	return key
 }
 
 // run passes the queued Events to the recorder until ctx ends.
@@ -72,6 +94,8 @@ func (w *eventWriter) next() (e event, ok bool) {
 	if len(w.queue) == 0 {
 		return event{}, false
 	}
-	e, w.queue = w.queue[0], w.queue[1:]
+	key := w.queue[0]
+	e, w.queue = w.events[key], w.queue[1:]
+	delete(w.events, key)
 	return e, true
 }

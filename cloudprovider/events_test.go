@@ -10,7 +10,8 @@ import (
 	"k8s.io/client-go/tools/record"
 )
 
-// The recorder holds 1000 Events and drops all further ones.
+// The recorder holds 1000 Events and drops all further ones. Of one object and reason only
+// the last Event counts.
 func TestEventWriterKeepsTheOrderAndLimitsTheRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 3000
@@ -18,7 +19,8 @@ func TestEventWriterKeepsTheOrderAndLimitsTheRate(t *testing.T) {
 		w := newEventWriter(recorder)
 		ctx, cancel := context.WithCancel(t.Context())
 		for i := range n {
-			w.Eventf(svc("a", 0), "Normal", "Test", "%d", i)
+			w.Eventf(svc(fmt.Sprint("s", i), 0), "Normal", "Test", "old")
+			w.Eventf(svc(fmt.Sprint("s", i), 0), "Normal", "Test", "%d", i) // takes the place of the one before
 		}
 		go w.run(ctx)
 		time.Sleep(10*eventEvery + eventEvery/2)

@@ -2,8 +2,11 @@ package cloudprovider
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/tools/cache"
 	upstream "k8s.io/cloud-provider"
 	servicehelpers "k8s.io/cloud-provider/service/helpers"
 
@@ -17,25 +20,32 @@ type balancer struct{ *Cloud }
 // EnsureLoadBalancer returns the addresses of svc, and allocates them if svc has none. It
 // ignores the nodes: the speakers decide which node announces.
 //
+// It writes the status itself, because upstream writes no conditions.
+//
 // If svc gets no address, it returns ImplementedElsewhere. The pool controller then serves
 // svc as soon as there is an address. With another error upstream would try again, and
 // write its own Events with every attempt.
 func (b *balancer) EnsureLoadBalancer(ctx context.Context, _ string, svc *v1.Service, _ []*v1.Node) (*v1.LoadBalancerStatus, error) {
 	if err := b.waitAdopted(ctx); err != nil {
-		b.tracker.setWaiting(svc, "") // the pool controller serves it after the adoption
-		b.retryWaiting()
+		// The pool controller serves it after the adoption.
+		if !errors.Is(err, errAdopting) && len(service.VIPs(svc)) == 0 {
+			b.refused(svc, nil, err)
+		} else {
+			b.tracker.setWaiting(svc, nil, "")
+		}
 		return nil, upstream.ImplementedElsewhere
 	}
-	if err := b.waitPools(ctx); err != nil {
-		b.refused(svc, err)
-		return nil, upstream.ImplementedElsewhere
-	}
-	addrs, err := b.allocate(svc)
+	o, err := b.allocate(svc)
 	if err != nil {
-		b.repairLater(svc)
+		b.queue.Add(cache.MetaObjectToName(svc)) // its status says why
 		return nil, upstream.ImplementedElsewhere
 	}
-	return status(addrs), nil
+	// One request writes addresses and condition. What upstream writes after it changes nothing.
+	if err := b.writeStatus(ctx, svc, o, ""); err != nil {
+		b.log.Warn("writing the status failed, retrying", "service", service.Name(svc), "error", err)
+		b.repairLater(svc)
+	}
+	return status(svc, o.addrs), nil
 }
 
 // UpdateLoadBalancer does nothing. Upstream calls it when the nodes change, also for
@@ -47,12 +57,12 @@ func (b *balancer) UpdateLoadBalancer(context.Context, string, *v1.Service, []*v
 // GetLoadBalancer answers from the allocator. The status is not enough, because the API
 // server deletes it when the type of a Service changes. A Service with the finalizer exists
 // here even if it never got an address, because the finalizer must be removed.
-func (b *balancer) GetLoadBalancer(ctx context.Context, _ string, svc *v1.Service) (*v1.LoadBalancerStatus, bool, error) {
-	if err := b.waitAdopted(ctx); err != nil {
-		return nil, false, err
-	}
+func (b *balancer) GetLoadBalancer(_ context.Context, _ string, svc *v1.Service) (*v1.LoadBalancerStatus, bool, error) {
 	addrs := b.allocator.Addrs(string(svc.UID))
-	return status(addrs), len(addrs) > 0 || servicehelpers.HasLBFinalizer(svc), nil
+	if !b.isAdopted() {
+		addrs = service.VIPs(svc)
+	}
+	return status(svc, addrs), len(addrs) > 0 || servicehelpers.HasLBFinalizer(svc), nil
 }
 
 // GetLoadBalancerName returns namespace/name. Upstream uses it for messages.
@@ -61,11 +71,16 @@ func (b *balancer) GetLoadBalancerName(_ context.Context, _ string, svc *v1.Serv
 }
 
 // EnsureLoadBalancerDeleted releases the addresses of svc. It does not touch a new Service
-// of the same name, because that has another UID.
+// of the same name, because that has another UID. If svc stays, as a Service of another
+// type, our conditions go. Upstream removes the addresses from the status.
 func (b *balancer) EnsureLoadBalancerDeleted(ctx context.Context, _ string, svc *v1.Service) error {
-	if err := b.waitAdopted(ctx); err != nil {
-		return err
-	}
 	b.release(svc)
+	after := svc.DeepCopy()
+	if dropConditions(after); svc.DeletionTimestamp != nil || len(after.Status.Conditions) == len(svc.Status.Conditions) {
+		return nil
+	}
+	if err := patch(ctx, b.client, svc, after, false); err != nil {
+		return fmt.Errorf("removing the conditions of %s: %w", service.Name(svc), err)
+	}
 	return nil
 }

@@ -18,6 +18,7 @@ const allocated ipam.Reason = "Allocated"
 type metricSet struct {
 	allocations *metrics.CounterVec
 	durations   *metrics.Histogram
+	losses      *metrics.CounterVec
 	loads       *metrics.CounterVec
 	state       *stateCollector
 }
@@ -35,6 +36,10 @@ func newMetrics(allocator *ipam.Allocator, counts func() (refused, orphans int))
 			Help:    "Time from the first attempt for a Service until it got its addresses, in seconds.",
 			Buckets: []float64{.0001, .001, .01, .1, 1, 10, 60, 600, 3600},
 		}),
+		losses: metrics.NewCounterVec(&metrics.CounterOpts{
+			Name: "baremetal_ipam_lost_addresses_total", StabilityLevel: metrics.ALPHA,
+			Help: "Number of addresses that Services have lost, by reason: reserved (a node or a router has the address), inuse (the Service cannot share it any more).",
+		}, []string{"reason"}),
 		loads: metrics.NewCounterVec(&metrics.CounterOpts{
 			Name: "baremetal_config_loads_total", StabilityLevel: metrics.ALPHA,
 			Help: "Number of changes of the ConfigMap, by result: ok or refused.",
@@ -46,12 +51,16 @@ func newMetrics(allocator *ipam.Allocator, counts func() (refused, orphans int))
 // register adds the metrics to a registry, with two of its functions. Counts from before
 // the registration are lost.
 func (m *metricSet) register(must func(...metrics.Registerable), customMust func(...metrics.StableCollector)) {
-	must(m.allocations, m.durations, m.loads)
+	must(m.allocations, m.durations, m.losses, m.loads)
 	customMust(m.state)
 }
 
 func (m *metricSet) count(result ipam.Reason) {
 	m.allocations.WithLabelValues(strings.ToLower(string(result))).Inc()
+}
+
+func (m *metricSet) lost(reason ipam.Reason) {
+	m.losses.WithLabelValues(strings.ToLower(string(reason))).Inc()
 }
 
 func (m *metricSet) observe(d time.Duration) { m.durations.Observe(d.Seconds()) }

@@ -13,6 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/tools/cache"
 	servicehelpers "k8s.io/cloud-provider/service/helpers"
+
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/service"
 )
 
 // PoolControllerName is the pool controller's name for --controllers and /healthz.
@@ -34,17 +36,11 @@ const (
 //   - It tries again to serve the Services that wait for an address, when the pools change
 //     or an address is released.
 //   - It allocates again for Services whose labels, selector or family policy change.
-//   - It repairs a status that differs from the allocator.
+//   - It repairs a status that differs from what was decided.
 //   - It serves the Services with one of our classes.
+//
+// Before the adoption it only cleans up Services with one of our classes.
 func (c *Cloud) RunPoolController(ctx context.Context) {
-	defer c.queue.ShutDown()
-	for _, ready := range []<-chan struct{}{c.adopted, c.config.Loaded()} {
-		select {
-		case <-ready:
-		case <-ctx.Done():
-			return
-		}
-	}
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer c.queue.ShutDown() // runs before wg.Wait, because it ends the writers
@@ -74,19 +70,21 @@ func (c *Cloud) RunPoolController(ctx context.Context) {
 
 // retryWaiting makes the pool controller try again to serve the Services that wait.
 func (c *Cloud) retryWaiting() {
-	c.wakeups.Add(1)
 	c.lookAtWaiting.Set()
 }
 
 // retryAll makes the pool controller look at all Services again.
 func (c *Cloud) retryAll() {
-	c.wakeups.Add(1)
 	c.lookAtAll.Set()
 }
 
 // pass tries to serve all Services, or only those that wait, the oldest first. It is short
 // because it does not write: it adds the Services to write to the queue.
 func (c *Cloud) pass(all bool) {
+	if !c.isAdopted() {
+		c.passWithoutConfig()
+		return
+	}
 	names := c.tracker.waiting()
 	if all {
 		services, err := c.services.List(labels.Everything())
@@ -105,8 +103,22 @@ func (c *Cloud) pass(all bool) {
 		if err != nil || !c.managed(svc) {
 			continue
 		}
-		if addrs, err := c.allocate(svc); !errors.Is(err, errNotServed) && !inSync(svc, addrs) {
+		if o, err := c.allocate(svc); !errors.Is(err, errNotServed) && !inSync(svc, o) {
 			c.queue.Add(name)
+		}
+	}
+}
+
+// passWithoutConfig says to the Services that wait why they wait. Nothing can be decided
+// without a configuration. The adoption makes a pass over all Services when there is one.
+func (c *Cloud) passWithoutConfig() {
+	err := c.notAdopted()
+	if !errors.Is(err, errNoConfig) {
+		return
+	}
+	for _, name := range c.tracker.waiting() {
+		if svc, gone := c.services.Services(name.Namespace).Get(name.Name); gone == nil && c.managed(svc) && len(service.VIPs(svc)) == 0 {
+			c.refused(svc, nil, err)
 		}
 	}
 }
@@ -131,7 +143,7 @@ func (c *Cloud) serviceChanged(before, svc *v1.Service) {
 		c.queue.Add(name)
 	case !c.options.Scope.Ours(svc) && !servicehelpers.HasLBFinalizer(svc):
 		if before != nil {
-			c.serviceDeleted(svc) // it may have been ours, and no other code releases its addresses
+			c.release(svc) // it may have been ours, and no other code releases its addresses
 		}
 	case !c.managed(svc):
 	case before != nil && changedUnseen(before, svc):
@@ -153,26 +165,11 @@ func changedUnseen(before, after *v1.Service) bool {
 // are not correct. It waits for repairAfter, because upstream may be about to write the
 // status.
 func (c *Cloud) repairLater(svc *v1.Service) {
-	addrs := c.allocator.Addrs(string(svc.UID))
-	if inSync(svc, addrs) {
-		c.tracker.setWritten(svc)
+	if o := c.tracker.outcome(svc); o != nil && inSync(svc, *o) {
+		c.tracker.setWritten(svc, o.addrs)
 		return
 	}
 	c.queue.AddAfter(cache.MetaObjectToName(svc), repairAfter)
-}
-
-// serviceDeleted releases the addresses of a Service that was deleted or is not ours any
-// more. This is necessary if the finalizer was removed by hand. Before the adoption it only
-// records the Service, so that the adoption ignores it.
-func (c *Cloud) serviceDeleted(svc *v1.Service) {
-	c.tracker.forget(string(svc.UID))
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.deletedEarly != nil {
-		c.deletedEarly[string(svc.UID)] = true
-		return
-	}
-	c.release(svc)
 }
 
 func (c *Cloud) syncNext(ctx context.Context) bool {
@@ -204,14 +201,14 @@ func (c *Cloud) sync(ctx context.Context, name cache.ObjectName) error {
 		return nil // it was deleted
 	case c.options.Scope.Classed(svc) || hasOwnFinalizer(svc):
 		return c.syncClassed(ctx, svc)
-	case !c.managed(svc):
+	case !c.isAdopted() || !c.managed(svc):
 		return nil
 	}
-	addrs, err := c.allocate(svc)
+	o, err := c.allocate(svc)
 	if errors.Is(err, errNotServed) {
 		return nil
 	}
-	return c.writeStatus(ctx, svc, addrs, servicehelpers.LoadBalancerCleanupFinalizer)
+	return c.writeStatus(ctx, svc, o, servicehelpers.LoadBalancerCleanupFinalizer)
 }
 
 // namespaceChanged retries the Services for which other pools may be open now.

@@ -3,20 +3,25 @@ package cloudprovider
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"slices"
 
 	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/configmap"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/ipam"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/service"
 )
 
 // Preview is the effect of a configuration on the Services of a cluster.
 type Preview struct {
+	// Warnings are about pools that do not fit the network of the cluster.
+	Warnings []string
 	// Effects are changes and problems, the oldest Service first.
 	Effects []Effect
 	// Unchanged is the number of Services without an effect.
@@ -31,43 +36,115 @@ type Effect struct {
 	Text    string
 }
 
-// PreviewIn reads the Services and namespaces from the cluster, and returns the effect of
-// the configuration on them. It changes nothing in the cluster.
-func PreviewIn(ctx context.Context, client kubernetes.Interface, scope service.Scope, c *config.Config) (Preview, error) {
-	services, err := listServices(ctx, client, scope)
+// clusterState is what a preview reads from the cluster.
+type clusterState struct {
+	services     []*v1.Service
+	namespaces   map[string]map[string]string // their labels
+	nodes        []*v1.Node
+	links        map[string]configmap.NodeLinks
+	serviceCIDRs []netip.Prefix
+	inUse        configmap.InUse
+}
+
+// PreviewIn reads the cluster, and returns the effect of the configuration on its Services.
+// ref is the ConfigMap of the operator. It changes nothing in the cluster.
+func PreviewIn(ctx context.Context, client kubernetes.Interface, scope service.Scope, ref configmap.Ref, c *config.Config) (Preview, error) {
+	state, err := readCluster(ctx, client, scope, ref)
 	if err != nil {
 		return Preview{}, err
 	}
-	list, err := client.CoreV1().Namespaces().List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return Preview{}, fmt.Errorf("listing namespaces: %w", err)
-	}
-	namespaces := map[string]map[string]string{}
-	for _, n := range list.Items {
-		namespaces[n.Name] = n.Labels
-	}
-	return preview(c, services, namespaces), nil
+	p := preview(c, state)
+	p.Warnings = networkWarnings(c, state)
+	return p, nil
 }
 
-// preview allocates for the Services like a cluster manager that starts with the
-// configuration.
-func preview(c *config.Config, services []*v1.Service, namespaces map[string]map[string]string) Preview {
-	allocator := ipam.New()
-	slices.SortFunc(services, adoptionOrder)
-	var p Preview
-	for _, svc := range services {
-		r, _ := request(svc, namespaces[svc.Namespace])
-		if err := allocator.Adopt(r); err != nil {
-			p.Effects = append(p.Effects, Effect{service.Name(svc), fmt.Sprintf("%v: it would get another", err)})
+func readCluster(ctx context.Context, client kubernetes.Interface, scope service.Scope, ref configmap.Ref) (s clusterState, err error) {
+	if s.services, err = listServices(ctx, client, scope); err != nil {
+		return s, err
+	}
+	namespaces, err := client.CoreV1().Namespaces().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return s, fmt.Errorf("listing namespaces: %w", err)
+	}
+	s.namespaces = map[string]map[string]string{}
+	for _, n := range namespaces.Items {
+		s.namespaces[n.Name] = n.Labels
+	}
+	nodes, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return s, fmt.Errorf("listing Nodes: %w", err)
+	}
+	for i := range nodes.Items {
+		s.nodes = append(s.nodes, &nodes.Items[i])
+	}
+	cidrs, err := client.NetworkingV1().ServiceCIDRs().List(ctx, metav1.ListOptions{})
+	if err != nil && !apierrors.IsNotFound(err) { // an old API server does not have them
+		return s, fmt.Errorf("listing ServiceCIDRs: %w", err)
+	}
+	if err == nil {
+		for _, cidr := range cidrs.Items {
+			s.serviceCIDRs = append(s.serviceCIDRs, parsePrefixes(cidr.Spec.CIDRs)...)
 		}
 	}
-	allocator.SetPools(c)
-	for _, svc := range services {
+	inUse, err := getConfigMap(ctx, client, ref.Namespace, ref.InUse())
+	if err != nil {
+		return s, err
+	}
+	if s.inUse, err = configmap.ReadInUse(inUse); err != nil {
+		return s, err
+	}
+	links, err := getConfigMap(ctx, client, ref.Namespace, ref.NodeLinks())
+	if err != nil {
+		return s, err
+	}
+	s.links = configmap.ReadNodeLinks(links, slog.New(slog.DiscardHandler))
+	return s, nil
+}
+
+// getConfigMap returns a ConfigMap, or nil if it does not exist.
+func getConfigMap(ctx context.Context, client kubernetes.Interface, namespace, name string) (*v1.ConfigMap, error) {
+	cm, err := client.CoreV1().ConfigMaps(namespace).Get(ctx, name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading ConfigMap %s/%s: %w", namespace, name, err)
+	}
+	return cm, nil
+}
+
+func parsePrefixes(texts []string) (prefixes []netip.Prefix) {
+	for _, text := range texts {
+		if p, err := netip.ParsePrefix(text); err == nil { // the API server has validated it
+			prefixes = append(prefixes, p.Masked())
+		}
+	}
+	return prefixes
+}
+
+// preview does what the cluster manager would do: it adopts all addresses under the
+// configuration in use, begins to use c, and allocates for every Service.
+func preview(c *config.Config, s clusterState) Preview {
+	allocator := ipam.New()
+	allocator.SetReserved(reserved(s.nodes, s.links))
+	var p Preview
+	labelsOf := func(namespace string) map[string]string { return s.namespaces[namespace] }
+	adoptInto(allocator, s.services, c, s.inUse, labelsOf, func(*v1.Service) bool { return false }, func(svc *v1.Service, adoptions []ipam.Adoption) {
+		for _, a := range adoptions {
+			switch {
+			case a.Refused != nil:
+				p.Effects = append(p.Effects, Effect{service.Name(svc), fmt.Sprintf("cannot keep an address: %v", a.Refused)})
+			case a.Warning != "":
+				p.Effects = append(p.Effects, Effect{service.Name(svc), fmt.Sprintf("would keep an address that it would not get now: %s", a.Warning)})
+			}
+		}
+	})
+	for _, svc := range s.services {
 		if svc.DeletionTimestamp != nil {
 			p.Unchanged++
 			continue
 		}
-		texts := effects(allocator, svc, namespaces[svc.Namespace])
+		texts := effects(allocator, svc, s.namespaces[svc.Namespace])
 		for _, text := range texts {
 			p.Effects = append(p.Effects, Effect{service.Name(svc), text})
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	servicehelpers "k8s.io/cloud-provider/service/helpers"
@@ -31,10 +32,14 @@ type Released struct {
 // returns what it would do.
 //
 // It returns an error and does nothing while a cluster manager holds its lease, because
-// the cluster manager would write everything again. It stops at the first Service that it
+// the cluster manager would write everything again, and while the admission policy exists,
+// because that would refuse to remove the addresses. It stops at the first Service that it
 // cannot write, and returns the Services before it together with the error.
 func Release(ctx context.Context, client kubernetes.Interface, scope service.Scope, keep, dry bool) ([]Released, error) {
 	if err := checkNoLeader(ctx, client, time.Now()); err != nil {
+		return nil, err
+	}
+	if err := checkNoPolicy(ctx, client); err != nil && !keep {
 		return nil, err
 	}
 	list, err := client.CoreV1().Services(metav1.NamespaceAll).List(ctx, metav1.ListOptions{})
@@ -49,7 +54,7 @@ func Release(ctx context.Context, client kubernetes.Interface, scope service.Sco
 			continue
 		}
 		if !dry {
-			if err := patch(ctx, client, svc, after); err != nil {
+			if err := patch(ctx, client, svc, after, true); err != nil {
 				return released, fmt.Errorf("releasing %s: %w", service.Name(svc), err)
 			}
 		}
@@ -77,6 +82,18 @@ func checkNoLeader(ctx context.Context, client kubernetes.Interface, now time.Ti
 	return nil
 }
 
+// checkNoPolicy returns an error if the admission policy would refuse the changes.
+func checkNoPolicy(ctx context.Context, client kubernetes.Interface) error {
+	_, err := client.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Get(ctx, service.PolicyName, metav1.GetOptions{})
+	switch {
+	case err == nil:
+		return fmt.Errorf("the ValidatingAdmissionPolicyBinding %s is still there, and lets only the cloud controller manager change the statuses: delete it, as all other objects of this project", service.PolicyName)
+	case apierrors.IsNotFound(err), apierrors.IsForbidden(err): // who may not read it finds out by trying
+		return nil
+	}
+	return fmt.Errorf("looking for the admission policy: %w", err)
+}
+
 // strip returns svc without our finalizer and addresses, and says in words what it removed.
 // done is empty if there was nothing to remove.
 func strip(svc *v1.Service, scope service.Scope, keep bool) (after *v1.Service, done string) {
@@ -90,6 +107,7 @@ func strip(svc *v1.Service, scope service.Scope, keep bool) (after *v1.Service, 
 	}
 	if !keep && scope.Ours(svc) && len(svc.Status.LoadBalancer.Ingress) > 0 {
 		after.Status.LoadBalancer = v1.LoadBalancerStatus{}
+		dropConditions(after)
 		if done != "" {
 			done += ", "
 		}

@@ -22,10 +22,15 @@ func request(svc *v1.Service, namespaceLabels map[string]string) (ipam.Request, 
 		Claimed:         service.VIPs(svc),
 		Sharing:         sharing(svc),
 	}
-	var err error
-	if r.Addrs, err = service.RequestedAddrs(svc); err != nil {
-		return r, &ipam.Error{Reason: ipam.Invalid, Msg: err.Error()}
+	addrs, err := service.RequestedAddrs(svc)
+	_, modeErr := service.IPMode(svc)
+	_, nameErr := service.Hostname(svc)
+	for _, err := range []error{err, modeErr, nameErr} {
+		if err != nil {
+			return r, &ipam.Error{Reason: ipam.Invalid, Msg: err.Error()}
+		}
 	}
+	r.Addrs = addrs
 	return r, nil
 }
 

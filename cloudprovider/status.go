@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -13,82 +14,124 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
 	"k8s.io/client-go/kubernetes"
-	servicehelpers "k8s.io/cloud-provider/service/helpers"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/service"
 )
 
-// status returns the status of a Service with these addresses. It always sets ipMode. The
-// API server would set the default VIP, but upstream compares the status before that, and
-// would patch it again and again.
-func status(addrs []netip.Addr) *v1.LoadBalancerStatus {
-	mode := v1.LoadBalancerIPModeVIP
+// status returns the status that svc should have with these addresses. It always sets
+// ipMode. The API server would set the default VIP, but upstream compares the status before
+// that, and would patch it again and again.
+//
+// Other controllers may add a hostname: to an address, or as an entry without an address.
+// It stays, unless svc asks for another one. A hostname that svc has asked for goes when svc
+// does not ask for it any more.
+func status(svc *v1.Service, addrs []netip.Addr) *v1.LoadBalancerStatus {
+	mode, _ := service.IPMode(svc) // request reports the error
+	asked, _ := service.Hostname(svc)
+	var own string // the hostname that svc asked for when the condition was written
+	if has := service.Condition(svc, service.Allocated); has != nil {
+		own = has.Message
+	}
 	s := &v1.LoadBalancerStatus{}
 	for _, addr := range addrs {
-		s.Ingress = append(s.Ingress, v1.LoadBalancerIngress{IP: addr.String(), IPMode: &mode})
+		entry := v1.LoadBalancerIngress{IP: addr.String()}
+		for _, is := range svc.Status.LoadBalancer.Ingress {
+			if is.IP == entry.IP {
+				entry.Hostname, entry.Ports = is.Hostname, is.Ports
+			}
+		}
+		if entry.Hostname != "" && strings.HasSuffix(own, hostnameText(entry.Hostname)) {
+			entry.Hostname = ""
+		}
+		if asked != "" {
+			entry.Hostname = asked
+		}
+		entry.IPMode = &mode
+		s.Ingress = append(s.Ingress, entry)
+	}
+	for _, is := range svc.Status.LoadBalancer.Ingress {
+		if is.IP == "" && is.Hostname != "" && len(addrs) > 0 {
+			s.Ingress = append(s.Ingress, is)
+		}
 	}
 	return s
 }
 
-// statusMatches reports whether the status of svc has exactly these addresses.
+// statusMatches reports whether the status of svc is the one that it should have.
 func statusMatches(svc *v1.Service, addrs []netip.Addr) bool {
-	ingress := svc.Status.LoadBalancer.Ingress
-	if len(ingress) != len(addrs) {
-		return false
-	}
-	for i, want := range status(addrs).Ingress {
-		if ingress[i].IP != want.IP || ingress[i].Hostname != "" || ingress[i].IPMode != nil && *ingress[i].IPMode != *want.IPMode {
-			return false
-		}
-	}
-	return true
+	has, want := svc.Status.LoadBalancer.Ingress, status(svc, addrs).Ingress
+	return slices.EqualFunc(has, want, func(a, b v1.LoadBalancerIngress) bool {
+		return a.IP == b.IP && a.Hostname == b.Hostname && (a.IPMode == nil || b.IPMode != nil && *a.IPMode == *b.IPMode)
+	})
 }
 
-// inSync reports whether there is nothing to write: the status has these addresses, and a
+// inSync reports whether there is nothing to write: the status is what was decided, and a
 // Service with an address has a finalizer.
-func inSync(svc *v1.Service, addrs []netip.Addr) bool {
-	return statusMatches(svc, addrs) && (len(addrs) == 0 || servicehelpers.HasLBFinalizer(svc) || hasOwnFinalizer(svc))
+func inSync(svc *v1.Service, o outcome) bool {
+	return statusMatches(svc, o.addrs) && service.SameCondition(svc, o.condition) &&
+		(len(o.addrs) == 0 || service.HasCleanupFinalizer(svc))
 }
 
-// writeStatus writes these addresses to the status of svc, and adds the finalizer. It
-// reports a status or finalizer that was changed from outside.
-func (c *Cloud) writeStatus(ctx context.Context, svc *v1.Service, addrs []netip.Addr, finalizer string) error {
-	matches, hasFinalizer := statusMatches(svc, addrs), slices.Contains(svc.Finalizers, finalizer)
-	if matches && (hasFinalizer || len(addrs) == 0) {
-		c.tracker.setWritten(svc)
+// writeStatus writes what was decided to the status of svc, and adds the finalizer, all in
+// one request. It reports a status or finalizer that was changed from outside.
+//
+// It fails with a conflict if the API server has another version of the Service, unless the
+// finalizer is empty: then the caller is upstream's service controller, which has just added
+// its finalizer and has not seen the new version yet.
+func (c *Cloud) writeStatus(ctx context.Context, svc *v1.Service, o outcome, finalizer string) error {
+	matches, hasFinalizer := statusMatches(svc, o.addrs), finalizer == "" || slices.Contains(svc.Finalizers, finalizer)
+	if matches && service.SameCondition(svc, o.condition) && (hasFinalizer || len(o.addrs) == 0) {
+		c.tracker.setWritten(svc, o.addrs)
 		return nil
 	}
 	before := service.VIPs(svc)
 	after := svc.DeepCopy()
-	after.Status.LoadBalancer = *status(addrs)
-	if !hasFinalizer {
+	if !matches {
+		after.Status.LoadBalancer = *status(svc, o.addrs)
+	}
+	setCondition(after, service.WithTransition(svc, o.condition, metav1.Now()))
+	if !hasFinalizer && len(o.addrs) > 0 {
 		after.Finalizers = append(after.Finalizers, finalizer)
 	}
-	if err := c.patch(ctx, svc, after); err != nil {
+	if err := patch(ctx, c.client, svc, after, finalizer != ""); err != nil {
 		return err
 	}
-	expected := c.tracker.setWritten(svc)
+	expected := c.tracker.setWritten(svc, o.addrs)
 	if !matches && !expected {
-		c.log.Warn("status repaired", "service", service.Name(svc), "before", before, "addresses", addrs)
-		c.events.Eventf(svc, v1.EventTypeWarning, "StatusRepaired", "The status said %s; this Service has %s", list(before), list(addrs))
+		c.log.Warn("status repaired", "service", service.Name(svc), "before", before, "addresses", o.addrs)
+		c.events.Eventf(svc, v1.EventTypeWarning, "StatusRepaired", "The status said %s; this Service has %s", list(before), list(o.addrs))
 	}
-	if !hasFinalizer && !expected {
+	if !hasFinalizer && len(o.addrs) > 0 && !expected {
 		c.log.Warn("finalizer restored", "service", service.Name(svc), "finalizer", finalizer)
 		c.events.Eventf(svc, v1.EventTypeWarning, "FinalizerRestored", "The finalizer %s was missing and has been added again: it delays the deletion of this Service until its address is released", finalizer)
 	}
 	return nil
 }
 
-// patch writes the difference in status and finalizers. It fails with a conflict if the
-// API server has another version of the Service than before. A Service that does not exist
-// any more is not an error.
-func (c *Cloud) patch(ctx context.Context, before, after *v1.Service) error {
-	return patch(ctx, c.client, before, after)
+func setCondition(svc *v1.Service, condition metav1.Condition) {
+	if has := service.Condition(svc, condition.Type); has != nil {
+		*has = condition
+		return
+	}
+	svc.Status.Conditions = append(svc.Status.Conditions, condition)
 }
 
-func patch(ctx context.Context, client kubernetes.Interface, before, after *v1.Service) error {
+// dropConditions removes the conditions of this project.
+func dropConditions(svc *v1.Service) {
+	svc.Status.Conditions = slices.DeleteFunc(svc.Status.Conditions, func(c metav1.Condition) bool {
+		return c.Type == service.Allocated || c.Type == service.Announced
+	})
+}
+
+// patch writes the difference in status and finalizers. It fails with a conflict if the
+// API server has another Service of this name, and with exact also if it has another version
+// of the Service than before. A Service that does not exist any more is not an error.
+func patch(ctx context.Context, client kubernetes.Interface, before, after *v1.Service, exact bool) error {
 	before = before.DeepCopy()
-	before.UID, before.ResourceVersion = "", "" // so that the patch contains them, as preconditions
+	before.UID = "" // so that the patch contains it, as a precondition
+	if exact {
+		before.ResourceVersion = ""
+	}
 	oldJSON, err := json.Marshal(before)
 	if err != nil {
 		return fmt.Errorf("encoding a Service: %w", err)

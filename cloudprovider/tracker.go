@@ -11,7 +11,6 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/ipam"
-	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/service"
 )
 
 // tracker records, for each Service that the provider has tried to serve, what it waits
@@ -32,8 +31,12 @@ type serviceRecord struct {
 	refusal string
 	// unwritten is true from the allocation until the status has the new addresses.
 	unwritten bool
+	// addrs are the addresses that were reported last.
+	addrs []netip.Addr
 	// orphans are the last ones that were found. An Event has reported each of them.
-	orphans []ipam.Orphan
+	orphans []ipam.Kept
+	// outcome is the last decision, nil before the first one.
+	outcome *outcome
 }
 
 // recordOf returns the record of svc. It creates the record if there is none. The caller
@@ -48,9 +51,9 @@ func (t *tracker) recordOf(svc *v1.Service) *serviceRecord {
 }
 
 // setWaiting records that svc waits for an address, and reports whether the reason is new.
-// The reason is empty for a Service that waits for its second family only, or for the
-// adoption. An empty reason is never new.
-func (t *tracker) setWaiting(svc *v1.Service, reason string) (isNew bool) {
+// addrs are the addresses that it has. The reason is empty for a Service that waits for its
+// second family only, or for the adoption. An empty reason is never new.
+func (t *tracker) setWaiting(svc *v1.Service, addrs []netip.Addr, reason string) (isNew bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r := t.recordOf(svc)
@@ -58,13 +61,13 @@ func (t *tracker) setWaiting(svc *v1.Service, reason string) (isNew bool) {
 		r.waitingSince = time.Now()
 	}
 	isNew = reason != "" && reason != r.refusal
-	r.refusal = reason
+	r.refusal, r.addrs = reason, addrs
 	return isNew
 }
 
-// setServed records that svc has the addresses that it asks for, and returns how long it
-// waited for them. changed says that they differ from the addresses that it had before.
-func (t *tracker) setServed(svc *v1.Service, changed bool) (waited time.Duration) {
+// setServed records that svc has the addresses that it asks for. It returns the addresses
+// that svc had when they were reported last, and how long it waited for the new ones.
+func (t *tracker) setServed(svc *v1.Service, addrs []netip.Addr) (before []netip.Addr, waited time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r := t.recordOf(svc)
@@ -72,8 +75,33 @@ func (t *tracker) setServed(svc *v1.Service, changed bool) (waited time.Duration
 		waited = time.Since(r.waitingSince)
 	}
 	r.waitingSince, r.refusal = time.Time{}, ""
-	r.unwritten = r.unwritten || changed
-	return waited
+	before, r.addrs = r.addrs, addrs
+	r.unwritten = r.unwritten || !slices.Equal(before, addrs)
+	return before, waited
+}
+
+// setAdopted records the addresses that svc had before this process.
+func (t *tracker) setAdopted(svc *v1.Service, addrs []netip.Addr) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.recordOf(svc).addrs = addrs
+}
+
+// setOutcome records what was decided for svc.
+func (t *tracker) setOutcome(svc *v1.Service, o outcome) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.recordOf(svc).outcome = &o
+}
+
+// outcome returns what was decided for svc last, or nil.
+func (t *tracker) outcome(svc *v1.Service) *outcome {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if r := t.byUID[string(svc.UID)]; r != nil {
+		return r.outcome
+	}
+	return nil
 }
 
 // setUnwritten records that the status of svc does not have its present addresses.
@@ -83,21 +111,26 @@ func (t *tracker) setUnwritten(svc *v1.Service) {
 	t.recordOf(svc).unwritten = true
 }
 
-// setWritten records that the status of svc has its present addresses, and reports whether
-// this write was expected.
-func (t *tracker) setWritten(svc *v1.Service) (expected bool) {
+// setWritten records that the status of svc has these addresses, and reports whether this
+// write was expected. A newer decision may have been made in the meantime; then another
+// write is expected.
+func (t *tracker) setWritten(svc *v1.Service, addrs []netip.Addr) (expected bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r := t.byUID[string(svc.UID)]
 	if r == nil {
 		return false
 	}
-	expected, r.unwritten = r.unwritten, false
+	expected = r.unwritten
+	if slices.Equal(r.addrs, addrs) {
+		r.unwritten = false
+	}
 	return expected
 }
 
-// setOrphans records the orphans of svc, and returns the new ones.
-func (t *tracker) setOrphans(svc *v1.Service, orphans []ipam.Orphan) (added []ipam.Orphan) {
+// setOrphans records the orphans of svc. It returns the new ones, and whether there is
+// any change.
+func (t *tracker) setOrphans(svc *v1.Service, orphans []ipam.Kept) (added []ipam.Kept, changed bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r := t.recordOf(svc)
@@ -106,15 +139,19 @@ func (t *tracker) setOrphans(svc *v1.Service, orphans []ipam.Orphan) (added []ip
 			added = append(added, o)
 		}
 	}
+	changed = !slices.Equal(r.orphans, orphans)
 	r.orphans = orphans
-	return added
+	return added, changed
 }
 
-// forget removes the record of the Service with this UID.
-func (t *tracker) forget(uid string) {
+// forget removes the record of the Service with this UID, and reports whether it had
+// orphans.
+func (t *tracker) forget(uid string) (hadOrphans bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	r := t.byUID[uid]
 	delete(t.byUID, uid)
+	return r != nil && len(r.orphans) > 0
 }
 
 // contains reports whether there is a record of svc. For a Service without a class this
@@ -123,14 +160,6 @@ func (t *tracker) contains(svc *v1.Service) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.byUID[string(svc.UID)] != nil
-}
-
-// isWaiting reports whether svc waits for an address.
-func (t *tracker) isWaiting(svc *v1.Service) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	r := t.byUID[string(svc.UID)]
-	return r != nil && !r.waitingSince.IsZero()
 }
 
 // waiting returns the Services that wait for an address, the oldest Service first.
@@ -168,9 +197,4 @@ func (t *tracker) counts() (refused, orphans int) {
 		}
 	}
 	return refused, len(distinct)
-}
-
-// olderFirst orders Services by age.
-func olderFirst(a, b *v1.Service) int {
-	return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(service.Name(a), service.Name(b)))
 }

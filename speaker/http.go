@@ -105,27 +105,21 @@ func (w *web) healthy() error {
 	return nil
 }
 
-// configGauges are the metrics of the configuration.
-type configGauges struct{ successful, resourceVersion prometheus.Gauge }
-
-func newConfigGauges(registry prometheus.Registerer) *configGauges {
-	g := &configGauges{
-		successful: prometheus.NewGauge(prometheus.GaugeOpts{
+// registerConfig registers the metrics of the configuration. They are read when they are
+// scraped.
+func registerConfig(registry prometheus.Registerer, config *configmap.Watcher) {
+	registry.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Namespace: "baremetal", Subsystem: "config", Name: "last_load_successful",
-			Help: "1 if the ConfigMap as it is now is in use, 0 if an older one is, or none."}),
-		resourceVersion: prometheus.NewGauge(prometheus.GaugeOpts{
+			Help: "1 if the ConfigMap as it is now is in use, 0 if an older one is, or none.",
+		}, func() float64 {
+			if state := config.State(); state.Problem == nil && state.Config != nil {
+				return 1
+			}
+			return 0
+		}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Namespace: "baremetal", Subsystem: "config", Name: "resource_version",
-			Help: "The resourceVersion of the ConfigMap that is in use, 0 for none."}),
-	}
-	registry.MustRegister(g.successful, g.resourceVersion)
-	return g
-}
-
-func (g *configGauges) set(state configmap.State) {
-	g.resourceVersion.Set(float64(state.ResourceVersion))
-	value := 0.0
-	if state.Problem == nil {
-		value = 1
-	}
-	g.successful.Set(value)
+			Help: "The resourceVersion of the ConfigMap that is in use, 0 for none.",
+		}, func() float64 { return float64(config.State().ResourceVersion) }))
 }

@@ -40,6 +40,9 @@ type Options struct {
 	// Scope says which Services are served. It is the same as the cluster manager's.
 	Scope  service.Scope
 	Client kubernetes.Interface
+	// StatusClient writes conditions. It has limits of its own, so that they do not delay
+	// other requests.
+	StatusClient kubernetes.Interface
 	// MembersPort is the port of the member list, TCP and UDP. It is the same on all
 	// nodes.
 	MembersPort uint16
@@ -54,6 +57,8 @@ type Options struct {
 	MetricsAddress string
 	// ExcludeInterfaces matches the names of interfaces that are not announced on.
 	ExcludeInterfaces *regexp.Regexp
+	// ServiceConditions says whether the condition Announced is written.
+	ServiceConditions reconcile.Conditions
 	Log               *slog.Logger
 }
 
@@ -91,11 +96,8 @@ func run(ctx, background context.Context, group *errgroup.Group, o Options) erro
 		return err
 	}
 	group.Go(func() error { return cluster.Run(background) })
-	gauges := newConfigGauges(registry)
-	config := configmap.NewWatcher(o.Client, o.ConfigMap, o.Log, func(state configmap.State) {
-		gauges.set(state)
-		wake.Set()
-	})
+	config := configmap.NewWatcher(o.Client, o.ConfigMap, o.Log, func(configmap.State) { wake.Set() }, wake.Set)
+	registerConfig(registry, config)
 	group.Go(func() error { return config.Run(background) })
 	events := startEvents(background, group, o)
 
@@ -134,10 +136,14 @@ func run(ctx, background context.Context, group *errgroup.Group, o Options) erro
 	stopBGP := startPart(background, group, routers.Run)
 	watcher := links.NewWatcher(o.Log, wake.Set)
 	group.Go(func() error { return watcher.Run(background) })
+	nodeLinks := reconcile.NewNodeLinks(o.Node, o.Client, o.ConfigMap, config, o.ExcludeInterfaces, o.Log)
+	group.Go(func() error { return nodeLinks.Run(background) })
+	status := reconcile.NewStatusWriter(o.StatusClient, o.ServiceConditions, cluster.Service, o.Log)
+	group.Go(func() error { return status.Run(background) })
 
 	loop := reconcile.New(reconcile.Options{
 		Node: o.Node, Reader: view.NewReader(o.Node, addr, cluster, config, o.ExcludeInterfaces), Cluster: cluster,
-		Members: others, Heartbeat: beats, Layer2: announcer, BGP: routers,
+		Members: others, Heartbeat: beats, Layer2: announcer, BGP: routers, Status: status,
 		Wake: wake, Events: events, Log: o.Log, Metrics: registry,
 	})
 	web.loop.Store(loop)

@@ -35,8 +35,8 @@ func main() {
 	if len(os.Args) > 1 && subcommands[os.Args[1]] != nil {
 		command := subcommands[os.Args[1]]()
 		command.SetArgs(os.Args[2:])
-		if command.Execute() != nil { // Execute has printed the error
-			os.Exit(1)
+		if err := command.Execute(); err != nil { // Execute has printed the error
+			os.Exit(exitCode(err))
 		}
 		return
 	}

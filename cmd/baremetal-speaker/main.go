@@ -25,6 +25,7 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/heartbeat"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/layer2"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/links"
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/reconcile"
 )
 
 func main() {
@@ -51,6 +52,7 @@ func run(ctx context.Context, args []string) error {
 	flags.StringVar(&options.MetricsAddress, "metrics-address", ":7472", "Address that serves /metrics, /healthz, /readyz, /debug/plan and /debug/bgp.")
 	flags.StringVar(&exclude, "exclude-interfaces", links.DefaultExclude, "Regular expression. The speaker announces nothing on interfaces whose name matches.")
 	flags.StringVar(&level, "log-level", "info", "Level of the log: debug, info, warn or error.")
+	conditions := flags.String("service-conditions", string(reconcile.ConditionsAuto), "Whether the speakers write the condition "+service.Announced+" to Services: true, false, or auto: if the API server has the admission policy "+service.PolicyName+", which lets them write nothing else.")
 	version := flags.Bool("version", false, "Print the version and exit.")
 	if err := flags.Parse(args); err != nil {
 		if err == pflag.ErrHelp {
@@ -89,13 +91,26 @@ func run(ctx context.Context, args []string) error {
 	if options.ExcludeInterfaces, err = regexp.Compile(exclude); err != nil {
 		return fmt.Errorf("--exclude-interfaces: %w", err)
 	}
-	if options.Client, err = client(kubeconfig); err != nil {
+	switch options.ServiceConditions = reconcile.Conditions(*conditions); options.ServiceConditions {
+	case reconcile.ConditionsAuto, reconcile.ConditionsOn, reconcile.ConditionsOff:
+	default:
+		return fmt.Errorf("--service-conditions=%s: write auto, true or false", *conditions)
+	}
+	if options.Client, err = client(kubeconfig, 0); err != nil {
+		return err
+	}
+	if options.StatusClient, err = client(kubeconfig, statusQPS); err != nil {
 		return err
 	}
 	return speaker.Run(ctx, options)
 }
 
-func client(kubeconfig string) (kubernetes.Interface, error) {
+// statusQPS is above the limit that the speaker keeps for conditions.
+const statusQPS = 200
+
+// client returns a client of the API server. qps is its limit of requests per second; 0
+// means the default.
+func client(kubeconfig string, qps float32) (kubernetes.Interface, error) {
 	source := "--kubeconfig " + kubeconfig
 	load := func() (*restclient.Config, error) { return clientcmd.BuildConfigFromFlags("", kubeconfig) }
 	if kubeconfig == "" {
@@ -105,6 +120,7 @@ func client(kubeconfig string) (kubernetes.Interface, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", source, err)
 	}
+	config.QPS, config.Burst = qps, int(2*qps)
 	c, err := kubernetes.NewForConfig(restclient.AddUserAgent(config, "baremetal-speaker"))
 	if err != nil {
 		return nil, fmt.Errorf("using %s: %w", source, err)

@@ -79,6 +79,9 @@ func weigh(line []byte) int {
 	if bytes.HasPrefix(line, []byte("---")) {
 		weight += 2 // a document, and its decoder
 	}
+	if bytes.HasPrefix(bytes.TrimLeft(line, " \t"), []byte("#")) {
+		weight++ // the library keeps comments, too
+	}
 	for i, c := range line {
 		switch c {
 		case ',':

@@ -1,4 +1,5 @@
-// Package configmap watches one ConfigMap and keeps its last good configuration.
+// Package configmap watches the operator's ConfigMap and keeps its last good
+// configuration. It also reads the ConfigMaps that the programs write for each other.
 package configmap
 
 import (
@@ -13,8 +14,6 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
@@ -51,6 +50,8 @@ func (r *Ref) Type() string { return "namespace/name" }
 type State struct {
 	// Config is the last good configuration, or nil if there was none yet.
 	Config *config.Config
+	// Text is the text of Config, Hash identifies it.
+	Text, Hash string
 	// ResourceVersion is the resourceVersion of the ConfigMap that Config was read from,
 	// 0 if there is none. It shows whether two processes use the same configuration.
 	ResourceVersion uint64
@@ -61,54 +62,63 @@ type State struct {
 	Object *v1.ConfigMap
 }
 
-// Watcher watches one ConfigMap.
+// Watcher watches the operator's ConfigMap, and the two that belong to it.
 type Watcher struct {
 	ref      Ref
 	log      *slog.Logger
 	onChange func(State)
+	onOthers func()
 	factory  informers.SharedInformerFactory
 
-	changing sync.Mutex // held while a change is handled, so that onChange is called in order
-	mu       sync.Mutex
-	state    State
-	loaded   chan struct{}
+	changing sync.Mutex               // held while a change is handled, so that onChange is called in order
+	objects  map[string]*v1.ConfigMap // by name: the three ConfigMaps, as far as they exist
+
+	mu     sync.Mutex
+	state  State
+	inUse  InUse
+	nodes  map[string]NodeLinks
+	loaded chan struct{}
 }
 
 // NewWatcher returns a Watcher. It calls onChange with the first state of the ConfigMap
-// and with every later state, one call at a time.
-func NewWatcher(client kubernetes.Interface, ref Ref, log *slog.Logger, onChange func(State)) *Watcher {
+// and with every later state, one call at a time. It calls onOthers when InUse or Nodes
+// have changed.
+func NewWatcher(client kubernetes.Interface, ref Ref, log *slog.Logger, onChange func(State), onOthers func()) *Watcher {
 	return &Watcher{
-		ref: ref, log: log, onChange: onChange, loaded: make(chan struct{}),
-		factory: informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithNamespace(ref.Namespace),
-			informers.WithTweakListOptions(func(o *metav1.ListOptions) {
-				o.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, ref.Name).String()
-			})),
+		ref: ref, log: log, onChange: onChange, onOthers: onOthers, loaded: make(chan struct{}),
+		objects: map[string]*v1.ConfigMap{},
+		factory: informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithNamespace(ref.Namespace)),
 	}
 }
 
-// Run watches the ConfigMap until ctx ends.
+// Run watches the ConfigMaps until ctx ends.
 func (w *Watcher) Run(ctx context.Context) error {
 	informer := w.factory.Core().V1().ConfigMaps().Informer()
-	registration, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(o any) { w.update(o.(*v1.ConfigMap)) },
-		UpdateFunc: func(_, o any) { w.update(o.(*v1.ConfigMap)) },
-		DeleteFunc: func(any) { w.deleted() },
+	registration, err := informer.AddEventHandler(cache.FilteringResourceEventHandler{
+		FilterFunc: func(o any) bool {
+			cm, ok := o.(*v1.ConfigMap)
+			return !ok || cm.Name == w.ref.Name || cm.Name == w.ref.InUse() || cm.Name == w.ref.NodeLinks()
+		},
+		Handler: cache.ResourceEventHandlerFuncs{
+			AddFunc:    func(o any) { w.seen(o.(*v1.ConfigMap)) },
+			UpdateFunc: func(_, o any) { w.seen(o.(*v1.ConfigMap)) },
+			DeleteFunc: func(o any) { w.gone(o) },
+		},
 	})
 	if err != nil {
-		return fmt.Errorf("watching ConfigMap %s: %w", &w.ref, err)
+		return fmt.Errorf("watching the ConfigMaps of namespace %s: %w", w.ref.Namespace, err)
 	}
 	w.factory.StartWithContext(ctx)
 	defer w.factory.Shutdown()
 	if !w.waitForSync(ctx, registration) {
 		return nil
 	}
-	w.reportMissingAtStart()
-	close(w.loaded)
+	w.load()
 	<-ctx.Done()
 	return nil
 }
 
-// waitForSync waits for the first list of the ConfigMap. It logs a warning when the API
+// waitForSync waits for the first list of the ConfigMaps. It logs a warning when the API
 // server does not answer, because the program logs nothing else until then.
 func (w *Watcher) waitForSync(ctx context.Context, registration cache.ResourceEventHandlerRegistration) bool {
 	warning := time.AfterFunc(10*time.Second, func() {
@@ -128,26 +138,131 @@ func (w *Watcher) State() State {
 	return w.state
 }
 
-func (w *Watcher) update(cm *v1.ConfigMap) {
+// InUse returns what the leading cluster manager has published.
+func (w *Watcher) InUse() InUse {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.inUse
+}
+
+// Nodes returns the addresses of the nodes, by the names of the nodes.
+func (w *Watcher) Nodes() map[string]NodeLinks {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.nodes
+}
+
+func (w *Watcher) seen(cm *v1.ConfigMap) {
 	w.changing.Lock()
 	defer w.changing.Unlock()
-	c, err := read(cm)
-	before := w.State()
-	if before.Object != nil && before.Object.UID == cm.UID && maps.Equal(before.Object.Data, cm.Data) {
-		return // only a label or an annotation changed
+	w.objects[cm.Name] = cm
+	w.changed(cm.Name)
+}
+
+func (w *Watcher) gone(o any) {
+	if tombstone, ok := o.(cache.DeletedFinalStateUnknown); ok {
+		o = tombstone.Obj
 	}
+	cm, ok := o.(*v1.ConfigMap)
+	if !ok {
+		return
+	}
+	w.changing.Lock()
+	defer w.changing.Unlock()
+	delete(w.objects, cm.Name)
+	w.changed(cm.Name)
+}
+
+// load reads all ConfigMaps after the first list. They may have arrived in any order.
+func (w *Watcher) load() {
+	w.changing.Lock()
+	defer w.changing.Unlock()
+	w.readOthers()
+	w.readConfig()
+	close(w.loaded)
+}
+
+// changed handles a change of the ConfigMap with that name. Before the first list is
+// complete it does nothing, because a missing ConfigMap may only be late.
+func (w *Watcher) changed(name string) {
+	select {
+	case <-w.loaded:
+	default:
+		return
+	}
+	if name == w.ref.Name {
+		w.readConfig()
+		return
+	}
+	w.readOthers()
+	w.onOthers()
+}
+
+func (w *Watcher) readOthers() {
+	inUse, err := ReadInUse(w.objects[w.ref.InUse()])
 	if err != nil {
-		effect := "there is no earlier configuration: Services wait for an address"
-		if before.Config != nil {
-			effect = "the last good configuration stays in use"
+		w.log.Warn("the published configuration cannot be read", "error", err)
+	}
+	nodes := ReadNodeLinks(w.objects[w.ref.NodeLinks()], w.log)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.inUse, w.nodes = inUse, nodes
+}
+
+// readConfig reads the operator's ConfigMap, if its content has changed.
+func (w *Watcher) readConfig() {
+	cm, before := w.objects[w.ref.Name], w.State()
+	if before.Config == nil && before.Problem == nil {
+		before = w.fallBack()
+	} else if cm != nil && before.Object != nil && before.Object.UID == cm.UID && maps.Equal(before.Object.Data, cm.Data) {
+		if before.Object = cm; before.Problem == nil {
+			before.ResourceVersion = version(cm)
 		}
+		w.mu.Lock()
+		w.state = before // only a label or an annotation changed
+		w.mu.Unlock()
+		return
+	}
+	effect := "there is no earlier configuration: Services wait for an address"
+	if before.Config != nil {
+		effect = "the last good configuration stays in use"
+	}
+	now := before
+	now.Object = cm
+	if cm == nil {
+		now.Problem = errors.New("the ConfigMap does not exist")
+		if before.Object != nil {
+			now.Problem = errors.New("the ConfigMap was deleted")
+		}
+		w.log.Error("ConfigMap missing", "configmap", w.ref.String(), "problem", now.Problem, "effect", effect)
+		w.set(now)
+		return
+	}
+	c, err := read(cm)
+	if err != nil {
+		now.Problem = err
 		w.log.Error("configuration refused", "configmap", w.ref.String(), "resourceVersion", cm.ResourceVersion, "errors", strings.Split(err.Error(), "\n"), "effect", effect)
-		w.set(State{Config: before.Config, ResourceVersion: before.ResourceVersion, Problem: err, Object: cm})
+		w.set(now)
 		return
 	}
 	w.log.Info("configuration loaded", "configmap", w.ref.String(), "resourceVersion", cm.ResourceVersion, "pools", len(c.Pools))
-	version, _ := strconv.ParseUint(cm.ResourceVersion, 10, 64) // every API server uses a number
-	w.set(State{Config: c, ResourceVersion: version, Object: cm})
+	w.set(State{Config: c, Text: cm.Data[Key], Hash: Hash(cm.Data[Key]), ResourceVersion: version(cm), Object: cm})
+}
+
+// fallBack returns the state of a program that starts: its last good configuration is the
+// one that the leading cluster manager has published.
+func (w *Watcher) fallBack() State {
+	inUse := w.InUse()
+	if inUse.Config == nil {
+		return State{}
+	}
+	return State{Config: inUse.Config, Text: inUse.Object.Data[Key], Hash: inUse.Hash}
+}
+
+// version returns the resourceVersion as a number. Every API server uses a number.
+func version(cm *v1.ConfigMap) uint64 {
+	n, _ := strconv.ParseUint(cm.ResourceVersion, 10, 64)
+	return n
 }
 
 func read(cm *v1.ConfigMap) (*config.Config, error) {
@@ -156,32 +271,6 @@ func read(cm *v1.ConfigMap) (*config.Config, error) {
 		return nil, fmt.Errorf("the ConfigMap has no key %q in its data", Key)
 	}
 	return config.Parse([]byte(text))
-}
-
-func (w *Watcher) deleted() {
-	w.changing.Lock()
-	defer w.changing.Unlock()
-	if before := w.State(); before.Config != nil {
-		w.log.Error("ConfigMap deleted; the last good configuration stays in use until this process restarts", "configmap", w.ref.String())
-		w.set(State{Config: before.Config, ResourceVersion: before.ResourceVersion, Problem: errors.New("the ConfigMap was deleted")})
-		return
-	}
-	w.missing()
-}
-
-// reportMissingAtStart reports a missing ConfigMap after the first list. It does nothing
-// if the informer has delivered a ConfigMap.
-func (w *Watcher) reportMissingAtStart() {
-	w.changing.Lock()
-	defer w.changing.Unlock()
-	if s := w.State(); s.Object == nil && s.Problem == nil {
-		w.missing()
-	}
-}
-
-func (w *Watcher) missing() {
-	w.log.Error("ConfigMap missing; Services wait for an address until it is created", "configmap", w.ref.String())
-	w.set(State{Problem: errors.New("the ConfigMap does not exist")})
 }
 
 func (w *Watcher) set(s State) {

@@ -26,7 +26,7 @@ func TestWatcherKeepsTheLastGoodConfiguration(t *testing.T) {
 	client := fake.NewSimpleClientset()
 	states := make(chan configmap.State, 10)
 	var out lockedBuffer
-	w := configmap.NewWatcher(client, configmap.DefaultRef, slog.New(slog.NewTextHandler(&out, nil)), func(s configmap.State) { states <- s })
+	w := configmap.NewWatcher(client, configmap.DefaultRef, slog.New(slog.NewTextHandler(&out, nil)), func(s configmap.State) { states <- s }, func() {})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- w.Run(ctx) }()
@@ -78,7 +78,7 @@ func TestWatcherKeepsTheLastGoodConfiguration(t *testing.T) {
 	api.Create(ctx, object(map[string]string{"config": good}), metav1.CreateOptions{})
 	expect("created again", "a", "")
 
-	for _, want := range []string{"ConfigMap missing", "configuration refused", "the last good configuration stays in use", "line 2:", "ConfigMap deleted"} {
+	for _, want := range []string{"ConfigMap missing", "configuration refused", "the last good configuration stays in use", "line 2:", "the ConfigMap was deleted"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the log does not have %q:\n%s", want, out.String())
 		}

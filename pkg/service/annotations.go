@@ -7,6 +7,9 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/quote"
 )
 
 // The annotations by which a Service asks for an address.
@@ -19,6 +22,11 @@ const (
 	// ShareAnnotation is the share key. A Service shares its addresses with Services that
 	// have the same key.
 	ShareAnnotation = "lb.baremetal/share"
+	// IPModeAnnotation is the ipMode of the addresses in the status, VIP or Proxy. With Proxy,
+	// kube-proxy does not serve the addresses inside the cluster.
+	IPModeAnnotation = "lb.baremetal/ip-mode"
+	// HostnameAnnotation is a DNS name to write beside the addresses in the status.
+	HostnameAnnotation = "lb.baremetal/hostname"
 )
 
 // aliases are MetalLB's names of the same annotations, the newer name first.
@@ -65,11 +73,35 @@ func RequestedAddrs(svc *v1.Service) ([]netip.Addr, error) {
 	for part := range strings.SplitSeq(text, ",") {
 		addr, err := netip.ParseAddr(strings.TrimSpace(part))
 		if err != nil || addr.Zone() != "" {
-			return nil, fmt.Errorf("%s: %q is not an IP address", field, strings.TrimSpace(part))
+			return nil, fmt.Errorf("%s: %s is not an IP address", field, quote.Short(strings.TrimSpace(part)))
 		}
 		addrs = append(addrs, addr.Unmap())
 	}
 	return addrs, nil
+}
+
+// IPMode returns the ipMode that svc asks for; the default is VIP.
+func IPMode(svc *v1.Service) (v1.LoadBalancerIPMode, error) {
+	switch text := svc.Annotations[IPModeAnnotation]; text {
+	case "", string(v1.LoadBalancerIPModeVIP):
+		return v1.LoadBalancerIPModeVIP, nil
+	case string(v1.LoadBalancerIPModeProxy):
+		return v1.LoadBalancerIPModeProxy, nil
+	default:
+		return v1.LoadBalancerIPModeVIP, fmt.Errorf("annotation %s: %s is neither VIP nor Proxy", IPModeAnnotation, quote.Short(text))
+	}
+}
+
+// Hostname returns the DNS name that svc asks for, or "".
+func Hostname(svc *v1.Service) (string, error) {
+	name := svc.Annotations[HostnameAnnotation]
+	if name == "" {
+		return "", nil
+	}
+	if _, err := netip.ParseAddr(name); err == nil || len(validation.IsDNS1123Subdomain(name)) > 0 {
+		return "", fmt.Errorf("annotation %s: %s is not a DNS name like lb.example.com", HostnameAnnotation, quote.Short(name))
+	}
+	return name, nil
 }
 
 // Backend identifies the pods that decide which nodes can receive svc's traffic. It is

@@ -9,13 +9,26 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// anywhere is an address for documentation (RFC 5737), which no host has. The kernel
-// says how it would reach it. No packet is sent there.
-var anywhere = net.IPv4(192, 0, 2, 1)
+// anywhere and anywhere6 are addresses for documentation (RFC 5737 and 3849), which no host has.
+// The kernel says how it would reach them. No packet is sent there.
+var anywhere, anywhere6 = net.IPv4(192, 0, 2, 1), net.ParseIP("2001:db8::1")
 
 // Gateway returns the node's IPv4 default gateway, and the index of the link to it.
-func Gateway() (addr netip.Addr, link int, err error) {
-	routes, err := netlink.RouteGet(anywhere)
+func Gateway() (addr netip.Addr, link int, err error) { return gatewayTo(anywhere) }
+
+// Gateways returns the node's default gateways: of IPv4, of IPv6, of both or of none.
+// Link-local addresses do not count.
+func Gateways() (gateways []netip.Addr) {
+	for _, target := range []net.IP{anywhere, anywhere6} {
+		if addr, _, err := gatewayTo(target); err == nil && !addr.IsLinkLocalUnicast() {
+			gateways = append(gateways, addr)
+		}
+	}
+	return gateways
+}
+
+func gatewayTo(target net.IP) (addr netip.Addr, link int, err error) {
+	routes, err := netlink.RouteGet(target)
 	if err != nil {
 		return netip.Addr{}, 0, fmt.Errorf("looking for the default gateway: %w", err)
 	}

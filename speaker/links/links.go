@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -27,6 +28,8 @@ type Link struct {
 	// IPv4 and IPv6 are the first addresses of the interface, with the lengths of their
 	// prefixes; the zero value for none. Link-local addresses do not count.
 	IPv4, IPv6 netip.Prefix
+	// Addrs are all addresses of the interface. Link-local addresses do not count.
+	Addrs []netip.Prefix
 }
 
 // List returns the Ethernet interfaces that are up and are not part of another one. It
@@ -53,6 +56,7 @@ func List(exclude *regexp.Regexp) ([]Link, error) {
 		}
 		link := Link{Name: attrs.Name, Index: attrs.Index, MAC: [6]byte(attrs.HardwareAddr)}
 		link.IPv4, link.IPv6 = prefixes(addrs, attrs.Index)
+		link.Addrs = allPrefixes(addrs, attrs.Index)
 		links = append(links, link)
 	}
 	return links, nil
@@ -92,6 +96,20 @@ func prefixes(addrs []netlink.Addr, index int) (ipv4, ipv6 netip.Prefix) {
 		}
 	}
 	return ipv4, ipv6
+}
+
+// allPrefixes returns all addresses of interface index, in order, except link-local ones.
+func allPrefixes(addrs []netlink.Addr, index int) (all []netip.Prefix) {
+	for _, a := range addrs {
+		addr, ok := netip.AddrFromSlice(a.IP)
+		if addr = addr.Unmap(); !ok || a.LinkIndex != index || addr.IsLinkLocalUnicast() {
+			continue
+		}
+		bits, _ := a.Mask.Size()
+		all = append(all, netip.PrefixFrom(addr, bits))
+	}
+	slices.SortFunc(all, netip.Prefix.Compare)
+	return all
 }
 
 // Watcher reports changes of network interfaces and their addresses.

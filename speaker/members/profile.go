@@ -14,6 +14,8 @@ type Profile struct {
 	Suppressed bool
 	// Leaving members are about to end.
 	Leaving bool
+	// Advertises is set if the member has an established BGP session.
+	Advertises bool
 	// Links are those on which the member can announce.
 	Links []Link
 }
@@ -29,7 +31,7 @@ type Link struct {
 
 // Equal reports whether two profiles say the same.
 func (p Profile) Equal(q Profile) bool {
-	return p.Fenced == q.Fenced && p.Suppressed == q.Suppressed && p.Leaving == q.Leaving && slices.Equal(p.Links, q.Links)
+	return p.Fenced == q.Fenced && p.Suppressed == q.Suppressed && p.Leaving == q.Leaving && p.Advertises == q.Advertises && slices.Equal(p.Links, q.Links)
 }
 
 const (
@@ -37,6 +39,7 @@ const (
 	fencedBit      = 1 << 0
 	suppressedBit  = 1 << 1
 	leavingBit     = 1 << 2
+	advertisesBit  = 1 << 3
 )
 
 // encode writes a profile in at most limit bytes. It leaves out links that do not
@@ -53,6 +56,9 @@ func encode(p Profile, limit int) []byte {
 	}
 	if p.Leaving {
 		b[1] |= leavingBit
+	}
+	if p.Advertises {
+		b[1] |= advertisesBit
 	}
 	for _, l := range p.Links {
 		length := len(b)
@@ -81,7 +87,7 @@ func decode(b []byte) (Profile, error) {
 		return Profile{}, errProfile
 	}
 	r := reader{b[3:], true}
-	p := Profile{Fenced: b[1]&fencedBit != 0, Suppressed: b[1]&suppressedBit != 0, Leaving: b[1]&leavingBit != 0}
+	p := Profile{Fenced: b[1]&fencedBit != 0, Suppressed: b[1]&suppressedBit != 0, Leaving: b[1]&leavingBit != 0, Advertises: b[1]&advertisesBit != 0}
 	for range b[2] {
 		l := Link{Name: string(r.take(int(r.byte())))}
 		copy(l.MAC[:], r.take(6))

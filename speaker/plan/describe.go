@@ -21,7 +21,11 @@ func (p Plan) Describe() string {
 
 func (d Decision) describe(b *strings.Builder) {
 	fmt.Fprintf(b, "%s services=%s pool=%s", d.VIP, strings.Join(d.Services, ","), cmp.Or(d.Pool, "none"))
-	if d.Reason != NotLayer2 {
+	switch d.Reason {
+	case NotLayer2:
+	case NodeAddress, Unpublished:
+		fmt.Fprintf(b, " reason=%s", d.Reason)
+	default:
 		fmt.Fprintf(b, " owner=%s candidates=%s reason=%s", cmp.Or(d.Owner, "none"), cmp.Or(strings.Join(d.Candidates, ","), "none"), d.Reason)
 	}
 	if d.BGP != "" {

@@ -69,12 +69,27 @@ func visible(p Plan) Plan {
 	return p
 }
 
+// history is what all random states of a test have in common.
+var history = struct {
+	orphans map[netip.Addr]*config.Pool
+	earlier *config.Config
+}{orphans(), &config.Config{}}
+
 func randomState(rng *rand.Rand, c *config.Config) State {
 	s := State{
 		Node: "node1", Config: c, Conflicts: map[netip.Addr]string{},
 		Addrs:      []netip.Addr{netip.MustParseAddr("10.0.0.1")},
 		Interfaces: []Interface{{Name: "eth0", IPv4: netip.MustParsePrefix("192.0.2.99/24")}},
 		Routers:    map[string]Router{"tor": {Link: 2, Direct: rng.IntN(2) == 0, Password: "p"}},
+	}
+	if rng.IntN(2) == 0 {
+		s.Orphans = history.orphans
+	}
+	if rng.IntN(4) == 0 {
+		s.Earlier = history.earlier
+	}
+	if rng.IntN(4) == 0 {
+		s.NodeAddrs = map[netip.Addr]string{netip.AddrFrom4([4]byte{192, 0, 2, byte(rng.IntN(48))}): "node3"}
 	}
 	if rng.IntN(8) == 0 {
 		s.Fenced = "it has no link"

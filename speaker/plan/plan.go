@@ -28,6 +28,8 @@ const (
 	NoCandidate Reason = "NoCandidate" // no node may announce
 	Fenced      Reason = "Fenced"      // this speaker must not announce anything
 	NotLayer2   Reason = "NotLayer2"   // the pool uses BGP alone
+	NodeAddress Reason = "NodeAddress" // a node has the address
+	Unpublished Reason = "Unpublished" // no pool has the address, and the cluster manager has not published it
 )
 
 // Decision is what the plan says about one VIP.
@@ -35,7 +37,7 @@ type Decision struct {
 	VIP netip.Addr
 	// Services are those that have the VIP, as namespace/name.
 	Services []string
-	// Pool is the name of the VIP's pool; empty if no pool has the VIP.
+	// Pool is the name of the VIP's pool; empty if no pool has the VIP any more.
 	Pool string
 	// Candidates are the nodes that could announce the VIP. Owner is the node that
 	// does.
@@ -66,7 +68,7 @@ type Plan struct {
 	// empty and mean nothing if KeepSessions is set.
 	Routes []Route
 	Peers  []Peer
-	// KeepSessions is set while the configuration or this Node object is unknown.
+	// KeepSessions is set if the configuration or this Node object is unknown.
 	// All BGP sessions and routes should stay as they are.
 	KeepSessions bool
 	// KeepRoutes is set if peers with graceful restart should keep the routes when
@@ -106,8 +108,15 @@ func Make(s State, previous Plan) Plan {
 	for _, vip := range slices.SortedFunc(maps.Keys(byVIP), netip.Addr.Compare) {
 		services := byVIP[vip]
 		d := Decision{VIP: vip, Services: sortedNames(services)}
-		pool := s.poolOf(vip)
-		d.Pool = pool.Name
+		pool, refused := s.poolOf(vip)
+		if refused != "" {
+			d.Reason = refused
+			p.Decisions = append(p.Decisions, d)
+			continue
+		}
+		if current, ok := s.Config.PoolOf(vip); ok {
+			d.Pool = current.Name
+		}
 		local := allLocal(services)
 		d.BGP, d.MED = a.decide(vip, pool, local, services)
 		if pool.Protocol.Layer2() {
@@ -123,22 +132,27 @@ func Make(s State, previous Plan) Plan {
 	return p
 }
 
-// orphaned is the pool of every VIP that no pool has. The cluster manager lets a
-// Service keep its address when an edit of the configuration removes the pool,
-// and traffic should go on. After a restart no speaker knows how the lost pool
-// announced the address. So all speakers announce it in both ways: the owner by
-// layer 2, and every node to every peer as a plain host route.
-var orphaned = &config.Pool{
-	Protocol:       config.Both,
-	Advertisements: []config.Advertisement{{AggregationLength: 32, AggregationLengthV6: 128}},
-}
-
-// poolOf returns the pool of a VIP, or orphaned.
-func (s *State) poolOf(vip netip.Addr) *config.Pool {
-	if pool, ok := s.Config.PoolOf(vip); ok {
-		return pool
+// poolOf returns the pool that says how a VIP is announced, or the reason why the VIP
+// must not be announced: only what the cluster manager gave is announced. Whoever may
+// write the status of one Service must not announce any address of the network.
+//
+// The cluster manager publishes the addresses that an edit of the configuration takes
+// out of the pools while a Service has them. A speaker can see the edit first. Until
+// the cluster manager has seen it, the pools that it uses count, too.
+func (s *State) poolOf(vip netip.Addr) (pool *config.Pool, refused Reason) {
+	if _, taken := s.NodeAddrs[vip]; taken {
+		return nil, NodeAddress
 	}
-	return orphaned
+	if pool, ok := s.Config.PoolOf(vip); ok {
+		return pool, ""
+	}
+	if pool, ok := s.Orphans[vip]; ok {
+		return pool, ""
+	}
+	if pool, ok := s.Earlier.PoolOf(vip); ok {
+		return pool, ""
+	}
+	return nil, Unpublished
 }
 
 // sortedNames sorts the Services and returns their names.

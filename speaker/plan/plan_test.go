@@ -12,13 +12,24 @@ import (
 
 func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
 
-// state returns three nodes, all alive, and one Service.
+// orphans returns published orphans of a pool of layer 2: 192.0.2.0/24 and 2001:db8::1.
+func orphans() map[netip.Addr]*config.Pool {
+	pool := &config.Pool{Protocol: config.Layer2}
+	published := map[netip.Addr]*config.Pool{addr("2001:db8::1"): pool}
+	for i := range 256 {
+		published[netip.AddrFrom4([4]byte{192, 0, 2, byte(i)})] = pool
+	}
+	return published
+}
+
+// state returns three nodes, all alive, and one Service. No pool has its address any more.
 func state(change func(*State)) State {
 	s := State{
 		Node:     "node1",
 		Nodes:    []Node{{Name: "node1"}, {Name: "node2"}, {Name: "node3"}},
 		Members:  alive("node1", "node2", "node3"),
 		Services: []Service{{Name: "default/web", VIPs: []netip.Addr{addr("192.0.2.7")}}},
+		Orphans:  orphans(),
 	}
 	change(&s)
 	return s
@@ -49,7 +60,7 @@ func TestPlanElectsOneOwnerAmongTheCandidates(t *testing.T) {
 		want   string
 	}{
 		{
-			name:   "every node is a candidate, and a VIP of no pool is announced",
+			name:   "every node is a candidate, and a published orphan is announced",
 			change: func(*State) {},
 			want:   "192.0.2.7 services=default/web pool=none owner=node3 candidates=node1,node2,node3 reason=OtherOwner\n",
 		},
@@ -257,13 +268,16 @@ func TestLostMemberThatWouldBeElectedIsARival(t *testing.T) {
 
 // large returns a cluster in which every Service has a VIP.
 func large(services, nodes int) State {
-	s := State{Node: "node1"}
+	s := State{Node: "node1", Orphans: map[netip.Addr]*config.Pool{}}
+	pool := &config.Pool{Protocol: config.Layer2}
 	for i := range nodes {
 		s.Nodes = append(s.Nodes, Node{Name: fmt.Sprint("node", i)})
 		s.Members = append(s.Members, alive(fmt.Sprint("node", i))...)
 	}
 	for i := range services {
-		s.Services = append(s.Services, Service{Name: fmt.Sprint("default/s", i), VIPs: []netip.Addr{netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})}})
+		vip := netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})
+		s.Services = append(s.Services, Service{Name: fmt.Sprint("default/s", i), VIPs: []netip.Addr{vip}})
+		s.Orphans[vip] = pool
 	}
 	return s
 }

@@ -76,7 +76,7 @@ func newAdvertiser(s State, self Node, hasNode bool) *advertiser {
 // routes, or 0 if all nodes are equal.
 func (a *advertiser) decide(vip netip.Addr, pool *config.Pool, local bool, services []Service) (reason BGPReason, med uint32) {
 	switch {
-	case !pool.Protocol.BGP(), pool == orphaned && len(a.peers) == 0:
+	case !pool.Protocol.BGP():
 		return "", 0
 	case !a.hasNode || a.node.Excluded != "":
 		return Excluded, 0

@@ -19,10 +19,13 @@ func parse(t *testing.T, text string) *config.Config {
 	return c
 }
 
-const routed = `
+const routedPeers = `
 peers:
 - {my-asn: 64512, peer-asn: 64513, peer-address: 192.0.2.1}
 - {name: edge, my-asn: 64512, peer-asn: 64513, peer-address: 192.0.2.2, node-selectors: [{match-labels: {edge: ""}}]}
+`
+
+const routed = routedPeers + `
 address-pools:
 - name: routed
   protocol: bgp
@@ -166,38 +169,43 @@ func TestRoutesOfANode(t *testing.T) {
 	}
 }
 
-func TestOrphanIsAnnouncedAlikeByOldAndNewSpeakers(t *testing.T) {
+func TestOrphanIsAnnouncedAsItsPoolSaid(t *testing.T) {
 	withPool := state(func(s *State) {
 		s.Services[0].VIPs = []netip.Addr{addr("198.51.100.7")}
-		s.Config = parse(t, routed)
+		s.Config, s.Orphans = parse(t, routed), nil
 	})
+	want := Make(withPool, Plan{})
 	orphan := withPool
-	orphan.Config = parse(t, "peers: [{my-asn: 64512, peer-asn: 64513, peer-address: 192.0.2.1}]")
-	const line = "node node1\n198.51.100.7 services=default/web pool=none owner=node2 candidates=node1,node2,node3 reason=OtherOwner bgp=Advertised\n"
-	const routes = "198.51.100.7/32 0 [] [] []\n"
+	orphan.Config = parse(t, routedPeers)
+	pool, ok := withPool.Config.PoolOf(addr("198.51.100.7"))
+	if !ok || len(want.Routes) == 0 {
+		t.Fatalf("the pool is not what the test expects: %s", want.Describe())
+	}
+	published, behind := orphan, orphan
+	published.Orphans = map[netip.Addr]*config.Pool{addr("198.51.100.7"): pool}
+	behind.Earlier = withPool.Config
 	for name, p := range map[string]Plan{
-		"a speaker that knew the pool":         Make(orphan, Make(withPool, Plan{})),
-		"a speaker that has restarted":         Make(orphan, Plan{}),
-		"the same speaker a moment later":      Make(orphan, Make(orphan, Make(withPool, Plan{}))),
-		"a speaker that knew no configuration": Make(orphan, Make(state(func(s *State) { s.Services = orphan.Services }), Plan{})),
+		"a speaker that knew the pool":                    Make(published, Make(withPool, Plan{})),
+		"a speaker that has restarted":                    Make(published, Plan{}),
+		"the cluster manager has not seen the change yet": Make(behind, Plan{}),
 	} {
-		if p.Describe() != line || describeRoutes(p.Routes) != routes {
+		if describeRoutes(p.Routes) != describeRoutes(want.Routes) || p.Decisions[0].BGP != Advertised {
 			t.Errorf("%s: %s%s", name, p.Describe(), describeRoutes(p.Routes))
 		}
 	}
-
-	adopted := orphan
-	adopted.Config = parse(t, "address-pools: [{name: other, protocol: layer2, addresses: [198.51.100.0/24]}]")
-	if p := Make(adopted, Make(orphan, Plan{})); len(p.Routes) > 0 || p.Decisions[0].BGP != "" {
-		t.Errorf("a VIP with a pool of layer 2 is advertised: %s", p.Describe())
+	if p := Make(orphan, Make(withPool, Plan{})); len(p.Routes) > 0 || p.Decisions[0].Reason != Unpublished {
+		t.Errorf("an address that nobody gave is announced: %s", p.Describe())
 	}
 }
 
-func TestOrphanIsNotForBGPWithoutPeers(t *testing.T) {
+func TestAddressOfANodeIsNeverAnnounced(t *testing.T) {
 	s := state(func(s *State) {
-		s.Config = parse(t, "address-pools: [{name: other, protocol: layer2, addresses: [203.0.113.0/24]}]")
+		s.Config = parse(t, routed)
+		s.Services[0].VIPs = []netip.Addr{addr("198.51.100.7")}
+		s.NodeAddrs = map[netip.Addr]string{addr("198.51.100.7"): "node3"}
 	})
-	if p := Make(s, Plan{}); p.Decisions[0].BGP != "" || len(p.Routes) > 0 {
+	p := Make(s, Plan{})
+	if len(p.Routes) > 0 || p.Decisions[0].Reason != NodeAddress || p.Decisions[0].BGP != "" {
 		t.Errorf("%s%s", p.Describe(), describeRoutes(p.Routes))
 	}
 }

@@ -12,9 +12,18 @@ type State struct {
 	// Node is the name of this speaker's node.
 	Node string
 	// Config is the last good configuration, or nil.
-	Config   *config.Config
+	Config *config.Config
+	// Earlier is the configuration that the cluster manager uses, if it does not use Config
+	// yet; else nil. The addresses of its pools are announced until it does.
+	Earlier *config.Config
+	// Orphans are the addresses of no pool that the cluster manager has published, each with
+	// the pool that says how it is announced.
+	Orphans  map[netip.Addr]*config.Pool
 	Services []Service
 	Nodes    []Node
+	// NodeAddrs are the addresses that nodes have, each with the name of its node. They are
+	// never announced.
+	NodeAddrs map[netip.Addr]string
 
 	// Members are the speakers that are alive and may announce, this one included.
 	Members []Member
@@ -61,6 +70,8 @@ type Member struct {
 	// Suppressed members failed too often in the last minutes. A member that is not
 	// suppressed is preferred.
 	Suppressed bool
+	// Advertises is set if it has an established BGP session.
+	Advertises bool
 	Segments   []Segment
 }
 
@@ -94,8 +105,11 @@ type Router struct {
 }
 
 // self returns this node, and whether there is a Node object for it.
-func (s *State) self() (Node, bool) {
-	i := slices.IndexFunc(s.Nodes, func(n Node) bool { return n.Name == s.Node })
+func (s *State) self() (Node, bool) { return s.node(s.Node) }
+
+// node returns the Node of that name, and whether there is one.
+func (s *State) node(name string) (Node, bool) {
+	i := slices.IndexFunc(s.Nodes, func(n Node) bool { return n.Name == name })
 	if i < 0 {
 		return Node{}, false
 	}

@@ -19,7 +19,7 @@ func assignments(p plan.Plan, announced map[netip.Addr]bool) []layer2.Assignment
 			all = append(all, layer2.Assignment{Addr: d.VIP, Role: layer2.Owner, Links: d.Links, Fresh: !announced[d.VIP], Rivals: d.Rivals})
 		case plan.OtherOwner, plan.NoEndpoint, plan.NoLink, plan.NoCandidate:
 			all = append(all, layer2.Assignment{Addr: d.VIP, Role: layer2.Standby})
-		case plan.Fenced, plan.NotLayer2:
+		case plan.Fenced, plan.NotLayer2, plan.NodeAddress, plan.Unpublished:
 		}
 	}
 	return all

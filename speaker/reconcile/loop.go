@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"reflect"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -41,6 +42,7 @@ type Options struct {
 	Heartbeat *heartbeat.Heartbeat
 	Layer2    *layer2.Announcer
 	BGP       *bgp.Announcer
+	Status    *StatusWriter
 	// Wake is set when something has changed.
 	Wake    signal.Signal
 	Events  record.EventRecorder
@@ -131,6 +133,7 @@ func (l *Loop) pass(ctx context.Context) (again time.Duration) {
 	}
 	beats := l.setHeartbeatMembers(ctx, in)
 	state, rejoin, again := l.self.update(time.Now(), in, beats)
+	state.Advertises = slices.ContainsFunc(l.sessions, func(s bgp.Status) bool { return s.Up })
 	if rejoin {
 		l.self.rejoining(l.Members.Rejoin())
 	}
@@ -142,7 +145,8 @@ func (l *Loop) pass(ctx context.Context) (again time.Duration) {
 
 	conflicts := l.Layer2.Conflicts()
 	before := l.Plan()
-	p := plan.Make(view.State(in, beats, state, unannounced(conflicts)), before)
+	seen := view.State(in, beats, state, unannounced(conflicts))
+	p := plan.Make(seen, before)
 	l.Layer2.Set(announcementLinks(in.Links), view.MembersByMAC(in, beats), assignments(p, l.announced))
 	if returned != l.returned {
 		// A member that comes back may have believed that it owns everything, and may have
@@ -156,6 +160,9 @@ func (l *Loop) pass(ctx context.Context) (again time.Duration) {
 	l.metrics.update(p)
 	l.reportPlan(before, p)
 	l.reportContested(p, conflicts)
+	if l.Status.Enabled() {
+		l.Status.Set(plan.Announcements(seen, p), time.Now())
+	}
 	return again
 }
 

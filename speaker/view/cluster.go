@@ -166,6 +166,24 @@ func internalIPs(n *v1.Node) (addrs []netip.Addr) {
 	return addrs
 }
 
+// nodeAddrs returns the addresses in the statuses of all Nodes, of any type, each with the
+// name of its Node.
+func (c *Cluster) nodeAddrs() (map[netip.Addr]string, error) {
+	nodes, err := c.nodes.List(labels.Everything())
+	if err != nil {
+		return nil, fmt.Errorf("listing Nodes from the cache: %w", err)
+	}
+	addrs := make(map[netip.Addr]string, 2*len(nodes))
+	for _, n := range nodes {
+		for _, a := range n.Status.Addresses {
+			if addr, err := netip.ParseAddr(a.Address); err == nil { // the others are names
+				addrs[addr.WithZone("").Unmap()] = n.Name
+			}
+		}
+	}
+	return addrs, nil
+}
+
 // planServices returns the Services that this project serves and that have addresses.
 func (c *Cluster) planServices() ([]plan.Service, error) {
 	all, err := c.services.List(labels.Everything())

@@ -18,9 +18,15 @@ type Inputs struct {
 	Node string
 	Addr netip.Addr
 	// Config is the last good configuration, or nil.
-	Config   *config.Config
+	Config *config.Config
+	// Earlier is the configuration that the cluster manager uses, if it does not use Config
+	// yet. Orphans are the addresses of no pool that it has published.
+	Earlier  *config.Config
+	Orphans  map[netip.Addr]*config.Pool
 	Services []plan.Service
 	Nodes    []plan.Node
+	// NodeAddrs are the addresses in the statuses of all Nodes, each with its Node's name.
+	NodeAddrs map[netip.Addr]string
 	// Links are this node's links on which addresses can be announced.
 	Links []links.Link
 	// Others are the other members. Deleted are the names of lost members whose Node
@@ -44,6 +50,9 @@ type Reader struct {
 
 	addrs []netip.Addr
 	paths map[pathKey]routerPath
+	// orphans are those of the published ConfigMap with this UID and version.
+	orphans        map[netip.Addr]*config.Pool
+	orphansVersion string
 }
 
 type pathKey struct{ addr, source netip.Addr }
@@ -62,8 +71,13 @@ func NewReader(node string, addr netip.Addr, cluster *Cluster, config *configmap
 
 // Read reads everything once. others are the other members at this moment.
 func (r *Reader) Read(others []members.Member) (Inputs, error) {
-	in := Inputs{Node: r.node, Addr: r.addr, Config: r.config.State().Config}
+	state := r.config.State()
+	in := Inputs{Node: r.node, Addr: r.addr, Config: state.Config}
+	in.Earlier, in.Orphans = r.readPublished(state.Hash)
 	var err error
+	if in.NodeAddrs, err = r.cluster.nodeAddrs(); err != nil {
+		return Inputs{}, err
+	}
 	if in.Services, err = r.cluster.planServices(); err != nil {
 		return Inputs{}, err
 	}
@@ -77,6 +91,27 @@ func (r *Reader) Read(others []members.Member) (Inputs, error) {
 	in.Addrs = r.readAddrs()
 	in.Routers = r.readRouters(in.Config, in.Nodes)
 	return in, nil
+}
+
+// readPublished returns the configuration that the cluster manager uses, if it is another
+// one than ours, and the orphans. The orphans stay the same map while nothing new is
+// published, so that the plans stay cheap.
+func (r *Reader) readPublished(hash string) (earlier *config.Config, orphans map[netip.Addr]*config.Pool) {
+	inUse := r.config.InUse()
+	if inUse.Hash != hash {
+		earlier = inUse.Config
+	}
+	version := ""
+	if inUse.Object != nil {
+		version = string(inUse.Object.UID) + "/" + inUse.Object.ResourceVersion
+	}
+	if version != r.orphansVersion {
+		r.orphansVersion, r.orphans = version, make(map[netip.Addr]*config.Pool, len(inUse.Orphans))
+		for _, o := range inUse.Orphans {
+			r.orphans[o.Addr] = o.Pool
+		}
+	}
+	return earlier, r.orphans
 }
 
 // setOthers sets Others and Deleted. Members whose Node was deleted do not come back.

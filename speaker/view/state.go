@@ -1,6 +1,7 @@
 package view
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -21,14 +22,17 @@ type Self struct {
 	Fenced string
 	// Suppressed is set while other nodes are preferred to this one.
 	Suppressed bool
+	// Advertises is set if it has an established BGP session.
+	Advertises bool
 }
 
 // State returns the state for a plan. conflicts are the VIPs that this node does not
 // announce because a foreign host has them, with the MAC addresses of these hosts.
 func State(in Inputs, beats heartbeat.View, self Self, conflicts map[netip.Addr]string) plan.State {
 	return plan.State{
-		Node: in.Node, Config: in.Config, Services: in.Services, Nodes: in.Nodes,
-		Members: candidates(in, beats, self), Lost: lost(in, beats), Fenced: self.Fenced, Conflicts: conflicts,
+		Node: in.Node, Config: in.Config, Earlier: in.Earlier, Orphans: in.Orphans, Services: in.Services, Nodes: in.Nodes,
+		NodeAddrs: nodeAddrs(in),
+		Members:   candidates(in, beats, self), Lost: lost(in, beats), Fenced: self.Fenced, Conflicts: conflicts,
 		Addrs: in.Addrs, Interfaces: interfaces(in.Links), Routers: in.Routers,
 	}
 }
@@ -36,7 +40,7 @@ func State(in Inputs, beats heartbeat.View, self Self, conflicts map[netip.Addr]
 // Profile returns what this speaker tells the other members about itself. A speaker
 // without a configuration does not know what other speakers do; it is suppressed.
 func Profile(in Inputs, beats heartbeat.View, self Self) members.Profile {
-	p := members.Profile{Fenced: self.Fenced != "", Suppressed: beats.Suppressed[in.Node] || in.Config == nil}
+	p := members.Profile{Fenced: self.Fenced != "", Advertises: self.Advertises, Suppressed: beats.Suppressed[in.Node] || in.Config == nil}
 	for _, l := range in.Links {
 		p.Links = append(p.Links, members.Link{Name: l.Name, MAC: l.MAC, IPv4: l.IPv4, IPv6: l.IPv6})
 	}
@@ -46,7 +50,7 @@ func Profile(in Inputs, beats heartbeat.View, self Self) members.Profile {
 // candidates returns the members that may announce, this speaker included.
 func candidates(in Inputs, beats heartbeat.View, self Self) (candidates []plan.Member) {
 	if self.Fenced == "" {
-		m := plan.Member{Name: in.Node, Suppressed: self.Suppressed || in.Config == nil}
+		m := plan.Member{Name: in.Node, Suppressed: self.Suppressed || in.Config == nil, Advertises: self.Advertises}
 		for _, l := range in.Links {
 			m.Segments = append(m.Segments, plan.Segment{Link: l.Name, IPv4: l.IPv4.Masked(), IPv6: l.IPv6.Masked(), Dead: beats.FencedLinks[l.Name]})
 		}
@@ -59,7 +63,7 @@ func candidates(in Inputs, beats heartbeat.View, self Self) (candidates []plan.M
 		dead := beats.Dead[o.Name]
 		// A link without heartbeats is as alive as its node.
 		allDead := !slices.ContainsFunc(pathsTo(in, o), func(p heartbeat.Path) bool { return !slices.Contains(dead, p.Remote) })
-		m := plan.Member{Name: o.Name, Suppressed: o.Profile.Suppressed || beats.Suppressed[o.Name]}
+		m := plan.Member{Name: o.Name, Suppressed: o.Profile.Suppressed || beats.Suppressed[o.Name], Advertises: o.Profile.Advertises}
 		for _, l := range o.Profile.Links {
 			m.Segments = append(m.Segments, plan.Segment{Link: l.Name, IPv4: l.IPv4.Masked(), IPv6: l.IPv6.Masked(),
 				Dead: slices.Contains(dead, l.IPv4.Addr()) || slices.Contains(dead, l.IPv6.Addr()) || allDead})
@@ -67,6 +71,28 @@ func candidates(in Inputs, beats heartbeat.View, self Self) (candidates []plan.M
 		candidates = append(candidates, m)
 	}
 	return candidates
+}
+
+// nodeAddrs returns the addresses that nodes have: those of the Nodes, of this node's links
+// and of the other members' links.
+func nodeAddrs(in Inputs) map[netip.Addr]string {
+	addrs := make(map[netip.Addr]string, len(in.NodeAddrs)+len(in.Others))
+	for _, o := range in.Others {
+		for _, l := range o.Profile.Links {
+			for _, p := range []netip.Prefix{l.IPv4, l.IPv6} {
+				if p.IsValid() {
+					addrs[p.Addr()] = o.Name
+				}
+			}
+		}
+	}
+	for _, l := range in.Links {
+		for _, p := range l.Addrs {
+			addrs[p.Addr()] = in.Node
+		}
+	}
+	maps.Copy(addrs, in.NodeAddrs)
+	return addrs
 }
 
 // isLost reports whether a member was declared dead and has not been heard since then.

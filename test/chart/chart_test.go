@@ -32,7 +32,10 @@ type objects map[string]*unstructured.Unstructured
 
 // render returns the objects that `helm template` makes with these values. The error says
 // why the chart's schema refuses the values.
-func render(t *testing.T, values string) (objects, error) {
+func render(t *testing.T, values string) (objects, error) { return renderFor(t, "v1.35.0", values) }
+
+// renderFor is render for a version of Kubernetes.
+func renderFor(t *testing.T, version, values string) (objects, error) {
 	t.Helper()
 	c, err := loader.Load(filepath.Join(root, "manifests", "helm"))
 	if err != nil {
@@ -43,7 +46,9 @@ func render(t *testing.T, values string) (objects, error) {
 		t.Fatal(err)
 	}
 	release := chartutil.ReleaseOptions{Name: "lb", Namespace: "baremetal-system", Revision: 1, IsInstall: true}
-	all, err := chartutil.ToRenderValues(c, given, release, chartutil.DefaultCapabilities)
+	capabilities := chartutil.DefaultCapabilities.Copy() // of a version without admission policies
+	capabilities.KubeVersion = chartutil.KubeVersion{Version: version, Major: "1", Minor: strings.Split(version, ".")[1]}
+	all, err := chartutil.ToRenderValues(c, given, release, capabilities)
 	if err != nil {
 		return nil, err
 	}
@@ -206,6 +211,8 @@ func TestValuesHaveTheDocumentedEffect(t *testing.T) {
 			[]string{"- --failover=fast", "- --members-port=1", "- --heartbeat-port=2", "- --metrics-address=:3", "- --log-level=debug", "containerPort: 3\n          name: metrics"}},
 		{"speaker: {resources: {limits: {memory: 1Gi}}, nodeSelector: {a: b}, tolerations: [{operator: Exists, key: x}]}", speaker,
 			[]string{"memory: 1Gi", "nodeSelector:\n        a: b", "tolerations:\n      - key: x\n        operator: Exists"}},
+		{"loadBalancerClass: example.com/lb\ndefaultLoadBalancer: false\nadmissionPolicy: {allowedUsers: [\"system:serviceaccount:dns:names\"]}", "ValidatingAdmissionPolicy/baremetal-service-status",
+			[]string{"example.com/lb", ": false", "[''system:serviceaccount:dns:names'']"}},
 		{"monitoring: {enabled: true, labels: {release: prometheus}}", "PrometheusRule/cloud-provider-baremetal", []string{"release: prometheus", "{{ $labels.pool }}"}},
 		{"monitoring: {enabled: true, labels: {release: prometheus}}", "ServiceMonitor/baremetal-speaker", []string{"release: prometheus"}},
 	} {
@@ -225,6 +232,24 @@ func TestValuesHaveTheDocumentedEffect(t *testing.T) {
 	}
 }
 
+func TestAdmissionPolicyIsThereByDefaultWhereItCanBe(t *testing.T) {
+	for _, test := range []struct {
+		version, values string
+		want            bool
+	}{
+		{"v1.35.0", "", true}, {"v1.29.0", "", false}, {"v1.30.0-rc.1", "", true},
+		{"v1.35.0", "admissionPolicy: {enabled: false}", false}, {"v1.29.0", "admissionPolicy: {enabled: true}", true},
+	} {
+		made, err := renderFor(t, test.version, test.values)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := made["ValidatingAdmissionPolicy/baremetal-service-status"] != nil && made["ValidatingAdmissionPolicyBinding/baremetal-service-status"] != nil; got != test.want {
+			t.Errorf("%s with %q: the policy is there: %v", test.version, test.values, got)
+		}
+	}
+}
+
 func TestConfigIsPassedThroughUnchanged(t *testing.T) {
 	const pools = "address-pools:\n- name: default\n  protocol: layer2\n  addresses: [192.0.2.0/24]   # all of it\n"
 	made := mustRender(t, "config: |\n  "+strings.ReplaceAll(strings.TrimRight(pools, "\n"), "\n", "\n  ")+"\n")["ConfigMap/config"]
@@ -240,6 +265,7 @@ func TestConfigIsPassedThroughUnchanged(t *testing.T) {
 func TestValuesAreRefusedByTheSchemaIfInvalid(t *testing.T) {
 	for values, want := range map[string]string{
 		"speaker: {failover: slow}":            "failover",
+		"admissionPolicy: {enabled: maybe}":    "admissionPolicy",
 		"speakers: {}":                         "speakers",
 		"ccm: {replicas: 0}":                   "replicas",
 		"config: {address-pools: []}":          "config",

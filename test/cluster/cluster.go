@@ -125,18 +125,27 @@ func (c *Cluster) makeNodes(context.Context) error {
 	return nil
 }
 
-// install creates the namespace and the rights of this project's programs from the
-// manifests.
+// install creates the namespace, the rights of this project's programs and the admission
+// policy from the manifests.
 func (c *Cluster) install(ctx context.Context) error {
 	for _, file := range []string{"namespace.yaml", "rbac-ccm.yaml", "rbac-speaker.yaml"} {
 		if _, err := c.Kubectl(ctx, "apply", "-f", filepath.Join(c.env.Root, "manifests", file)); err != nil {
 			return err
 		}
 	}
+	if err := c.ApplyPolicy(ctx); err != nil {
+		return err
+	}
 	if c.options.Pools == "-" {
 		return nil
 	}
 	return c.SetPools(ctx, c.options.Pools)
+}
+
+// ApplyPolicy creates the admission policy of the manifests.
+func (c *Cluster) ApplyPolicy(ctx context.Context) error {
+	_, err := c.Kubectl(ctx, "apply", "-f", filepath.Join(c.env.Root, "manifests", "policy.yaml"))
+	return err
 }
 
 // Deploy starts ccms cloud controller managers, and a speaker on every node except the

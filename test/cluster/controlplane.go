@@ -153,15 +153,27 @@ func (c *Cluster) connect(ctx context.Context) error {
 	if err := c.writeKubeconfig(c.Kubeconfig(), "https://"+controlPlane4+":6443", adminToken); err != nil {
 		return err
 	}
-	config, err := clientcmd.BuildConfigFromFlags("", c.Kubeconfig())
-	if err != nil {
-		return fmt.Errorf("using the kubeconfig: %w", err)
-	}
-	config.QPS, config.Burst = 1000, 1000
-	if c.Client, err = kubernetes.NewForConfig(config); err != nil {
-		return fmt.Errorf("making a client: %w", err)
+	var err error
+	if c.Client, err = c.ClientAs(""); err != nil {
+		return err
 	}
 	return c.ready(ctx)
+}
+
+// ClientAs returns a client of the API server that acts as the user. It is the
+// administrator's if user is empty.
+func (c *Cluster) ClientAs(user string) (kubernetes.Interface, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", c.Kubeconfig())
+	if err != nil {
+		return nil, fmt.Errorf("using the kubeconfig: %w", err)
+	}
+	config.QPS, config.Burst = 1000, 1000
+	config.Impersonate.UserName = user
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("making a client: %w", err)
+	}
+	return client, nil
 }
 
 // certificate returns the path of the certificate that the API server signs itself.

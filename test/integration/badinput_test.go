@@ -52,14 +52,23 @@ func TestDeletedConfigMapKeepsServicesRunning(t *testing.T) {
 	f.event("ConfigMap", "config", "ConfigMissing", "the ConfigMap was deleted. The last good configuration stays in use.")
 	f.stillRuns("runs", vip)
 
-	// After a restart the programs have no configuration at all. Services that have an
-	// address keep working. New Services wait, and an Event says why.
+	// After a restart the programs go on with the configuration that the cluster manager has
+	// published.
 	f.restartCCMs()
 	node := f.announcer(vip)
 	node.Speaker().Stop()
 	f.must(node.StartSpeaker(context.Background()))
 	f.must(node.WaitReady(f.Context()))
 	f.settled()
+	f.create(service("late"))
+	f.assigned("late")
+	f.stillRuns("runs", vip)
+
+	// Without that, too, they have no configuration at all. Services that have an address
+	// keep it. New Services wait, and an Event says why.
+	stop(f.cluster.CCMs())
+	f.must(f.cluster.Client.CoreV1().ConfigMaps("baremetal-system").Delete(f.Context(), "config-in-use", metav1.DeleteOptions{}))
+	f.restartCCMs()
 	f.create(service("waits"))
 	f.event("Service", "waits", "AllocationFailed", "(ConfigMap baremetal-system/config: the ConfigMap does not exist)")
 	f.stillRuns("runs", vip)

@@ -146,7 +146,7 @@ func TestCheckConfigPrintsTheEffectsOnTheCluster(t *testing.T) {
 	if strings.Contains(out, "default/stays") {
 		f.Errorf("the output names a Service that does not change:\n%s", out)
 	}
-	if out := check("address-pools: {}\n", 1); !strings.Contains(out, "line 1: address-pools: must be a list") {
+	if out := check("address-pools: {}\n", 1); !strings.Contains(out, ":1:16: address-pools: must be a list") {
 		f.Errorf("the output does not name the error and its line:\n%s", out)
 	}
 }

@@ -24,7 +24,7 @@ func TestClassedServiceIsServed(t *testing.T) {
 		f.Errorf("both have %s", vip)
 	}
 	f.Run("its status is repaired", func(f *fixture) {
-		f.kubectl("patch", "service", "classed", "--subresource=status", "--type=merge", "-p", `{"status":{"loadBalancer":{"ingress":[{"ip":"192.0.2.99"}]}}}`)
+		f.setStatus("classed", `[{"ip":"192.0.2.99"}]`)
 		f.event("Service", "classed", "StatusRepaired", "The status said 192.0.2.99; this Service has "+vip)
 		f.has("classed", vip)
 	})

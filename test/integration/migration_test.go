@@ -36,6 +36,7 @@ func TestMigrationFromMetalLBKeepsAddresses(t *testing.T) {
 	}
 	f.Cleanup(restore)
 	f.pools(cluster.DefaultPools)
+	f.withoutPolicy() // a cluster with MetalLB does not have it
 	for n := 1; n <= 3; n++ {
 		f.runOn(fmt.Sprint("moved", n), "moved", fmt.Sprint("node", n))
 	}
@@ -67,6 +68,7 @@ func TestMigrationFromMetalLBKeepsAddresses(t *testing.T) {
 	begun := time.Now()
 
 	stop(theirs.controller)
+	f.must(f.cluster.ApplyPolicy(ctx))
 	f.restartCCMs()
 	for name := range before {
 		f.eventually(name+" has a finalizer", func() bool { return len(f.get(name).Finalizers) > 0 })
@@ -114,6 +116,7 @@ func TestReleaseLetsServicesBeDeletedAfterUninstalling(t *testing.T) {
 	f.assigned("left-classed")
 	f.eventually("both have finalizers", func() bool { return len(f.get("left").Finalizers)+len(f.get("left-classed").Finalizers) == 2 })
 	f.Cleanup(func() { f.restartCCMs() })
+	defer func() { f.must(f.cluster.ApplyPolicy(context.Background())) }()
 	release := func(flags ...string) (string, error) {
 		out, err := exec.Command(f.cluster.Binary("baremetal-cloud-controller-manager"), append([]string{"release", "--kubeconfig=" + f.cluster.Kubeconfig()}, flags...)...).CombinedOutput()
 		return string(out), err
@@ -122,17 +125,25 @@ func TestReleaseLetsServicesBeDeletedAfterUninstalling(t *testing.T) {
 		f.Errorf("while a cloud controller manager runs: %v: %s", err, out)
 	}
 	stop(f.cluster.CCMs())
-	var out string
 	f.eventually("the lease has expired", func() bool {
-		var err error
-		out, err = release()
-		return err == nil
+		text, _ := release()
+		return strings.Contains(text, "baremetal-service-status is still there")
 	})
+	f.kubectl("delete", "-f", f.cluster.Root()+"/manifests/policy.yaml")
+	out, err := release()
+	if err != nil {
+		f.Fatalf("%v: %s", err, out)
+	}
 	if !strings.HasSuffix(out, "Nothing has been done. To do this to 2 Services, add --yes.\n") || addressesOf(f.get("left")) != vip {
 		f.Errorf("without --yes it printed %q", out)
 	}
-	out, err := release("--yes")
-	f.must(err)
+	f.eventually("the API server has forgotten the policy", func() bool {
+		out, err = release("--yes")
+		return err == nil || !strings.Contains(out, "baremetal-service-status")
+	})
+	if err != nil {
+		f.Fatalf("%v: %s", err, out)
+	}
 	if !strings.Contains(out, "default/left: finalizer removed, "+vip+" released\n") || !strings.Contains(out, "default/left-classed: finalizer removed, ") {
 		f.Errorf("with --yes it printed %q", out)
 	}

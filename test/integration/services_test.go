@@ -163,11 +163,21 @@ func (f *fixture) runOn(name, app, node string) {
 	f.Cleanup(func() { f.kubectl("delete", "pod", name, "--ignore-not-found") })
 }
 
-// setStatus writes the ingress of a Service's status, as a user with the rights
-// for it could.
+// withoutPolicy removes the admission policy until the end of the test.
+func (f *fixture) withoutPolicy() {
+	f.Helper()
+	f.kubectl("delete", "-f", f.cluster.Root()+"/manifests/policy.yaml", "--ignore-not-found")
+	f.Cleanup(func() { f.must(f.cluster.ApplyPolicy(context.Background())) })
+}
+
+// setStatus writes the ingress of a Service's status. It acts as the cluster manager,
+// because the admission policy refuses all other users. Where there is no such policy, a
+// user with the rights for it can do the same.
 func (f *fixture) setStatus(name, ingress string) {
 	f.Helper()
-	_, err := f.cluster.Client.CoreV1().Services("default").Patch(f.Context(), name, types.MergePatchType,
+	client, err := f.cluster.ClientAs("system:serviceaccount:baremetal-system:baremetal-ccm")
+	f.must(err)
+	_, err = client.CoreV1().Services("default").Patch(f.Context(), name, types.MergePatchType,
 		[]byte(`{"status":{"loadBalancer":{"ingress":`+ingress+`}}}`), metav1.PatchOptions{}, "status")
 	f.must(err)
 }

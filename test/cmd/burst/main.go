@@ -25,12 +25,16 @@ const pools = "address-pools:\n- {name: big, protocol: layer2, addresses: [10.64
 func main() {
 	services := flag.Int("services", 1000, "number of Services to create")
 	waiting := flag.Bool("waiting", false, "give the Services no address, and count the write requests of the cloud controller manager")
+	conditions := flag.Bool("conditions", false, "run a speaker, too, and count how often each Service is written")
 	clients := flag.Int("clients", 20, "number of clients that create Services, each as fast as it can")
 	flag.Parse()
 	os.Exit(cluster.Main(cluster.Needs{}, func(env cluster.Env) int {
 		do := measure
 		if *waiting {
 			do = measureWaiting
+		}
+		if *conditions {
+			do = measureConditions
 		}
 		if err := do(context.Background(), env, *services, *clients); err != nil {
 			fmt.Fprintln(os.Stderr, err)

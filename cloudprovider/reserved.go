@@ -1,0 +1,62 @@
+package cloudprovider
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/configmap"
+)
+
+// reserved returns the addresses that no Service may have: those in the status of a Node,
+// those on the links of a node, and those of the nodes' routers. The links count only while
+// their Node exists. The texts complete the sentence "192.0.2.1 is …".
+func reserved(nodes []*v1.Node, links map[string]configmap.NodeLinks) map[netip.Addr]string {
+	addrs := map[netip.Addr]string{}
+	for _, n := range nodes {
+		for _, gateway := range links[n.Name].Gateways {
+			addrs[gateway.Unmap()] = "the gateway of node " + n.Name
+		}
+	}
+	for _, n := range nodes {
+		text := "an address of node " + n.Name
+		for _, a := range n.Status.Addresses {
+			if addr, err := netip.ParseAddr(a.Address); err == nil { // the others are names
+				addrs[addr.WithZone("").Unmap()] = text
+			}
+		}
+		for _, prefix := range links[n.Name].Addresses {
+			addrs[prefix.Addr().Unmap()] = text
+		}
+	}
+	return addrs
+}
+
+// setReserved tells the allocator the reserved addresses, and reports whether they have
+// changed. The caller must hold c.mu.
+func (c *Cloud) setReserved() (changed bool) {
+	nodes, err := c.nodes.List(labels.Everything())
+	if err != nil {
+		c.log.Error("reading the addresses of the nodes failed", "error", fmt.Errorf("listing Nodes from the cache: %w", err))
+		return false
+	}
+	now := reserved(nodes, c.config.Nodes())
+	if maps.Equal(now, c.reserved) {
+		return false
+	}
+	c.reserved = now
+	c.allocator.SetReserved(now)
+	return true
+}
+
+// nodesChanged handles new addresses of nodes. Services that have such an address lose it.
+func (c *Cloud) nodesChanged() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.isAdopted() && c.setReserved() {
+		c.retryAll()
+	}
+}

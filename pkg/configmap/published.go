@@ -1,0 +1,95 @@
+package configmap
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/netip"
+
+	v1 "k8s.io/api/core/v1"
+
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
+)
+
+// Beside the operator's ConfigMap there are two others in the same namespace, with its name
+// and a suffix. The programs write them, people only read them.
+
+// InUse returns the name of the ConfigMap that the leading cluster manager publishes: the
+// text of the configuration that it uses, and the addresses that no pool has any more.
+// The programs use this text when they start and the operator's ConfigMap is missing or
+// refused. So a restart changes nothing.
+func (r *Ref) InUse() string { return r.Name + "-in-use" }
+
+// NodeLinks returns the name of the ConfigMap to which each speaker writes the addresses of
+// its node.
+func (r *Ref) NodeLinks() string { return r.Name + "-nodes" }
+
+// OrphansKey is the key of the orphans, as JSON, in the ConfigMap InUse. The text of the
+// configuration has the key Key.
+const OrphansKey = "orphans"
+
+// InUse is what the leading cluster manager has published.
+type InUse struct {
+	// Config is the configuration that it uses, nil if nothing was published or the text
+	// cannot be read.
+	Config *config.Config
+	// Hash identifies the text of Config.
+	Hash    string
+	Orphans []config.Orphan
+	// Object is the ConfigMap, nil if there is none.
+	Object *v1.ConfigMap
+}
+
+// NodeLinks are the addresses of one node: on its links, and of the routers that it uses.
+type NodeLinks struct {
+	Addresses []netip.Prefix `json:"addresses,omitempty"`
+	Gateways  []netip.Addr   `json:"gateways,omitempty"`
+}
+
+// Hash identifies the text of a configuration.
+func Hash(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:8])
+}
+
+// ReadInUse reads the ConfigMap InUse; nil means that there is none. It returns what can be
+// read, and an error for the rest: another version may have written it.
+func ReadInUse(cm *v1.ConfigMap) (InUse, error) {
+	if cm == nil {
+		return InUse{}, nil
+	}
+	u := InUse{Object: cm}
+	var err error
+	if u.Orphans, err = config.DecodeOrphans([]byte(cm.Data[OrphansKey])); err != nil {
+		return u, fmt.Errorf("reading ConfigMap %s/%s: %w", cm.Namespace, cm.Name, err)
+	}
+	text, ok := cm.Data[Key]
+	if !ok {
+		return u, nil
+	}
+	c, err := config.Parse([]byte(text))
+	if err != nil {
+		return u, fmt.Errorf("reading ConfigMap %s/%s: %w", cm.Namespace, cm.Name, err)
+	}
+	u.Config, u.Hash = c, Hash(text)
+	return u, nil
+}
+
+// ReadNodeLinks reads the ConfigMap NodeLinks; nil means that there is none.
+func ReadNodeLinks(cm *v1.ConfigMap, log *slog.Logger) map[string]NodeLinks {
+	if cm == nil {
+		return nil
+	}
+	nodes := make(map[string]NodeLinks, len(cm.Data))
+	for node, text := range cm.Data {
+		var l NodeLinks
+		if err := json.Unmarshal([]byte(text), &l); err != nil {
+			log.Warn("addresses of a node cannot be read", "configmap", cm.Namespace+"/"+cm.Name, "node", node, "error", err)
+			continue
+		}
+		nodes[node] = l
+	}
+	return nodes
+}

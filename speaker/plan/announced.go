@@ -1,0 +1,195 @@
+package plan
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/election"
+)
+
+// Announcement says whether the VIPs of a Service are announced, for people.
+type Announcement struct {
+	Service string // namespace/name
+	OK      bool
+	// Reason is one word. Message names the nodes, or says why not and what to do.
+	Reason, Message string
+}
+
+// The reasons of an Announcement, beside the Reasons of a Decision.
+const (
+	announcedReason = "Announced"
+	nodesExcluded   = "NodesExcluded" // no node may announce
+	noSession       = "NoSession"     // no node has an established BGP session for the address
+)
+
+// Announcements returns what this speaker says about Services. Each Service has one speaker
+// that speaks for it: the owner of its first VIP that has an owner, or else one that an
+// election chooses.
+func Announcements(s State, p Plan) (all []Announcement) {
+	byVIP := make(map[netip.Addr]*Decision, len(p.Decisions))
+	for i := range p.Decisions {
+		byVIP[p.Decisions[i].VIP] = &p.Decisions[i]
+	}
+	var alive []string
+	for _, m := range s.Members {
+		alive = append(alive, m.Name)
+	}
+	for _, svc := range s.Services {
+		if speaksFor(svc, byVIP, alive) == s.Node {
+			all = append(all, s.announcement(svc, byVIP))
+		}
+	}
+	return all
+}
+
+func speaksFor(svc Service, byVIP map[netip.Addr]*Decision, alive []string) string {
+	for _, vip := range svc.VIPs {
+		if d := byVIP[vip]; d != nil && d.Owner != "" {
+			return d.Owner
+		}
+	}
+	return election.Owner(svc.VIPs[0], alive)
+}
+
+// announcement describes a Service. It is announced if each of its VIPs is announced in at
+// least one way.
+func (s *State) announcement(svc Service, byVIP map[netip.Addr]*Decision) Announcement {
+	a := Announcement{Service: svc.Name, OK: true, Reason: announcedReason}
+	var texts []string
+	for _, vip := range svc.VIPs {
+		d := byVIP[vip]
+		if d == nil {
+			continue
+		}
+		ok, reason, text := s.describeVIP(d, svc)
+		if !ok && a.OK {
+			a.OK, a.Reason = false, reason
+		}
+		texts = append(texts, vip.String()+" "+text)
+	}
+	a.Message = strings.Join(texts, "; ")
+	return a
+}
+
+// describeVIP returns whether a VIP is announced, and the end of a sentence about it.
+func (s *State) describeVIP(d *Decision, svc Service) (ok bool, reason, text string) {
+	pool, refused := s.poolOf(d.VIP)
+	switch refused {
+	case NodeAddress:
+		return false, string(NodeAddress), fmt.Sprintf("is not announced: it is an address of node %s", s.NodeAddrs[d.VIP])
+	case Unpublished:
+		return false, string(Unpublished), "is not announced: no pool has it, and the cluster manager has not given it to this Service"
+	}
+	var yes, no []string
+	if pool.Protocol.Layer2() {
+		layer2, why, text := s.describeLayer2(d, pool)
+		if layer2 {
+			yes = append(yes, text)
+		} else {
+			reason = why
+			no = append(no, text)
+		}
+	}
+	if pool.Protocol.BGP() {
+		bgp, why, text := s.describeBGP(pool, svc)
+		if bgp {
+			yes = append(yes, text)
+		} else {
+			reason = cmp.Or(reason, why)
+			no = append(no, text)
+		}
+	}
+	switch {
+	case len(yes) == 0:
+		return false, reason, "is not announced: " + strings.Join(no, "; ")
+	case len(no) == 0:
+		return true, announcedReason, "is announced by " + strings.Join(yes, " and ")
+	}
+	return true, announcedReason, fmt.Sprintf("is announced by %s, but not in the other way: %s", yes[0], no[0])
+}
+
+func (s *State) describeLayer2(d *Decision, pool *config.Pool) (ok bool, reason, text string) {
+	switch d.Reason {
+	case Owner, OtherOwner:
+		return true, "", "node " + d.Owner
+	case Conflict:
+		return false, string(Conflict), fmt.Sprintf("a foreign host with the MAC address %s has it. Remove the address from that host, or from the pool", d.Foreign)
+	case NoEndpoint:
+		return false, string(NoEndpoint), "the traffic policy is Local, and no node that may announce has a ready endpoint"
+	case NoLink:
+		where := "a usable link"
+		if len(pool.Interfaces) > 0 {
+			where = "one of the pool's interfaces " + strings.Join(pool.Interfaces, ", ")
+		}
+		return false, string(NoLink), "no node that may announce has " + where
+	}
+	return false, nodesExcluded, s.whyNoNode(pool)
+}
+
+// describeBGP says how many nodes advertise an address of the pool.
+func (s *State) describeBGP(pool *config.Pool, svc Service) (ok bool, reason, text string) {
+	if s.Config == nil {
+		return false, noSession, "this speaker has no configuration, so it knows no BGP peer"
+	}
+	var able, advertising int
+	endpoint := false
+	for _, m := range s.Members {
+		n, found := s.node(m.Name)
+		if !found || n.Excluded != "" || !pool.Announces(n.Labels) {
+			continue
+		}
+		able++
+		if svc.Local && !slices.Contains(svc.EndpointNodes, n.Name) {
+			continue
+		}
+		endpoint = true
+		a := newAdvertiser(*s, n, true)
+		if m.Advertises && slices.ContainsFunc(pool.Advertisements, a.hasPeerFor) {
+			advertising++
+		}
+	}
+	switch {
+	case advertising == 1:
+		return true, "", "1 node over BGP"
+	case advertising > 1:
+		return true, "", fmt.Sprintf("%d nodes over BGP", advertising)
+	case able == 0:
+		return false, nodesExcluded, s.whyNoNode(pool)
+	case !endpoint:
+		return false, string(NoEndpoint), "the traffic policy is Local, and no node that may announce has a ready endpoint"
+	}
+	return false, noSession, "no node has an established session with a BGP peer of the pool"
+}
+
+// maxNodesNamed limits how many nodes a message names.
+const maxNodesNamed = 3
+
+// whyNoNode says why no node may announce the pool's addresses.
+func (s *State) whyNoNode(pool *config.Pool) string {
+	var why []string
+	selected := 0
+	for _, n := range s.Nodes {
+		if !pool.Announces(n.Labels) {
+			continue
+		}
+		if selected++; len(why) == maxNodesNamed {
+			continue
+		}
+		reason := "its speaker is not heard, or announces nothing"
+		if n.Excluded != "" {
+			reason = n.Excluded
+		}
+		why = append(why, n.Name+": "+reason)
+	}
+	switch {
+	case selected == 0:
+		return "the node-selectors of the pool select no node"
+	case selected > len(why):
+		why = append(why, fmt.Sprintf("and %d more nodes", selected-len(why)))
+	}
+	return "no node may announce: " + strings.Join(why, "; ")
+}
