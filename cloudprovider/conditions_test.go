@@ -50,6 +50,14 @@ func TestConditionsGoWithTheLoadBalancer(t *testing.T) {
 	r.eventually("the condition is gone", func() bool { return service.Condition(r.get("a"), service.Allocated) == nil })
 }
 
+func TestServiceWithoutAddressesIsNotAnnounced(t *testing.T) {
+	a := svc("a", time.Hour, "10.0.0.1")
+	a.Status.Conditions = []metav1.Condition{{Type: service.Announced, Status: metav1.ConditionTrue, Reason: "Announced", LastTransitionTime: metav1.Now()}}
+	r := start(t, onePool("10.0.0.1/32"), node("n1", "10.0.0.1"), a)
+	r.allocatedSays("a", metav1.ConditionFalse, "Exhausted", "exhausted (0 of 0 in use)")
+	r.eventually("the condition is gone", func() bool { return service.Condition(r.get("a"), service.Announced) == nil })
+}
+
 func TestConditionsOfOthersStay(t *testing.T) {
 	a := svc("a", time.Hour, "10.0.0.1")
 	other := metav1.Condition{Type: "example.com/Other", Status: metav1.ConditionTrue, Reason: "Because", LastTransitionTime: metav1.Now()}

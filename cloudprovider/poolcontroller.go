@@ -26,6 +26,9 @@ const (
 	repairAfter = 2 * time.Second
 	// passEvery is the shortest time between two passes.
 	passEvery = 20 * time.Millisecond
+	// conditionEvery spreads the writes if many Services need nothing but a new condition:
+	// after an upgrade, or when the text of a refusal changes. Addresses do not wait for them.
+	conditionEvery = 5 * time.Millisecond
 	// writers is how many statuses are written concurrently.
 	writers = 10
 )
@@ -98,12 +101,18 @@ func (c *Cloud) pass(all bool) {
 			names = append(names, cache.MetaObjectToName(svc))
 		}
 	}
+	var conditions time.Duration // how many Services need a new condition only
 	for _, name := range names {
 		svc, err := c.services.Services(name.Namespace).Get(name.Name)
 		if err != nil || !c.managed(svc) {
 			continue
 		}
-		if o, err := c.allocate(svc); !errors.Is(err, errNotServed) && !inSync(svc, o) {
+		switch o, err := c.allocate(svc); {
+		case errors.Is(err, errNotServed) || inSync(svc, o):
+		case statusMatches(svc, o.addrs) && service.HasCleanupFinalizer(svc):
+			c.queue.AddAfter(name, conditions*conditionEvery)
+			conditions++
+		default:
 			c.queue.Add(name)
 		}
 	}

@@ -68,8 +68,14 @@ func statusMatches(svc *v1.Service, addrs []netip.Addr) bool {
 // inSync reports whether there is nothing to write: the status is what was decided, and a
 // Service with an address has a finalizer.
 func inSync(svc *v1.Service, o outcome) bool {
-	return statusMatches(svc, o.addrs) && service.SameCondition(svc, o.condition) &&
+	return statusMatches(svc, o.addrs) && conditionsMatch(svc, o) &&
 		(len(o.addrs) == 0 || service.HasCleanupFinalizer(svc))
+}
+
+// conditionsMatch reports whether svc has the condition that was decided, and none about
+// addresses that it does not have.
+func conditionsMatch(svc *v1.Service, o outcome) bool {
+	return service.SameCondition(svc, o.condition) && (len(o.addrs) > 0 || service.Condition(svc, service.Announced) == nil)
 }
 
 // writeStatus writes what was decided to the status of svc, and adds the finalizer, all in
@@ -80,7 +86,7 @@ func inSync(svc *v1.Service, o outcome) bool {
 // its finalizer and has not seen the new version yet.
 func (c *Cloud) writeStatus(ctx context.Context, svc *v1.Service, o outcome, finalizer string) error {
 	matches, hasFinalizer := statusMatches(svc, o.addrs), finalizer == "" || slices.Contains(svc.Finalizers, finalizer)
-	if matches && service.SameCondition(svc, o.condition) && (hasFinalizer || len(o.addrs) == 0) {
+	if matches && conditionsMatch(svc, o) && (hasFinalizer || len(o.addrs) == 0) {
 		c.tracker.setWritten(svc, o.addrs)
 		return nil
 	}
@@ -90,6 +96,10 @@ func (c *Cloud) writeStatus(ctx context.Context, svc *v1.Service, o outcome, fin
 		after.Status.LoadBalancer = *status(svc, o.addrs)
 	}
 	setCondition(after, service.WithTransition(svc, o.condition, metav1.Now()))
+	if len(o.addrs) == 0 {
+		// No speaker speaks for a Service without addresses.
+		dropCondition(after, service.Announced)
+	}
 	if !hasFinalizer && len(o.addrs) > 0 {
 		after.Finalizers = append(after.Finalizers, finalizer)
 	}
@@ -118,9 +128,12 @@ func setCondition(svc *v1.Service, condition metav1.Condition) {
 
 // dropConditions removes the conditions of this project.
 func dropConditions(svc *v1.Service) {
-	svc.Status.Conditions = slices.DeleteFunc(svc.Status.Conditions, func(c metav1.Condition) bool {
-		return c.Type == service.Allocated || c.Type == service.Announced
-	})
+	dropCondition(svc, service.Allocated)
+	dropCondition(svc, service.Announced)
+}
+
+func dropCondition(svc *v1.Service, conditionType string) {
+	svc.Status.Conditions = slices.DeleteFunc(svc.Status.Conditions, func(c metav1.Condition) bool { return c.Type == conditionType })
 }
 
 // patch writes the difference in status and finalizers. It fails with a conflict if the
