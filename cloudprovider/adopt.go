@@ -142,16 +142,24 @@ func adoptInto(allocator *ipam.Allocator, services []*v1.Service, current *confi
 
 // reportAdoption reports what was decided about the addresses of svc.
 func (c *Cloud) reportAdoption(svc *v1.Service, adoptions []ipam.Adoption) {
+	refused := map[string][]string{} // by the reason of the Event
+	var shared []string
 	for _, a := range adoptions {
 		switch {
 		case a.Refused != nil:
 			c.log.Warn("address not adopted; the Service gets another address", "service", service.Name(svc), "reason", a.Refused)
-			c.events.Eventf(svc, v1.EventTypeWarning, adoptionReason(a.Refused), "%v: this Service cannot keep it", a.Refused)
+			refused[adoptionReason(a.Refused)] = append(refused[adoptionReason(a.Refused)], fmt.Sprintf("%v: this Service cannot keep it", a.Refused))
 			c.tracker.setUnwritten(svc)
 		case a.Warning != "":
 			c.log.Warn("address shared across namespaces", "service", service.Name(svc), "reason", a.Warning)
-			c.events.Eventf(svc, v1.EventTypeWarning, "SharedAcrossNamespaces", "%s. This Service keeps the address because it had it already. Other Services cannot join: set share-across-namespaces: true in the pool, or give this Service another address", a.Warning)
+			shared = append(shared, a.Warning)
 		}
+	}
+	for reason, texts := range refused {
+		c.events.Eventf(svc, v1.EventTypeWarning, reason, "%s", joined(texts))
+	}
+	if len(shared) > 0 {
+		c.events.Eventf(svc, v1.EventTypeWarning, "SharedAcrossNamespaces", "%s. This Service keeps the address because it had it already. Other Services cannot join: set share-across-namespaces: true in the pool, or give this Service another address", joined(shared))
 	}
 	c.tracker.setAdopted(svc, c.allocator.Addrs(string(svc.UID)))
 }

@@ -67,11 +67,15 @@ func without(addrs, others []netip.Addr) []netip.Addr {
 
 // reportLosses reports the addresses that svc cannot have any more.
 func (c *Cloud) reportLosses(svc *v1.Service, losses []ipam.Loss) {
+	var texts []string
 	for _, l := range losses {
 		c.metrics.lost(l.Reason)
 		c.tracker.setUnwritten(svc)
 		c.log.Warn("address lost", "service", service.Name(svc), "address", l.Addr, "reason", l.Why)
-		c.events.Eventf(svc, v1.EventTypeWarning, "AddressLost", "This Service cannot keep %s: %s", l.Addr, l.Why)
+		texts = append(texts, fmt.Sprintf("This Service cannot keep %s: %s", l.Addr, l.Why))
+	}
+	if len(texts) > 0 {
+		c.events.Eventf(svc, v1.EventTypeWarning, "AddressLost", "%s", joined(texts))
 	}
 }
 
@@ -82,9 +86,13 @@ func (c *Cloud) reportOrphans(svc *v1.Service, orphans []ipam.Kept) {
 	if changed {
 		c.publish.Set()
 	}
+	var texts []string
 	for _, o := range added {
 		c.log.Warn("address kept outside the pools", "service", service.Name(svc), "address", o.Addr, "reason", o.Why)
-		c.events.Eventf(svc, v1.EventTypeWarning, "AddressOutsidePools", "%s (ConfigMap %s). This Service keeps the address, and it is announced, until you create the Service anew, ask for another address, or set reassign: true", o.Why, &c.options.ConfigMap)
+		texts = append(texts, o.Why)
+	}
+	if len(texts) > 0 {
+		c.events.Eventf(svc, v1.EventTypeWarning, "AddressOutsidePools", "%s (ConfigMap %s). This Service keeps the address, and it is announced, until you create the Service anew, ask for another address, or set reassign: true", joined(texts), &c.options.ConfigMap)
 	}
 }
 

@@ -20,8 +20,13 @@ func hasOwnFinalizer(svc *v1.Service) bool {
 func (c *Cloud) syncClassed(ctx context.Context, svc *v1.Service) error {
 	scope := c.options.Scope
 	if scope.Classed(svc) && svc.DeletionTimestamp == nil {
-		if !c.isAdopted() {
-			return nil // the adoption looks at all Services
+		if !c.isAdopted() { // the adoption looks at all Services
+			if err := c.notAdopted(); errors.Is(err, errNoConfig) && len(service.VIPs(svc)) == 0 {
+				c.refused(svc, nil, err)
+			} else {
+				c.tracker.setWaiting(svc, nil, "")
+			}
+			return nil
 		}
 		o, err := c.allocate(svc)
 		if errors.Is(err, errNotServed) {

@@ -19,9 +19,11 @@ const (
 	reasonKept = "Kept"
 	// reasonOutsidePools: no pool would give the Service one of its addresses any more.
 	reasonOutsidePools = "OutsidePools"
-	// reasonNotReady: the cluster manager cannot decide yet.
-	reasonNotReady = "NotReady"
 )
+
+// reasonNotReady is the reason while the cluster manager cannot decide. It writes no
+// condition then.
+const reasonNotReady = "NotReady"
 
 // maxMessage is the length of the longest message that the API server accepts.
 const maxMessage = 32768

@@ -42,12 +42,35 @@ func TestConditionsGoWithTheLoadBalancer(t *testing.T) {
 	a := svc("a", time.Hour, "10.0.0.1")
 	r := start(t, onePool("10.0.0.1-10.0.0.2"), a)
 	r.allocatedSays("a", metav1.ConditionTrue, "Allocated", "10.0.0.1")
-	s := r.get("a")
-	s.Spec.Type = v1.ServiceTypeClusterIP
-	if err := r.lb.EnsureLoadBalancerDeleted(context.Background(), "", s); err != nil {
+	r.change("a", func(s *v1.Service) { s.Spec.Type = v1.ServiceTypeClusterIP })
+	if err := r.lb.EnsureLoadBalancerDeleted(context.Background(), "", r.get("a")); err != nil {
 		t.Fatal(err)
 	}
+	r.change("a", func(s *v1.Service) { s.Finalizers = nil }) // upstream's service controller does this
 	r.eventually("the condition is gone", func() bool { return service.Condition(r.get("a"), service.Allocated) == nil })
+}
+
+func TestInvalidAnnotationChangesNothing(t *testing.T) {
+	a := annotated(svc("a", time.Hour, "10.0.0.1"), service.IPModeAnnotation, "Porxy", service.HostnameAnnotation, "not a name")
+	mode := v1.LoadBalancerIPModeProxy
+	a.Status.LoadBalancer.Ingress = []v1.LoadBalancerIngress{{IP: "10.0.0.1", IPMode: &mode, Hostname: "lb.example.com"}}
+	r := start(t, onePool("10.0.0.1-10.0.0.9"), a)
+	r.allocatedSays("a", metav1.ConditionTrue, "Kept", `annotation lb.baremetal/ip-mode: "Porxy" is neither VIP nor Proxy`)
+	if got := r.get("a").Status.LoadBalancer.Ingress[0]; *got.IPMode != mode || got.Hostname != "lb.example.com" {
+		t.Errorf("the status is %+v", got)
+	}
+}
+
+func TestNewIPModeIsNoRepair(t *testing.T) {
+	r := start(t, onePool("10.0.0.1-10.0.0.9"), annotated(svc("a", time.Hour, "10.0.0.1"), service.HostnameAnnotation, "one.example.com"))
+	r.eventually("the first hostname is there", func() bool { return r.get("a").Status.LoadBalancer.Ingress[0].Hostname == "one.example.com" })
+	r.change("a", func(s *v1.Service) { annotated(s, service.HostnameAnnotation, "two.example.com") })
+	r.cloud.retryAll()
+	r.eventually("the second hostname is there", func() bool { return r.get("a").Status.LoadBalancer.Ingress[0].Hostname == "two.example.com" })
+	r.eventually("the write is recorded", func() bool { o := r.cloud.tracker.outcome(r.get("a")); return o != nil && inSync(r.get("a"), *o) })
+	if n := r.countEvents("StatusRepaired"); n > 0 {
+		t.Errorf("%d Events StatusRepaired", n)
+	}
 }
 
 func TestServiceWithoutAddressesIsNotAnnounced(t *testing.T) {

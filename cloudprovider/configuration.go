@@ -2,6 +2,7 @@ package cloudprovider
 
 import (
 	"fmt"
+	"strings"
 
 	v1 "k8s.io/api/core/v1"
 
@@ -21,9 +22,9 @@ func (c *Cloud) configChanged(state configmap.State) {
 	switch {
 	case state.Problem == nil:
 		c.events.Eventf(state.Object, v1.EventTypeNormal, "ConfigLoaded", "In use: %s", Summary(state.Config))
-		for _, w := range state.Config.Warnings {
-			c.log.Warn("configuration valid, but probably not what you meant", "warning", w)
-			c.events.Eventf(state.Object, v1.EventTypeWarning, "ConfigWarning", "%v", w)
+		if warnings := state.Config.Warnings; len(warnings) > 0 {
+			c.log.Warn("configuration valid, but probably not what you meant", "warnings", strings.Split(warnings.Error(), "\n"))
+			c.events.Eventf(state.Object, v1.EventTypeWarning, "ConfigWarning", "%s", joined(strings.Split(warnings.Error(), "\n")))
 		}
 	case state.Object != nil:
 		c.events.Eventf(state.Object, v1.EventTypeWarning, "ConfigRefused", "%s. %s", state.Problem, effect(state.Config))
@@ -31,6 +32,19 @@ func (c *Cloud) configChanged(state configmap.State) {
 		ref := &v1.ObjectReference{Kind: "ConfigMap", APIVersion: "v1", Namespace: c.options.ConfigMap.Namespace, Name: c.options.ConfigMap.Name}
 		c.events.Eventf(ref, v1.EventTypeWarning, "ConfigMissing", "%s. %s", state.Problem, effect(state.Config))
 	}
+}
+
+// maxEvent is the length in bytes after which the text of an Event is cut.
+const maxEvent = 1000
+
+// joined returns the texts as one text for an Event. The queue of Events has only one Event
+// of each object and reason.
+func joined(texts []string) string {
+	text := strings.Join(texts, "; ")
+	if len(text) > maxEvent {
+		text = strings.ToValidUTF8(text[:maxEvent], "") + " …"
+	}
+	return text
 }
 
 // useConfig makes the allocator use the present configuration. Before the adoption it only

@@ -3,7 +3,6 @@ package cloudprovider
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/tools/cache"
@@ -40,6 +39,9 @@ func (b *balancer) EnsureLoadBalancer(ctx context.Context, _ string, svc *v1.Ser
 		b.queue.Add(cache.MetaObjectToName(svc)) // its status says why
 		return nil, upstream.ImplementedElsewhere
 	}
+	if latest := b.tracker.outcome(svc); latest != nil {
+		o = *latest // the pool controller may have decided anew
+	}
 	// One request writes addresses and condition. What upstream writes after it changes nothing.
 	if err := b.writeStatus(ctx, svc, o, ""); err != nil {
 		b.log.Warn("writing the status failed, retrying", "service", service.Name(svc), "error", err)
@@ -71,16 +73,10 @@ func (b *balancer) GetLoadBalancerName(_ context.Context, _ string, svc *v1.Serv
 }
 
 // EnsureLoadBalancerDeleted releases the addresses of svc. It does not touch a new Service
-// of the same name, because that has another UID. If svc stays, as a Service of another
-// type, our conditions go. Upstream removes the addresses from the status.
-func (b *balancer) EnsureLoadBalancerDeleted(ctx context.Context, _ string, svc *v1.Service) error {
+// of the same name, because that has another UID. It must not fail: upstream would serve no
+// new Service of this name. Upstream removes the addresses from the status, and the pool
+// controller removes our conditions.
+func (b *balancer) EnsureLoadBalancerDeleted(_ context.Context, _ string, svc *v1.Service) error {
 	b.release(svc)
-	after := svc.DeepCopy()
-	if dropConditions(after); svc.DeletionTimestamp != nil || len(after.Status.Conditions) == len(svc.Status.Conditions) {
-		return nil
-	}
-	if err := patch(ctx, b.client, svc, after, false); err != nil {
-		return fmt.Errorf("removing the conditions of %s: %w", service.Name(svc), err)
-	}
 	return nil
 }

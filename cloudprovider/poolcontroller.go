@@ -154,6 +154,9 @@ func (c *Cloud) serviceChanged(before, svc *v1.Service) {
 		if before != nil {
 			c.release(svc) // it may have been ours, and no other code releases its addresses
 		}
+		if svc.DeletionTimestamp == nil && hasConditions(svc) {
+			c.queue.Add(name)
+		}
 	case !c.managed(svc):
 	case before != nil && changedUnseen(before, svc):
 		c.queue.Add(name)
@@ -210,6 +213,10 @@ func (c *Cloud) sync(ctx context.Context, name cache.ObjectName) error {
 		return nil // it was deleted
 	case c.options.Scope.Classed(svc) || hasOwnFinalizer(svc):
 		return c.syncClassed(ctx, svc)
+	case !c.options.Scope.Ours(svc) && !servicehelpers.HasLBFinalizer(svc) && hasConditions(svc):
+		after := svc.DeepCopy()
+		dropConditions(after)
+		return patch(ctx, c.client, svc, after, true)
 	case !c.isAdopted() || !c.managed(svc):
 		return nil
 	}

@@ -139,6 +139,7 @@ func preview(c *config.Config, s clusterState) Preview {
 			}
 		}
 	})
+	serveAll(allocator, s)
 	for _, svc := range s.services {
 		if svc.DeletionTimestamp != nil {
 			p.Unchanged++
@@ -156,6 +157,22 @@ func preview(c *config.Config, s clusterState) Preview {
 	return p
 }
 
+// serveAll allocates for all Services until nobody gets anything any more: a Service can
+// wait for what a later one gives up.
+func serveAll(allocator *ipam.Allocator, s clusterState) {
+	for range len(s.services) + 1 {
+		chances := allocator.Chances()
+		for _, svc := range s.services {
+			if r, err := request(svc, s.namespaces[svc.Namespace]); err == nil && svc.DeletionTimestamp == nil {
+				_, _ = allocator.Allocate(r) // effects reports the refusal
+			}
+		}
+		if allocator.Chances() == chances {
+			return
+		}
+	}
+}
+
 // effects allocates for one Service, and returns the changes and problems, if any.
 func effects(allocator *ipam.Allocator, svc *v1.Service, namespaceLabels map[string]string) []string {
 	had := service.VIPs(svc)
@@ -168,6 +185,8 @@ func effects(allocator *ipam.Allocator, svc *v1.Service, namespaceLabels map[str
 	switch {
 	case err != nil && len(had) == 0:
 		texts = append(texts, fmt.Sprintf("would wait: %v", err))
+	case err != nil && len(allocator.Addrs(r.UID)) == 0:
+		texts = append(texts, fmt.Sprintf("would lose %s, and wait: %v", list(had), err))
 	case err != nil:
 		texts = append(texts, fmt.Sprintf("would keep %s, and not get what it asks for: %v", list(allocator.Addrs(r.UID)), err))
 	case len(had) == 0:

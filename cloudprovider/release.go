@@ -29,7 +29,7 @@ type Released struct {
 // Release removes what this project has written to Services, so that they can be deleted,
 // or served by another load balancer, after this project is uninstalled: the finalizers,
 // and the addresses in the status unless keep is set. With dry it changes nothing, and
-// returns what it would do.
+// returns what it would do. It always removes our conditions.
 //
 // It returns an error and does nothing while a cluster manager holds its lease, because
 // the cluster manager would write everything again, and while the admission policy exists,
@@ -39,7 +39,7 @@ func Release(ctx context.Context, client kubernetes.Interface, scope service.Sco
 	if err := checkNoLeader(ctx, client, time.Now()); err != nil {
 		return nil, err
 	}
-	if err := checkNoPolicy(ctx, client); err != nil && !keep {
+	if err := checkNoPolicy(ctx, client); err != nil {
 		return nil, err
 	}
 	list, err := client.CoreV1().Services(metav1.NamespaceAll).List(ctx, metav1.ListOptions{})
@@ -105,9 +105,15 @@ func strip(svc *v1.Service, scope service.Scope, keep bool) (after *v1.Service, 
 	if len(after.Finalizers) < len(svc.Finalizers) {
 		done = "finalizer removed"
 	}
+	if hasConditions(svc) {
+		dropConditions(after)
+		if done != "" {
+			done += ", "
+		}
+		done += "conditions removed"
+	}
 	if !keep && scope.Ours(svc) && len(svc.Status.LoadBalancer.Ingress) > 0 {
 		after.Status.LoadBalancer = v1.LoadBalancerStatus{}
-		dropConditions(after)
 		if done != "" {
 			done += ", "
 		}

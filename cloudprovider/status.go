@@ -26,27 +26,23 @@ import (
 // It stays, unless svc asks for another one. A hostname that svc has asked for goes when svc
 // does not ask for it any more.
 func status(svc *v1.Service, addrs []netip.Addr) *v1.LoadBalancerStatus {
-	mode, _ := service.IPMode(svc) // request reports the error
-	asked, _ := service.Hostname(svc)
-	var own string // the hostname that svc asked for when the condition was written
-	if has := service.Condition(svc, service.Allocated); has != nil {
-		own = has.Message
-	}
+	mode, invalidMode := service.IPMode(svc)
+	asked, invalidName := service.Hostname(svc)
 	s := &v1.LoadBalancerStatus{}
 	for _, addr := range addrs {
-		entry := v1.LoadBalancerIngress{IP: addr.String()}
+		entry := v1.LoadBalancerIngress{IP: addr.String(), IPMode: &mode}
 		for _, is := range svc.Status.LoadBalancer.Ingress {
-			if is.IP == entry.IP {
-				entry.Hostname, entry.Ports = is.Hostname, is.Ports
+			if is.IP != entry.IP {
+				continue
+			}
+			entry.Hostname, entry.Ports = is.Hostname, is.Ports
+			if invalidMode != nil && is.IPMode != nil { // request reports the error, and nothing changes
+				entry.IPMode = is.IPMode
 			}
 		}
-		if entry.Hostname != "" && strings.HasSuffix(own, hostnameText(entry.Hostname)) {
-			entry.Hostname = ""
-		}
-		if asked != "" {
+		if invalidName == nil && (asked != "" || askedFor(svc, entry.Hostname)) {
 			entry.Hostname = asked
 		}
-		entry.IPMode = &mode
 		s.Ingress = append(s.Ingress, entry)
 	}
 	for _, is := range svc.Status.LoadBalancer.Ingress {
@@ -55,6 +51,12 @@ func status(svc *v1.Service, addrs []netip.Addr) *v1.LoadBalancerStatus {
 		}
 	}
 	return s
+}
+
+// askedFor reports whether svc asked for the hostname when its condition was written.
+func askedFor(svc *v1.Service, hostname string) bool {
+	has := service.Condition(svc, service.Allocated)
+	return hostname != "" && has != nil && strings.Contains(has.Message+". ", hostnameText(hostname)+". ")
 }
 
 // statusMatches reports whether the status of svc is the one that it should have.
@@ -106,7 +108,7 @@ func (c *Cloud) writeStatus(ctx context.Context, svc *v1.Service, o outcome, fin
 	if err := patch(ctx, c.client, svc, after, finalizer != ""); err != nil {
 		return err
 	}
-	expected := c.tracker.setWritten(svc, o.addrs)
+	expected := c.tracker.setWritten(svc, o.addrs) || finalizer == "" // upstream has not seen its own last write yet
 	if !matches && !expected {
 		c.log.Warn("status repaired", "service", service.Name(svc), "before", before, "addresses", o.addrs)
 		c.events.Eventf(svc, v1.EventTypeWarning, "StatusRepaired", "The status said %s; this Service has %s", list(before), list(o.addrs))
@@ -132,13 +134,18 @@ func dropConditions(svc *v1.Service) {
 	dropCondition(svc, service.Announced)
 }
 
+// hasConditions reports whether svc has a condition of this project.
+func hasConditions(svc *v1.Service) bool {
+	return service.Condition(svc, service.Allocated) != nil || service.Condition(svc, service.Announced) != nil
+}
+
 func dropCondition(svc *v1.Service, conditionType string) {
 	svc.Status.Conditions = slices.DeleteFunc(svc.Status.Conditions, func(c metav1.Condition) bool { return c.Type == conditionType })
 }
 
-// patch writes the difference in status and finalizers. It fails with a conflict if the
-// API server has another Service of this name, and with exact also if it has another version
-// of the Service than before. A Service that does not exist any more is not an error.
+// patch writes the difference in status and finalizers. The API server refuses it as invalid
+// if it has another Service of this name, and with exact as a conflict if it has another
+// version of the Service than before. A Service that does not exist any more is not an error.
 func patch(ctx context.Context, client kubernetes.Interface, before, after *v1.Service, exact bool) error {
 	before = before.DeepCopy()
 	before.UID = "" // so that the patch contains it, as a precondition

@@ -11,6 +11,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/ipam"
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/service"
 )
 
 // tracker records, for each Service that the provider has tried to serve, what it waits
@@ -35,6 +36,8 @@ type serviceRecord struct {
 	addrs []netip.Addr
 	// orphans are the last ones that were found. An Event has reported each of them.
 	orphans []ipam.Kept
+	// asked are the ipMode and the hostname that it asked for last, empty if unknown.
+	asked string
 	// outcome is the last decision, nil before the first one.
 	outcome *outcome
 }
@@ -67,6 +70,8 @@ func (t *tracker) setWaiting(svc *v1.Service, addrs []netip.Addr, reason string)
 
 // setServed records that svc has the addresses that it asks for. It returns the addresses
 // that svc had when they were reported last, and how long it waited for the new ones.
+//
+// A new ipMode or hostname is a reason to write the status, too.
 func (t *tracker) setServed(svc *v1.Service, addrs []netip.Addr) (before []netip.Addr, waited time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -76,7 +81,12 @@ func (t *tracker) setServed(svc *v1.Service, addrs []netip.Addr) (before []netip
 	}
 	r.waitingSince, r.refusal = time.Time{}, ""
 	before, r.addrs = r.addrs, addrs
-	r.unwritten = r.unwritten || !slices.Equal(before, addrs)
+	asked := svc.Annotations[service.IPModeAnnotation] + "/" + svc.Annotations[service.HostnameAnnotation]
+	if r.asked == "" {
+		r.asked = "/" // the status of a Service that asks for neither is as it should be
+	}
+	r.unwritten = r.unwritten || !slices.Equal(before, addrs) || r.asked != asked
+	r.asked = asked
 	return before, waited
 }
 

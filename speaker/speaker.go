@@ -136,7 +136,7 @@ func run(ctx, background context.Context, group *errgroup.Group, o Options) erro
 	stopBGP := startPart(background, group, routers.Run)
 	watcher := links.NewWatcher(o.Log, wake.Set)
 	group.Go(func() error { return watcher.Run(background) })
-	nodeLinks := reconcile.NewNodeLinks(o.Node, o.Client, o.ConfigMap, config, o.ExcludeInterfaces, o.Log)
+	nodeLinks := reconcile.NewNodeLinks(o.Node, o.Client, o.ConfigMap, config, o.ExcludeInterfaces, func() bool { return cluster.Node(o.Node) != nil }, o.Log)
 	group.Go(func() error { return nodeLinks.Run(background) })
 	status := reconcile.NewStatusWriter(o.StatusClient, o.ServiceConditions, cluster.Service, o.Log)
 	group.Go(func() error { return status.Run(background) })

@@ -14,13 +14,21 @@ const releaseName = "release"
 
 const releaseHelp = `Removes what this project has written to Services, after this project was deleted
 from the cluster: the finalizers, which block the deletion of the Services, and the
-addresses in their status. The Services themselves stay.
+addresses and conditions in their status. The Services themselves stay.
 
 Without --yes it only prints what it would do. --default-load-balancer and
 --load-balancer-class must have the same values as for the cloud controller manager:
 in a cluster with another provider, Services without a class may belong to that
 provider. It refuses to run while a cloud controller manager runs, because that would
-write everything again.`
+write everything again, and while the admission policy exists, which would refuse it.`
+
+// services returns the number with its noun.
+func services(n int) string {
+	if n == 1 {
+		return "1 Service"
+	}
+	return fmt.Sprintf("%d Services", n)
+}
 
 // releaseCommand is the subcommand release.
 func releaseCommand() *cobra.Command {
@@ -49,7 +57,7 @@ func releaseCommand() *cobra.Command {
 			case len(released) == 0:
 				fmt.Fprintln(cmd.OutOrStdout(), "No Service has a finalizer or an address of this project.")
 			case !yes:
-				fmt.Fprintf(cmd.OutOrStdout(), "Nothing has been done. To do this to %d Services, add --yes.\n", len(released))
+				fmt.Fprintf(cmd.OutOrStdout(), "Nothing has been done. To do this to %s, add --yes.\n", services(len(released)))
 			}
 			return err
 		},

@@ -179,7 +179,6 @@ func (w *Watcher) load() {
 	defer w.changing.Unlock()
 	w.readOthers()
 	w.readConfig()
-	close(w.loaded)
 }
 
 // changed handles a change of the ConfigMap with that name. Before the first list is
@@ -277,5 +276,10 @@ func (w *Watcher) set(s State) {
 	w.mu.Lock()
 	w.state = s
 	w.mu.Unlock()
+	select {
+	case <-w.loaded:
+	default:
+		close(w.loaded)
+	}
 	w.onChange(s)
 }

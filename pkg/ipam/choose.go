@@ -107,7 +107,7 @@ func (a *Allocator) checkAsked(addr netip.Addr, r Request, c *claim, keep []neti
 		return refuse(Forbidden, "%s is in pool %q, and no Service of namespace %s can ask for an address of this pool (requests: %s)", addr, pool.Name, r.Namespace, pool.Requests)
 	}
 	if d, ok := a.cooldownOf(addr); ok && d.namespace != r.Namespace {
-		left := time.Until(d.until)
+		left := max(time.Until(d.until), time.Millisecond)
 		return &Error{Reason: Cooldown, RetryAfter: left, Msg: fmt.Sprintf(
 			"%s was released by another namespace a moment ago, and is not free for others before %s (reuse-delay)", addr, d.until.UTC().Format(time.RFC3339))}
 	}

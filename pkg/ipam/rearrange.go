@@ -5,6 +5,8 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
 )
 
 // Two Services can each hold what the other asks for. Neither can be served alone, but
@@ -87,10 +89,19 @@ func (m *rearrangement) tryAlone(r Request) bool {
 	}
 	held, from := slices.Clone(c.addrs), maps.Clone(c.from)
 	leaver, leaves := m.leavers[r.UID]
+	var before []addrState
+	for _, addr := range want {
+		if !slices.Contains(held, addr) {
+			before = append(before, m.stateOf(addr, c.sharing.Key))
+		}
+	}
 	m.give(c, want)
 	m.undo = append(m.undo, func() {
 		m.give(c, held)
 		c.from = from
+		for _, state := range before {
+			m.restore(state)
+		}
 		if leaves {
 			m.leavers[r.UID] = leaver
 		}
@@ -112,20 +123,53 @@ func (m *rearrangement) leave(r Request) {
 		})
 	}
 	for _, addr := range m.leaving(r, c) {
-		from, home, s := c.from[addr], m.homes[addr], m.spaceOf(addr)
+		from, before := c.from[addr], m.stateOf(addr, c.sharing.Key)
 		m.free(c, addr)
 		m.handedOver[addr] = true
 		m.undo = append(m.undo, func() {
 			m.take(c, addr)
 			c.from[addr] = from
-			if home != nil {
-				m.homes[addr] = home
-			}
+			m.restore(before)
 			delete(m.handedOver, addr)
-			if s != nil {
-				s.forgetLast(addr)
-			}
 		})
+	}
+}
+
+// addrState is what the allocator knows about an address, apart from the claims.
+type addrState struct {
+	addr     netip.Addr
+	users    users
+	home     *config.Pool
+	key      string       // a share key
+	shared   []netip.Addr // the addresses that are shared under it, in their order
+	cooldown *cooldown    // nil if it has none
+}
+
+func (m *rearrangement) stateOf(addr netip.Addr, key string) addrState {
+	state := addrState{addr: addr, users: m.users[addr], home: m.homes[addr], key: key, shared: slices.Clone(m.shared[key])}
+	if s := m.spaceOf(addr); s != nil {
+		if d, ok := s.cooldowns[addr]; ok {
+			state.cooldown = &d
+		}
+	}
+	return state
+}
+
+// restore makes what the allocator knows about an address the same as before, after its
+// claims have been undone. So a rearrangement that fails leaves no trace: neither another
+// order of the Services that share an address, nor a new cooldown.
+func (m *rearrangement) restore(state addrState) {
+	if len(state.users) > 0 {
+		m.users[state.addr] = state.users
+	}
+	if state.home != nil {
+		m.homes[state.addr] = state.home
+	}
+	if state.key != "" && len(state.shared) > 0 {
+		m.shared[state.key] = state.shared
+	}
+	if s := m.spaceOf(state.addr); s != nil {
+		s.restoreCooldown(state.addr, state.cooldown)
 	}
 }
 

@@ -102,10 +102,18 @@ func (s *space) release(d cooldown) {
 	s.queue = append(s.queue, d)
 }
 
-// forgetLast forgets the release of an address, if that was the last one.
-func (s *space) forgetLast(addr netip.Addr) {
-	if last := len(s.queue) - 1; last >= 0 && s.queue[last].addr == addr {
-		s.queue = s.queue[:last]
+// restoreCooldown makes the cooldown of an address what it was before the address was taken
+// and released, or released and taken. It is nil if there was none.
+func (s *space) restoreCooldown(addr netip.Addr, before *cooldown) {
+	s.queue = slices.DeleteFunc(s.queue, func(d cooldown) bool { return d.addr == addr })
+	delete(s.cooldowns, addr)
+	switch {
+	case before != nil:
+		s.cooldowns[addr] = *before
+		i, _ := slices.BinarySearchFunc(s.queue, *before, func(x, y cooldown) int { return x.until.Compare(y.until) })
+		s.queue = slices.Insert(s.queue, i, *before)
+	case !s.used[addr]:
+		heap.Push(&s.heap, s.placeOf(addr)) // the cursor may have passed it
 	}
 }
 

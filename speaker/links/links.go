@@ -18,7 +18,7 @@ import (
 
 // DefaultExclude matches the interfaces that container networks create. The network of
 // the node is not behind them. It is MetalLB's list.
-const DefaultExclude = `^(docker|cbr|dummy|virbr|lxcbr|veth|cali|tunl|flannel|kube-ipvs|cni|nodelocaldns|lxc).*|^lo$`
+const DefaultExclude = `^(docker|cbr|dummy|virbr|lxcbr|veth|cali|tunl|flannel|kube-ipvs|cni|nodelocaldns|lxc|kube-dummy-if).*|^lo$`
 
 // Link is an Ethernet interface that is up.
 type Link struct {
@@ -28,8 +28,31 @@ type Link struct {
 	// IPv4 and IPv6 are the first addresses of the interface, with the lengths of their
 	// prefixes; the zero value for none. Link-local addresses do not count.
 	IPv4, IPv6 netip.Prefix
-	// Addrs are all addresses of the interface. Link-local addresses do not count.
+	// Addrs are all addresses of the interface, none for type dummy. Link-local addresses do
+	// not count.
 	Addrs []netip.Prefix
+}
+
+// Addresses returns all addresses of the node's Ethernet interfaces, in order, also of those
+// that have no carrier now. It leaves out interfaces whose name matches exclude, and those of
+// type dummy: programs bind the addresses of Services there, like kube-proxy with IPVS.
+func Addresses(exclude *regexp.Regexp) (all []netip.Prefix, err error) {
+	interfaces, err := dump(netlink.LinkList)
+	if err != nil {
+		return nil, fmt.Errorf("listing network interfaces: %w", err)
+	}
+	addrs, err := dump(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_ALL) })
+	if err != nil {
+		return nil, fmt.Errorf("listing the addresses of network interfaces: %w", err)
+	}
+	for _, l := range interfaces {
+		attrs := l.Attrs()
+		if l.Type() != "dummy" && attrs.EncapType == "ether" && !exclude.MatchString(attrs.Name) {
+			all = append(all, allPrefixes(addrs, attrs.Index)...)
+		}
+	}
+	slices.SortFunc(all, netip.Prefix.Compare)
+	return slices.Compact(all), nil
 }
 
 // List returns the Ethernet interfaces that are up and are not part of another one. It
@@ -56,7 +79,9 @@ func List(exclude *regexp.Regexp) ([]Link, error) {
 		}
 		link := Link{Name: attrs.Name, Index: attrs.Index, MAC: [6]byte(attrs.HardwareAddr)}
 		link.IPv4, link.IPv6 = prefixes(addrs, attrs.Index)
-		link.Addrs = allPrefixes(addrs, attrs.Index)
+		if l.Type() != "dummy" { // see Addresses
+			link.Addrs = allPrefixes(addrs, attrs.Index)
+		}
 		links = append(links, link)
 	}
 	return links, nil

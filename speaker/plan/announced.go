@@ -17,6 +17,9 @@ type Announcement struct {
 	OK      bool
 	// Reason is one word. Message names the nodes, or says why not and what to do.
 	Reason, Message string
+	// Nodes is how many nodes advertise the VIPs over BGP, as the Message says. It changes
+	// often while the speakers are replaced.
+	Nodes int
 }
 
 // The reasons of an Announcement, beside the Reasons of a Decision.
@@ -38,9 +41,10 @@ func Announcements(s State, p Plan) (all []Announcement) {
 	for _, m := range s.Members {
 		alive = append(alive, m.Name)
 	}
+	b := &advertisers{State: &s, everywhere: map[*config.Pool]counts{}}
 	for _, svc := range s.Services {
 		if speaksFor(svc, byVIP, alive) == s.Node {
-			all = append(all, s.announcement(svc, byVIP))
+			all = append(all, b.announcement(svc, byVIP))
 		}
 	}
 	return all
@@ -57,7 +61,7 @@ func speaksFor(svc Service, byVIP map[netip.Addr]*Decision, alive []string) stri
 
 // announcement describes a Service. It is announced if each of its VIPs is announced in at
 // least one way.
-func (s *State) announcement(svc Service, byVIP map[netip.Addr]*Decision) Announcement {
+func (s *advertisers) announcement(svc Service, byVIP map[netip.Addr]*Decision) Announcement {
 	a := Announcement{Service: svc.Name, OK: true, Reason: announcedReason}
 	var texts []string
 	for _, vip := range svc.VIPs {
@@ -65,7 +69,7 @@ func (s *State) announcement(svc Service, byVIP map[netip.Addr]*Decision) Announ
 		if d == nil {
 			continue
 		}
-		ok, reason, text := s.describeVIP(d, svc)
+		ok, reason, text := s.describeVIP(d, svc, &a)
 		if !ok && a.OK {
 			a.OK, a.Reason = false, reason
 		}
@@ -76,7 +80,7 @@ func (s *State) announcement(svc Service, byVIP map[netip.Addr]*Decision) Announ
 }
 
 // describeVIP returns whether a VIP is announced, and the end of a sentence about it.
-func (s *State) describeVIP(d *Decision, svc Service) (ok bool, reason, text string) {
+func (s *advertisers) describeVIP(d *Decision, svc Service, a *Announcement) (ok bool, reason, text string) {
 	pool, refused := s.poolOf(d.VIP)
 	switch refused {
 	case NodeAddress:
@@ -95,7 +99,7 @@ func (s *State) describeVIP(d *Decision, svc Service) (ok bool, reason, text str
 		}
 	}
 	if pool.Protocol.BGP() {
-		bgp, why, text := s.describeBGP(pool, svc)
+		bgp, why, text := s.describeBGP(pool, svc, a)
 		if bgp {
 			yes = append(yes, text)
 		} else {
@@ -130,36 +134,57 @@ func (s *State) describeLayer2(d *Decision, pool *config.Pool) (ok bool, reason,
 	return false, nodesExcluded, s.whyNoNode(pool)
 }
 
-// describeBGP says how many nodes advertise an address of the pool.
-func (s *State) describeBGP(pool *config.Pool, svc Service) (ok bool, reason, text string) {
-	if s.Config == nil {
-		return false, noSession, "this speaker has no configuration, so it knows no BGP peer"
+// advertisers counts the nodes that advertise, once for each pool.
+type advertisers struct {
+	*State
+	everywhere map[*config.Pool]counts // for Services that every node may advertise
+}
+
+// counts are numbers of nodes: those that may announce, those of them that have an endpoint
+// if the Service needs one, and those of them that advertise.
+type counts struct{ able, endpoint, advertising int }
+
+func (s *advertisers) count(pool *config.Pool, svc Service) counts {
+	if c, ok := s.everywhere[pool]; ok && !svc.Local {
+		return c
 	}
-	var able, advertising int
-	endpoint := false
+	var c counts
 	for _, m := range s.Members {
 		n, found := s.node(m.Name)
 		if !found || n.Excluded != "" || !pool.Announces(n.Labels) {
 			continue
 		}
-		able++
+		c.able++
 		if svc.Local && !slices.Contains(svc.EndpointNodes, n.Name) {
 			continue
 		}
-		endpoint = true
-		a := newAdvertiser(*s, n, true)
+		c.endpoint++
+		a := newAdvertiser(*s.State, n, true)
 		if m.Advertises && slices.ContainsFunc(pool.Advertisements, a.hasPeerFor) {
-			advertising++
+			c.advertising++
 		}
 	}
+	if !svc.Local {
+		s.everywhere[pool] = c
+	}
+	return c
+}
+
+// describeBGP says how many nodes advertise an address of the pool.
+func (s *advertisers) describeBGP(pool *config.Pool, svc Service, a *Announcement) (ok bool, reason, text string) {
+	if s.Config == nil {
+		return false, noSession, "this speaker has no configuration, so it knows no BGP peer"
+	}
+	c := s.count(pool, svc)
+	a.Nodes += c.advertising
 	switch {
-	case advertising == 1:
+	case c.advertising == 1:
 		return true, "", "1 node over BGP"
-	case advertising > 1:
-		return true, "", fmt.Sprintf("%d nodes over BGP", advertising)
-	case able == 0:
+	case c.advertising > 1:
+		return true, "", fmt.Sprintf("%d nodes over BGP", c.advertising)
+	case c.able == 0:
 		return false, nodesExcluded, s.whyNoNode(pool)
-	case !endpoint:
+	case c.endpoint == 0:
 		return false, string(NoEndpoint), "the traffic policy is Local, and no node that may announce has a ready endpoint"
 	}
 	return false, noSession, "no node has an established session with a BGP peer of the pool"

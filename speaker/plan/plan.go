@@ -133,7 +133,7 @@ func Make(s State, previous Plan) Plan {
 }
 
 // poolOf returns the pool that says how a VIP is announced, or the reason why the VIP
-// must not be announced: only what the cluster manager gave is announced. Whoever may
+// must not be announced. Only what the cluster manager gave is announced. Whoever may
 // write the status of one Service must not announce any address of the network.
 //
 // The cluster manager publishes the addresses that an edit of the configuration takes
@@ -152,7 +152,24 @@ func (s *State) poolOf(vip netip.Addr) (pool *config.Pool, refused Reason) {
 	if pool, ok := s.Earlier.PoolOf(vip); ok {
 		return pool, ""
 	}
+	if s.NothingPublished {
+		return s.unknownPool(), ""
+	}
 	return nil, Unpublished
+}
+
+// The pools of addresses of no pool while nothing is published. Nobody knows how the
+// address was announced, so it is announced in both ways if there are BGP peers.
+var (
+	inBothWays = &config.Pool{Protocol: config.Both, Advertisements: []config.Advertisement{{AggregationLength: 32, AggregationLengthV6: 128}}}
+	byLayer2   = &config.Pool{Protocol: config.Layer2}
+)
+
+func (s *State) unknownPool() *config.Pool {
+	if s.Config != nil && len(s.Config.Peers) > 0 {
+		return inBothWays
+	}
+	return byLayer2
 }
 
 // sortedNames sorts the Services and returns their names.

@@ -193,6 +193,11 @@ func TestOrphanIsAnnouncedAsItsPoolSaid(t *testing.T) {
 			t.Errorf("%s: %s%s", name, p.Describe(), describeRoutes(p.Routes))
 		}
 	}
+	first := orphan
+	first.NothingPublished = true
+	if p := Make(first, Plan{}); p.Decisions[0].BGP != Advertised || p.Decisions[0].Owner == "" || describeRoutes(p.Routes) != "198.51.100.7/32 0 [] [] []\n" {
+		t.Errorf("while an older version is replaced: %s%s", p.Describe(), describeRoutes(p.Routes))
+	}
 	if p := Make(orphan, Make(withPool, Plan{})); len(p.Routes) > 0 || p.Decisions[0].Reason != Unpublished {
 		t.Errorf("an address that nobody gave is announced: %s", p.Describe())
 	}

@@ -18,9 +18,12 @@ type State struct {
 	Earlier *config.Config
 	// Orphans are the addresses of no pool that the cluster manager has published, each with
 	// the pool that says how it is announced.
-	Orphans  map[netip.Addr]*config.Pool
-	Services []Service
-	Nodes    []Node
+	Orphans map[netip.Addr]*config.Pool
+	// NothingPublished is set if no cluster manager has ever published anything: an older
+	// version is being replaced. Every address of no pool is announced then.
+	NothingPublished bool
+	Services         []Service
+	Nodes            []Node
 	// NodeAddrs are the addresses that nodes have, each with the name of its node. They are
 	// never announced.
 	NodeAddrs map[netip.Addr]string

@@ -133,7 +133,7 @@ func (l *Loop) pass(ctx context.Context) (again time.Duration) {
 	}
 	beats := l.setHeartbeatMembers(ctx, in)
 	state, rejoin, again := l.self.update(time.Now(), in, beats)
-	state.Advertises = slices.ContainsFunc(l.sessions, func(s bgp.Status) bool { return s.Up })
+	state.Advertises = slices.ContainsFunc(l.BGP.Status(), func(s bgp.Status) bool { return s.Up })
 	if rejoin {
 		l.self.rejoining(l.Members.Rejoin())
 	}

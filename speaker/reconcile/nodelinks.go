@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"reflect"
 	"regexp"
 	"time"
@@ -29,13 +28,14 @@ type NodeLinks struct {
 	ref     configmap.Ref
 	config  *configmap.Watcher
 	exclude *regexp.Regexp
+	exists  func() bool // whether there is a Node object
 	log     *slog.Logger
 }
 
 // NewNodeLinks returns a NodeLinks for a node. exclude matches the names of interfaces that
-// do not count.
-func NewNodeLinks(node string, client kubernetes.Interface, ref configmap.Ref, config *configmap.Watcher, exclude *regexp.Regexp, log *slog.Logger) *NodeLinks {
-	return &NodeLinks{node, client, ref, config, exclude, log}
+// do not count. exists reports whether the node has a Node object.
+func NewNodeLinks(node string, client kubernetes.Interface, ref configmap.Ref, config *configmap.Watcher, exclude *regexp.Regexp, exists func() bool, log *slog.Logger) *NodeLinks {
+	return &NodeLinks{node, client, ref, config, exclude, exists, log}
 }
 
 // Run writes whenever the addresses have changed, until ctx ends. It returns nil.
@@ -58,15 +58,16 @@ func (n *NodeLinks) Run(ctx context.Context) error {
 }
 
 func (n *NodeLinks) write(ctx context.Context) error {
-	written, exists := n.config.Nodes()[n.node]
-	if n.config.Nodes() == nil {
-		return nil // the cluster manager creates it
+	nodes := n.config.Nodes()
+	if nodes == nil || !n.exists() {
+		return nil // the cluster manager creates the ConfigMap, and removes nodes that do not exist
 	}
-	ls, err := links.List(n.exclude)
+	written, exists := nodes[n.node]
+	addresses, err := links.Addresses(n.exclude)
 	if err != nil {
 		return err
 	}
-	now := nodeLinks(ls, links.Gateways())
+	now := configmap.NodeLinks{Addresses: addresses, Gateways: links.Gateways()}
 	if exists && reflect.DeepEqual(written, now) {
 		return nil
 	}
@@ -82,12 +83,4 @@ func (n *NodeLinks) write(ctx context.Context) error {
 		return fmt.Errorf("writing ConfigMap %s/%s: %w", n.ref.Namespace, n.ref.NodeLinks(), err)
 	}
 	return nil
-}
-
-func nodeLinks(ls []links.Link, gateways []netip.Addr) configmap.NodeLinks {
-	now := configmap.NodeLinks{Gateways: gateways}
-	for _, l := range ls {
-		now.Addresses = append(now.Addresses, l.Addrs...)
-	}
-	return now
 }

@@ -27,8 +27,11 @@ const (
 	// insistAfter is how long this speaker waits before it writes again what another speaker
 	// has overwritten. Two speakers that do not hear each other must not write in turn.
 	insistAfter = 10 * time.Second
-	// policyEvery is how often a speaker looks for the policy until it finds it.
+	// policyEvery is how often a speaker looks for the policy.
 	policyEvery = time.Minute
+	// restBeforeCount is how long the number of nodes must stay the same before it is written.
+	// While the speakers are replaced one after the other, it changes for every Service.
+	restBeforeCount = 30 * time.Second
 )
 
 // Conditions says whether speakers write the condition Announced.
@@ -55,12 +58,21 @@ type StatusWriter struct {
 	wanted  map[string]metav1.Condition // by namespace/name: what is to be written
 	queue   []string                    // the names of wanted, in order
 	written map[string]writtenCondition
+	counts  map[string]nodeCount // by namespace/name
 	wake    signal.Signal
+
+	looked bool // for the policy; only for Run
 }
 
 type writtenCondition struct {
 	condition metav1.Condition
 	at        time.Time
+}
+
+// nodeCount is a number of nodes, and since when it has been the same.
+type nodeCount struct {
+	nodes int
+	since time.Time
 }
 
 // NewStatusWriter returns a StatusWriter. find returns a Service from the cache, or nil.
@@ -85,9 +97,15 @@ func (w *StatusWriter) Set(announcements []plan.Announcement, now time.Time) {
 	defer w.mu.Unlock()
 	wanted := make(map[string]metav1.Condition, len(w.wanted))
 	written := make(map[string]writtenCondition, len(announcements))
+	counts := make(map[string]nodeCount, len(announcements))
 	for _, a := range announcements {
 		svc := w.service(a.Service)
 		condition := conditionOf(a)
+		count, counted := w.counts[a.Service]
+		if !counted || count.nodes != a.Nodes {
+			count = nodeCount{a.Nodes, now}
+		}
+		counts[a.Service] = count
 		last, wrote := w.written[a.Service]
 		if wrote {
 			written[a.Service] = last
@@ -98,12 +116,15 @@ func (w *StatusWriter) Set(announcements []plan.Announcement, now time.Time) {
 		if wrote && last.condition == condition && now.Sub(last.at) < insistAfter {
 			continue // the cache does not have it yet, or another speaker has overwritten it
 		}
+		if has := service.Condition(svc, service.Announced); a.Nodes > 0 && has != nil && has.Reason == condition.Reason && now.Sub(count.since) < restBeforeCount {
+			continue // only the number of nodes is new, and it may change again soon
+		}
 		if _, queued := w.wanted[a.Service]; !queued {
 			w.queue = append(w.queue, a.Service)
 		}
 		wanted[a.Service] = condition
 	}
-	w.wanted, w.written = wanted, written
+	w.wanted, w.written, w.counts = wanted, written, counts
 	if len(wanted) > 0 {
 		w.wake.Set()
 	}
@@ -119,14 +140,16 @@ func conditionOf(a plan.Announcement) metav1.Condition {
 
 // Run writes until ctx ends. It returns nil.
 func (w *StatusWriter) Run(ctx context.Context) error {
-	if w.mode == ConditionsOff || !w.waitForPolicy(ctx) {
-		<-ctx.Done()
-		return nil
-	}
 	limiter := rate.NewLimiter(conditionsPerSecond, conditionsBurst)
+	policy := time.NewTicker(policyEvery)
+	defer policy.Stop()
+	w.lookForPolicy(ctx)
 	for {
 		select {
 		case <-w.wake.C():
+		case <-policy.C:
+			w.lookForPolicy(ctx)
+			continue
 		case <-ctx.Done():
 			return nil
 		}
@@ -141,29 +164,24 @@ func (w *StatusWriter) Run(ctx context.Context) error {
 	}
 }
 
-// waitForPolicy waits until conditions may be written. It reports false if ctx ended before.
-func (w *StatusWriter) waitForPolicy(ctx context.Context) bool {
-	if w.mode == ConditionsOn {
-		return true
+// lookForPolicy finds out whether conditions may be written, unless the operator has said.
+// It logs what has changed.
+func (w *StatusWriter) lookForPolicy(ctx context.Context) {
+	if w.mode != ConditionsAuto {
+		return
 	}
-	for said := false; ; {
-		_, err := w.client.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Get(ctx, service.PolicyName, metav1.GetOptions{})
-		if err == nil {
-			w.mu.Lock()
-			w.allowed = true
-			w.mu.Unlock()
-			return true
-		}
-		if !said && ctx.Err() == nil {
-			said = true
-			w.log.Info("conditions are not written, because the admission policy was not found", "policy", service.PolicyName, "condition", service.Announced, "error", err)
-		}
-		select {
-		case <-time.After(policyEvery):
-		case <-ctx.Done():
-			return false
-		}
+	_, err := w.client.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Get(ctx, service.PolicyName, metav1.GetOptions{})
+	if err != nil && !apierrors.IsNotFound(err) && w.looked {
+		return // the API server does not answer: nothing is known to have changed
 	}
+	w.mu.Lock()
+	before := w.allowed
+	w.allowed = err == nil
+	w.mu.Unlock()
+	if before != (err == nil) || !w.looked {
+		w.log.Info("looked for the admission policy", "policy", service.PolicyName, "condition", service.Announced, "written", err == nil, "error", err)
+	}
+	w.looked = true
 }
 
 // next takes the next Service from the queue.
@@ -198,7 +216,7 @@ func (w *StatusWriter) write(ctx context.Context, name string, condition metav1.
 	}
 	force := true
 	_, err = w.client.CoreV1().Services(svc.Namespace).Patch(ctx, svc.Name, types.ApplyPatchType, apply, metav1.PatchOptions{FieldManager: "baremetal-speaker", Force: &force}, "status")
-	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) { // it was deleted, or is another Service of this name
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) || apierrors.IsInvalid(err) { // it was deleted, or is another Service of this name
 		return nil
 	}
 	return err

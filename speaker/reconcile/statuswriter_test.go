@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"testing"
 	"testing/synctest"
@@ -125,6 +126,32 @@ func TestConditionsNeedThePolicy(t *testing.T) {
 		synctest.Wait()
 		if off.writer.Enabled() {
 			t.Error("enabled although the operator has turned it off")
+		}
+	})
+}
+
+func TestNumberOfNodesIsWrittenWhenItRests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newStatusRig(t, ConditionsOn)
+		over := func(n int) plan.Announcement {
+			return plan.Announcement{OK: true, Reason: "Announced", Message: fmt.Sprint(n, " nodes over BGP"), Nodes: n}
+		}
+		r.set(over(3))
+		r.cached.Status.Conditions = []metav1.Condition{<-r.writes} // the first one does not wait
+		for range 10 {                                              // speakers are replaced, one every ten seconds
+			r.set(over(2))
+			time.Sleep(5 * time.Second)
+			r.set(over(3))
+			time.Sleep(5 * time.Second)
+		}
+		if len(r.writes) != 0 {
+			t.Errorf("%d writes during a roll-out", len(r.writes))
+		}
+		r.set(over(2))
+		time.Sleep(restBeforeCount)
+		r.set(over(2))
+		if len(r.writes) != 1 {
+			t.Errorf("%d writes after %v", len(r.writes), restBeforeCount)
 		}
 	})
 }

@@ -21,10 +21,12 @@ type Inputs struct {
 	Config *config.Config
 	// Earlier is the configuration that the cluster manager uses, if it does not use Config
 	// yet. Orphans are the addresses of no pool that it has published.
-	Earlier  *config.Config
-	Orphans  map[netip.Addr]*config.Pool
-	Services []plan.Service
-	Nodes    []plan.Node
+	Earlier *config.Config
+	Orphans map[netip.Addr]*config.Pool
+	// NothingPublished is set if no cluster manager has published anything yet.
+	NothingPublished bool
+	Services         []plan.Service
+	Nodes            []plan.Node
 	// NodeAddrs are the addresses in the statuses of all Nodes, each with its Node's name.
 	NodeAddrs map[netip.Addr]string
 	// Links are this node's links on which addresses can be announced.
@@ -74,6 +76,7 @@ func (r *Reader) Read(others []members.Member) (Inputs, error) {
 	state := r.config.State()
 	in := Inputs{Node: r.node, Addr: r.addr, Config: state.Config}
 	in.Earlier, in.Orphans = r.readPublished(state.Hash)
+	in.NothingPublished = r.config.InUse().Object == nil
 	var err error
 	if in.NodeAddrs, err = r.cluster.nodeAddrs(); err != nil {
 		return Inputs{}, err

@@ -30,7 +30,7 @@ type Self struct {
 // announce because a foreign host has them, with the MAC addresses of these hosts.
 func State(in Inputs, beats heartbeat.View, self Self, conflicts map[netip.Addr]string) plan.State {
 	return plan.State{
-		Node: in.Node, Config: in.Config, Earlier: in.Earlier, Orphans: in.Orphans, Services: in.Services, Nodes: in.Nodes,
+		Node: in.Node, Config: in.Config, Earlier: in.Earlier, Orphans: in.Orphans, NothingPublished: in.NothingPublished, Services: in.Services, Nodes: in.Nodes,
 		NodeAddrs: nodeAddrs(in),
 		Members:   candidates(in, beats, self), Lost: lost(in, beats), Fenced: self.Fenced, Conflicts: conflicts,
 		Addrs: in.Addrs, Interfaces: interfaces(in.Links), Routers: in.Routers,
