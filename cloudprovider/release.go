@@ -105,19 +105,19 @@ func strip(svc *v1.Service, scope service.Scope, keep bool) (after *v1.Service, 
 	if len(after.Finalizers) < len(svc.Finalizers) {
 		done = "finalizer removed"
 	}
-	if hasConditions(svc) {
-		dropConditions(after)
-		if done != "" {
-			done += ", "
-		}
-		done += "conditions removed"
-	}
 	if !keep && scope.Ours(svc) && len(svc.Status.LoadBalancer.Ingress) > 0 {
 		after.Status.LoadBalancer = v1.LoadBalancerStatus{}
 		if done != "" {
 			done += ", "
 		}
 		done += list(service.VIPs(svc)) + " released"
+	}
+	if hasConditions(svc) {
+		dropConditions(after)
+		if done != "" {
+			done += ", "
+		}
+		done += "conditions removed"
 	}
 	return after, done
 }

@@ -144,7 +144,7 @@ func TestReleaseLetsServicesBeDeletedAfterUninstalling(t *testing.T) {
 	if err != nil {
 		f.Fatalf("%v: %s", err, out)
 	}
-	if !strings.Contains(out, "default/left: finalizer removed, "+vip+" released\n") || !strings.Contains(out, "default/left-classed: finalizer removed, ") {
+	if !strings.Contains(out, "default/left: finalizer removed, "+vip+" released, conditions removed\n") || !strings.Contains(out, "default/left-classed: finalizer removed, ") {
 		f.Errorf("with --yes it printed %q", out)
 	}
 	if now := addressesOf(f.get("left")); now != "" {
