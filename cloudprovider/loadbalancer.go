@@ -36,7 +36,8 @@ func (b *balancer) EnsureLoadBalancer(ctx context.Context, _ string, svc *v1.Ser
 	}
 	o, err := b.allocate(svc)
 	if err != nil {
-		b.queue.Add(cache.MetaObjectToName(svc)) // its status says why
+		// Its status says why. The cache does not have upstream's finalizer yet.
+		b.queue.AddAfter(cache.MetaObjectToName(svc), conditionAfter)
 		return nil, upstream.ImplementedElsewhere
 	}
 	if latest := b.tracker.outcome(svc); latest != nil {

@@ -29,6 +29,8 @@ const (
 	// conditionEvery spreads the writes if many Services need nothing but a new condition:
 	// after an upgrade, or when the text of a refusal changes. Addresses do not wait for them.
 	conditionEvery = 5 * time.Millisecond
+	// conditionAfter is when the condition of a Service that was refused is written.
+	conditionAfter = 100 * time.Millisecond
 	// writers is how many statuses are written concurrently.
 	writers = 10
 )

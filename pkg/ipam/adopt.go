@@ -40,7 +40,7 @@ func (a *Allocator) Adopt(r Request, trust bool) []Adoption {
 			}
 			a.take(c, addr)
 			if o, ok := a.published[addr]; ok && slices.Contains(o.UIDs, r.UID) {
-				c.from[addr] = o.Pool.Name
+				c.from.set(addr, o.Pool.Name)
 				if _, ok := a.homes[addr]; !ok {
 					a.homes[addr] = o.Pool
 				}

@@ -12,9 +12,34 @@ type claim struct {
 	addrs                []netip.Addr
 	// from has, for each of addrs, the name of the last pool that would give it to the
 	// Service. It is empty for an address that was adopted and that no pool had.
-	from    map[netip.Addr]string
+	from    origins
 	sharing Sharing
 	request Request
+}
+
+// origins has the name of a pool for each address of a claim. There are two at most, almost
+// always, so that a list is cheaper than a map.
+type origins []origin
+
+type origin struct {
+	addr netip.Addr
+	pool string
+}
+
+func (o origins) of(addr netip.Addr) (pool string) {
+	if i := slices.IndexFunc(o, func(e origin) bool { return e.addr == addr }); i >= 0 {
+		return o[i].pool
+	}
+	return ""
+}
+
+func (o *origins) set(addr netip.Addr, pool string) {
+	o.remove(addr)
+	*o = append(*o, origin{addr, pool})
+}
+
+func (o *origins) remove(addr netip.Addr) {
+	*o = slices.DeleteFunc(*o, func(e origin) bool { return e.addr == addr })
 }
 
 func (c *claim) String() string { return c.namespace + "/" + c.name }
@@ -23,7 +48,7 @@ func (c *claim) String() string { return c.namespace + "/" + c.name }
 func (a *Allocator) claimOf(r Request) *claim {
 	c := a.claims[r.UID]
 	if c == nil {
-		c = &claim{uid: r.UID, namespace: r.Namespace, name: r.Name, from: map[netip.Addr]string{}, sharing: r.Sharing, request: r}
+		c = &claim{uid: r.UID, namespace: r.Namespace, name: r.Name, sharing: r.Sharing, request: r}
 		a.claims[r.UID] = c
 	}
 	return c
@@ -68,7 +93,7 @@ func (a *Allocator) give(c *claim, want []netip.Addr) {
 	}
 	for _, addr := range want {
 		if pool, ok := a.config.PoolOf(addr); ok && a.checkPool(addr, c.request) == nil {
-			c.from[addr] = pool.Name
+			c.from.set(addr, pool.Name)
 		}
 	}
 	c.addrs = want
@@ -90,16 +115,17 @@ func (a *Allocator) take(c *claim, addr netip.Addr) {
 	}
 	a.users[addr] = append(users, c)
 	c.addrs = append(c.addrs, addr)
-	c.from[addr] = ""
+	c.from.set(addr, "")
 	if pool, ok := a.config.PoolOf(addr); ok {
-		c.from[addr], a.homes[addr] = pool.Name, pool
+		c.from.set(addr, pool.Name)
+		a.homes[addr] = pool
 	}
 }
 
 func (a *Allocator) free(c *claim, addr netip.Addr) {
 	a.chances++
 	c.addrs = slices.DeleteFunc(slices.Clone(c.addrs), func(h netip.Addr) bool { return h == addr })
-	delete(c.from, addr)
+	c.from.remove(addr)
 	users := a.users[addr].without(c.uid)
 	a.count(addr, users, c.namespace, -1)
 	if len(users) > 0 {

@@ -66,7 +66,7 @@ func (a *Allocator) homeOf(addr netip.Addr, c *claim) *config.Pool {
 		}
 		return unknownPool
 	}
-	if from := c.from[addr]; from != "" && from != home.Name {
+	if from := c.from.of(addr); from != "" && from != home.Name {
 		renamed := *home
 		renamed.Name = from
 		return &renamed

@@ -2,7 +2,6 @@ package ipam
 
 import (
 	"cmp"
-	"maps"
 	"net/netip"
 	"slices"
 
@@ -87,7 +86,7 @@ func (m *rearrangement) tryAlone(r Request) bool {
 	if err != nil || wouldLose(r, &claim{addrs: m.had[r.UID]}, want) {
 		return false
 	}
-	held, from := slices.Clone(c.addrs), maps.Clone(c.from)
+	held, from := slices.Clone(c.addrs), slices.Clone(c.from)
 	leaver, leaves := m.leavers[r.UID]
 	var before []addrState
 	for _, addr := range want {
@@ -123,12 +122,12 @@ func (m *rearrangement) leave(r Request) {
 		})
 	}
 	for _, addr := range m.leaving(r, c) {
-		from, before := c.from[addr], m.stateOf(addr, c.sharing.Key)
+		from, before := c.from.of(addr), m.stateOf(addr, c.sharing.Key)
 		m.free(c, addr)
 		m.handedOver[addr] = true
 		m.undo = append(m.undo, func() {
 			m.take(c, addr)
-			c.from[addr] = from
+			c.from.set(addr, from)
 			m.restore(before)
 			delete(m.handedOver, addr)
 		})
