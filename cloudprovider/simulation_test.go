@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -47,6 +48,9 @@ type simulation struct {
 	log     []string        // what was done, for the error
 	changed map[string]bool // the Services that the user has changed in this round
 	nodes   map[string]bool // the addresses of nodes
+	seen    map[string]bool // the addresses that nodes had at any time in this round
+	edited  bool            // the configuration was edited in this round
+	killed  bool            // the manager was killed in this round
 }
 
 func (s *simulation) fatalf(format string, args ...any) {
@@ -203,16 +207,17 @@ func (s *simulation) swap(all []*v1.Service) {
 
 func (s *simulation) configure(text string) {
 	s.do("configure %.60s", text)
-	maps := s.client.CoreV1().ConfigMaps("baremetal-system")
+	s.edited = true
+	api := s.client.CoreV1().ConfigMaps("baremetal-system")
 	if text == "" {
-		_ = maps.Delete(context.Background(), "config", metav1.DeleteOptions{}) // it may be deleted already
+		_ = api.Delete(context.Background(), "config", metav1.DeleteOptions{}) // it may be deleted already
 		return
 	}
 	if c, err := config.Parse([]byte(text)); err == nil {
 		s.pools = c
 	}
-	if _, err := maps.Update(context.Background(), pools(text), metav1.UpdateOptions{}); err != nil {
-		if _, err := maps.Create(context.Background(), pools(text), metav1.CreateOptions{}); err != nil {
+	if _, err := api.Update(context.Background(), pools(text), metav1.UpdateOptions{}); err != nil {
+		if _, err := api.Create(context.Background(), pools(text), metav1.CreateOptions{}); err != nil {
 			s.t.Fatal(err)
 		}
 	}
@@ -233,7 +238,7 @@ func (s *simulation) toggleNode() {
 		return
 	}
 	s.do("a node with %s comes", addr)
-	s.nodes[addr] = true
+	s.nodes[addr], s.seen[addr] = true, true
 	node := &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-" + addr}, Status: v1.NodeStatus{Addresses: []v1.NodeAddress{
 		{Type: v1.NodeHostName, Address: "node"}, {Type: v1.NodeExternalIP, Address: addr}}}}
 	if _, err := nodes.Create(context.Background(), node, metav1.CreateOptions{}); err != nil {
@@ -264,9 +269,14 @@ func (s *simulation) step() {
 	case op < 90:
 		s.configure("address-pools: " + worlds[s.rng.IntN(len(worlds))])
 	case op < 93:
+		<-s.cloud.adopted // else the last good configuration may be one that no manager has seen
 		s.configure(s.pick("", "address-pools: [{name: a", "address-pools: [{name: broken, protocol: layer9}]"))
 	default:
+		if s.edited {
+			time.Sleep(2 * publishEvery) // the next manager knows only what this one has published
+		}
 		s.do("the manager is killed")
+		s.killed = true
 		s.stop()
 		s.startManager()
 	}
@@ -290,17 +300,17 @@ func (s *simulation) settle() {
 }
 
 func TestTwoHoursOfRandomChangesLeaveNothingWrong(t *testing.T) {
-	for seed := range uint64(3) {
+	for seed := range uint64(10) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := &simulation{t: t, rng: rand.New(rand.NewPCG(seed, 3)), client: fake.NewSimpleClientset(), nodes: map[string]bool{}}
+				s := &simulation{t: t, rng: rand.New(rand.NewPCG(seed, 3)), client: fake.NewSimpleClientset(), nodes: map[string]bool{}, seen: map[string]bool{}}
 				s.configure("address-pools: " + worlds[0])
 				s.startManager()
 				defer func() { s.stop(); time.Sleep(time.Minute) }()
 				s.settle() // the first configuration is in use
 				had := map[string]string{}
 				for end := time.Now().Add(2 * time.Hour); time.Now().Before(end); {
-					s.changed = map[string]bool{}
+					s.changed, s.seen, s.edited, s.killed = map[string]bool{}, maps.Clone(s.nodes), false, false
 					for range 1 + s.rng.IntN(5) {
 						s.step()
 						time.Sleep(time.Duration(s.rng.IntN(40)) * time.Millisecond)

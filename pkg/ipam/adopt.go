@@ -40,10 +40,11 @@ func (a *Allocator) Adopt(r Request, trust bool) []Adoption {
 			}
 			a.take(c, addr)
 			if o, ok := a.published[addr]; ok && slices.Contains(o.UIDs, r.UID) {
-				c.from.set(addr, o.Pool.Name)
-				if _, ok := a.homes[addr]; !ok {
-					a.homes[addr] = o.Pool
+				home := c.from.of(addr).home
+				if home == nil {
+					home = o.Pool
 				}
+				c.from.set(origin{addr, o.Pool.Name, home})
 			}
 		}
 		result = append(result, adoption)

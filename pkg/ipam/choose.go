@@ -51,7 +51,7 @@ func (a *Allocator) kept(r Request, c *claim, family Family) (netip.Addr, bool) 
 			continue
 		}
 		pool, ok := a.config.PoolOf(addr)
-		if from := c.from.of(addr); r.Pool == "" || from == "" || r.Pool == from || ok && pool.Name == r.Pool {
+		if from := c.from.of(addr).pool; r.Pool == "" || from == "" || r.Pool == from || ok && pool.Name == r.Pool {
 			return addr, true
 		}
 	}

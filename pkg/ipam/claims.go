@@ -4,38 +4,43 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
 )
 
 // claim is the record of one Service: its last request, and the addresses that it holds.
 type claim struct {
 	uid, namespace, name string
 	addrs                []netip.Addr
-	// from has, for each of addrs, the name of the last pool that would give it to the
-	// Service. It is empty for an address that was adopted and that no pool had.
+	// from says where addrs come from. An address that was adopted and that no pool had is
+	// not in it.
 	from    origins
 	sharing Sharing
 	request Request
 }
 
-// origins has the name of a pool for each address of a claim. There are two at most, almost
-// always, so that a list is cheaper than a map.
+// origins has one origin for each address of a claim. There are two at most, almost always,
+// so that a list is cheaper than a map.
 type origins []origin
 
+// origin is where an address comes from: the name of the last pool that would give it to the
+// Service, and the last pool that had it, nil if no pool is known.
 type origin struct {
 	addr netip.Addr
 	pool string
+	home *config.Pool
 }
 
-func (o origins) of(addr netip.Addr) (pool string) {
+func (o origins) of(addr netip.Addr) origin {
 	if i := slices.IndexFunc(o, func(e origin) bool { return e.addr == addr }); i >= 0 {
-		return o[i].pool
+		return o[i]
 	}
-	return ""
+	return origin{addr: addr}
 }
 
-func (o *origins) set(addr netip.Addr, pool string) {
-	o.remove(addr)
-	*o = append(*o, origin{addr, pool})
+func (o *origins) set(e origin) {
+	o.remove(e.addr)
+	*o = append(*o, e)
 }
 
 func (o *origins) remove(addr netip.Addr) {
@@ -93,7 +98,7 @@ func (a *Allocator) give(c *claim, want []netip.Addr) {
 	}
 	for _, addr := range want {
 		if pool, ok := a.config.PoolOf(addr); ok && a.checkPool(addr, c.request) == nil {
-			c.from.set(addr, pool.Name)
+			c.from.set(origin{addr, pool.Name, pool})
 		}
 	}
 	c.addrs = want
@@ -115,10 +120,8 @@ func (a *Allocator) take(c *claim, addr netip.Addr) {
 	}
 	a.users[addr] = append(users, c)
 	c.addrs = append(c.addrs, addr)
-	c.from.set(addr, "")
 	if pool, ok := a.config.PoolOf(addr); ok {
-		c.from.set(addr, pool.Name)
-		a.homes[addr] = pool
+		c.from.set(origin{addr, pool.Name, pool})
 	}
 }
 
@@ -133,7 +136,6 @@ func (a *Allocator) free(c *claim, addr netip.Addr) {
 		return
 	}
 	delete(a.users, addr)
-	delete(a.homes, addr)
 	a.unlist(c.sharing.Key, addr)
 	if s := a.spaceOf(addr); s != nil {
 		s.release(cooldown{addr: addr, until: time.Now().Add(s.pool.ReuseDelay), namespace: c.namespace})

@@ -28,7 +28,6 @@ type Allocator struct {
 	held   map[quotaKey]int        // how many addresses of a pool a namespace has
 
 	reserved  map[netip.Addr]string        // addresses of nodes and routers, each with what it is
-	homes     map[netip.Addr]*config.Pool  // by address in use: the last pool that had it
 	published map[netip.Addr]config.Orphan // orphans that an earlier process has published
 	leavers   map[string]Request           // by UID: refused requests of Services that would give up an address
 	losses    map[string][]Loss            // by UID: the losses that were not reported yet
@@ -58,7 +57,6 @@ func New() *Allocator {
 		claims:    map[string]*claim{},
 		shared:    map[string][]netip.Addr{},
 		held:      map[quotaKey]int{},
-		homes:     map[netip.Addr]*config.Pool{},
 		published: map[netip.Addr]config.Orphan{},
 		leavers:   map[string]Request{},
 		losses:    map[string][]Loss{},
@@ -78,9 +76,11 @@ func (a *Allocator) SetPools(c *config.Config) {
 		// 0 wraps around to the highest number, so that it comes last.
 		return cmp.Compare(uint64(x.Priority)-1, uint64(y.Priority)-1)
 	})
-	for addr := range a.users {
-		if pool, ok := c.PoolOf(addr); ok {
-			a.homes[addr] = pool
+	for _, claim := range a.claims {
+		for i, e := range claim.from {
+			if pool, ok := c.PoolOf(e.addr); ok {
+				claim.from[i].home = pool
+			}
 		}
 	}
 	a.rebuild()

@@ -43,7 +43,7 @@ func (a *Allocator) AllOrphans() []config.Orphan {
 			}
 			o, ok := byAddr[addr]
 			if !ok {
-				o = config.Orphan{Addr: addr, Pool: a.homeOf(addr, c)}
+				o = config.Orphan{Addr: addr, Pool: a.homeOf(addr)}
 			}
 			o.UIDs = append(o.UIDs, c.uid)
 			byAddr[addr] = o
@@ -57,21 +57,25 @@ func (a *Allocator) AllOrphans() []config.Orphan {
 }
 
 // homeOf returns the pool under which the orphan is published: how the address is
-// announced, with the name of the pool that gave it.
-func (a *Allocator) homeOf(addr netip.Addr, c *claim) *config.Pool {
-	home := a.homes[addr]
-	if home == nil {
-		if len(a.config.Peers) == 0 {
-			return unknownLayer2Pool
+// announced, with the name of the pool that gave it. Of the Services that share an address,
+// one that has joined later may not know the pool.
+func (a *Allocator) homeOf(addr netip.Addr) *config.Pool {
+	for _, c := range a.users[addr] {
+		e := c.from.of(addr)
+		if e.home == nil {
+			continue
 		}
-		return unknownPool
-	}
-	if from := c.from.of(addr); from != "" && from != home.Name {
-		renamed := *home
-		renamed.Name = from
+		if e.pool == e.home.Name {
+			return e.home
+		}
+		renamed := *e.home
+		renamed.Name = e.pool
 		return &renamed
 	}
-	return home
+	if len(a.config.Peers) == 0 {
+		return unknownLayer2Pool
+	}
+	return unknownPool
 }
 
 // Kept is an orphan of one Service, with the reason why no pool would give it.

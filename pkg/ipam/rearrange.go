@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
-
-	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
 )
 
 // Two Services can each hold what the other asks for. Neither can be served alone, but
@@ -127,7 +125,7 @@ func (m *rearrangement) leave(r Request) {
 		m.handedOver[addr] = true
 		m.undo = append(m.undo, func() {
 			m.take(c, addr)
-			c.from.set(addr, from)
+			c.from.set(from)
 			m.restore(before)
 			delete(m.handedOver, addr)
 		})
@@ -138,14 +136,13 @@ func (m *rearrangement) leave(r Request) {
 type addrState struct {
 	addr     netip.Addr
 	users    users
-	home     *config.Pool
 	key      string       // a share key
 	shared   []netip.Addr // the addresses that are shared under it, in their order
 	cooldown *cooldown    // nil if it has none
 }
 
 func (m *rearrangement) stateOf(addr netip.Addr, key string) addrState {
-	state := addrState{addr: addr, users: m.users[addr], home: m.homes[addr], key: key, shared: slices.Clone(m.shared[key])}
+	state := addrState{addr: addr, users: m.users[addr], key: key, shared: slices.Clone(m.shared[key])}
 	if s := m.spaceOf(addr); s != nil {
 		if d, ok := s.cooldowns[addr]; ok {
 			state.cooldown = &d
@@ -160,9 +157,6 @@ func (m *rearrangement) stateOf(addr netip.Addr, key string) addrState {
 func (m *rearrangement) restore(state addrState) {
 	if len(state.users) > 0 {
 		m.users[state.addr] = state.users
-	}
-	if state.home != nil {
-		m.homes[state.addr] = state.home
 	}
 	if state.key != "" && len(state.shared) > 0 {
 		m.shared[state.key] = state.shared
@@ -218,7 +212,7 @@ func (m *rearrangement) inTheWay(r Request) (groups [][]Request) {
 // the way of r. It returns nil if one of them does not want to leave.
 func (m *rearrangement) holders(addrs []netip.Addr, r Request) (group []Request) {
 	for _, addr := range addrs {
-		if m.users[addr].checkSharing(addr, r) == nil {
+		if m.users[addr].checkSharing(addr, r) == nil && (m.acrossNamespaces(addr) || m.users[addr].checkNamespace(addr, r) == nil) {
 			continue
 		}
 		for _, c := range m.users[addr] {

@@ -21,11 +21,13 @@ func TestServicesInARingAreServedTogether(t *testing.T) {
 	want := func(addr string) try { return try{request: asking(addr)} }
 	pool := func(name string) try { return try{request: ipam.Request{Pool: name}} }
 	for name, test := range map[string]struct{ before, after []try }{
-		"two swap":                {[]try{want("10.0.0.1"), want("10.0.0.2")}, []try{want("10.0.0.2"), want("10.0.0.1")}},
-		"three move in a ring":    {[]try{want("10.0.0.1"), want("10.0.0.2"), want("10.0.0.3")}, []try{want("10.0.0.2"), want("10.0.0.3"), want("10.0.0.1")}},
-		"two swap full pools":     {[]try{pool("one"), pool("two")}, []try{pool("two"), pool("one")}},
-		"one asks for a pool":     {[]try{pool("one"), want("10.0.0.2")}, []try{want("10.0.0.2"), pool("one")}},
-		"across namespaces":       {[]try{{namespace: "x", request: asking("10.0.0.1")}, {namespace: "y", request: asking("10.0.0.2")}}, []try{{namespace: "x", request: asking("10.0.0.2")}, {namespace: "y", request: asking("10.0.0.1")}}},
+		"two swap":             {[]try{want("10.0.0.1"), want("10.0.0.2")}, []try{want("10.0.0.2"), want("10.0.0.1")}},
+		"three move in a ring": {[]try{want("10.0.0.1"), want("10.0.0.2"), want("10.0.0.3")}, []try{want("10.0.0.2"), want("10.0.0.3"), want("10.0.0.1")}},
+		"two swap full pools":  {[]try{pool("one"), pool("two")}, []try{pool("two"), pool("one")}},
+		"one asks for a pool":  {[]try{pool("one"), want("10.0.0.2")}, []try{want("10.0.0.2"), pool("one")}},
+		"across namespaces":    {[]try{{namespace: "x", request: asking("10.0.0.1")}, {namespace: "y", request: asking("10.0.0.2")}}, []try{{namespace: "x", request: asking("10.0.0.2")}, {namespace: "y", request: asking("10.0.0.1")}}},
+		"with one key in different namespaces": {[]try{{namespace: "x", key: "k", port: tcp80, request: asking("10.0.0.1")}, {namespace: "y", key: "k", port: tcp53, request: asking("10.0.0.2")}},
+			[]try{{namespace: "x", key: "k", port: tcp80, request: asking("10.0.0.2")}, {namespace: "y", key: "k", port: tcp53, request: asking("10.0.0.1")}}},
 		"with a chain at its end": {[]try{want("10.0.0.1"), want("10.0.0.2"), pool("one")}, []try{want("10.0.0.2"), want("10.0.0.1"), pool("one")}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -19,7 +19,7 @@ func (a *Allocator) dump() string {
 		fmt.Fprintf(&b, "%s %v from %v\n", uid, c.addrs, c.from)
 	}
 	for _, addr := range slices.SortedFunc(maps.Keys(a.users), netip.Addr.Compare) {
-		fmt.Fprintf(&b, "%s has %v of %s\n", addr, a.users[addr], a.homes[addr].Name)
+		fmt.Fprintf(&b, "%s has %v of %s\n", addr, a.users[addr], a.homeOf(addr).Name)
 	}
 	for _, s := range a.spaces {
 		fmt.Fprintf(&b, "%s used %v cooldowns %v queue %v\n", s.pool.Name, s.used, s.cooldowns, s.queue)
