@@ -99,12 +99,12 @@ func (c *Cloud) adopt(services []*v1.Service) int {
 	return adopted
 }
 
-// adoptInto makes the allocator what it was in the process that published inUse: the same
-// configuration, and the addresses in the statuses of the Services. It adopts the addresses
-// of the oldest Service first: if two Services have the same address, the older one keeps it.
+// adoptInto first restores the allocator of the process that published inUse: it sets the
+// published configuration, and adopts the addresses in the statuses of the Services. The
+// oldest Service comes first: if two Services have the same address, the older one keeps it.
 // Services that are being deleted come last, because their addresses may be released
-// already. Then it makes current the configuration, and adopts what only current allows. If
-// nothing was published, current takes the place of the published configuration.
+// already. Then adoptInto sets current as the configuration, and adopts what only current
+// allows. If nothing was published, it uses current instead of the published configuration.
 func adoptInto(allocator *ipam.Allocator, services []*v1.Service, current *config.Config, inUse configmap.InUse,
 	namespaceLabels func(string) map[string]string, skip func(*v1.Service) bool, report func(*v1.Service, []ipam.Adoption)) {
 	base := inUse.Config
@@ -121,15 +121,15 @@ func adoptInto(allocator *ipam.Allocator, services []*v1.Service, current *confi
 			if len(r.Claimed) == 0 || skip(svc) {
 				continue
 			}
-			// A version that published nothing has given the address, if the Service has a finalizer.
+			// If nothing was published and the Service has a finalizer, an older version gave the address.
 			trust := inUse.Config == nil && service.HasCleanupFinalizer(svc)
 			results[svc.UID] = allocator.Adopt(r, trust)
 		}
 		return results
 	}
 	first := adopt()
-	// The other process may have ended before it published the configuration from which it
-	// gave an address.
+	// The earlier process may have given an address from a newer configuration, and ended
+	// before it published this configuration.
 	allocator.SetPools(current)
 	second := adopt()
 	for _, svc := range services {

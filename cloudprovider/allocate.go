@@ -51,7 +51,7 @@ func (c *Cloud) allocate(svc *v1.Service) (outcome, error) {
 		c.served(svc, addrs, began)
 	}
 	if c.allocator.Chances() != chances {
-		c.retryWaiting() // now, another Service that waits may get what it asks for
+		c.retryWaiting() // another waiting Service may get now what it asks for
 	}
 	orphans := c.allocator.Orphans(r)
 	c.reportOrphans(svc, orphans)

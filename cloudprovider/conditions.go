@@ -21,8 +21,8 @@ const (
 	reasonOutsidePools = "OutsidePools"
 )
 
-// reasonNotReady is the reason while the cluster manager cannot decide. It writes no
-// condition then.
+// reasonNotReady is the reason while the cluster manager cannot decide. Then the cluster
+// manager writes no condition.
 const reasonNotReady = "NotReady"
 
 // maxMessage is the length of the longest message that the API server accepts.
@@ -53,7 +53,7 @@ func (c *Cloud) allocatedCondition(svc *v1.Service, addrs []netip.Addr, orphans 
 }
 
 // hostnameText is the part of the message that names a hostname which the Service asks
-// for. It distinguishes this hostname from one that another controller has added.
+// for. It distinguishes this hostname from a hostname that another controller has added.
 func hostnameText(name string) string { return ", hostname " + name }
 
 // advice returns what the owner of the Service or the operator can do about a refusal.

@@ -61,15 +61,20 @@ func TestInvalidAnnotationChangesNothing(t *testing.T) {
 	}
 }
 
-func TestNewIPModeIsNoRepair(t *testing.T) {
-	r := start(t, onePool("10.0.0.1-10.0.0.9"), annotated(svc("a", time.Hour, "10.0.0.1"), service.HostnameAnnotation, "one.example.com"))
-	r.eventually("the first hostname is there", func() bool { return r.get("a").Status.LoadBalancer.Ingress[0].Hostname == "one.example.com" })
-	r.change("a", func(s *v1.Service) { annotated(s, service.HostnameAnnotation, "two.example.com") })
-	r.cloud.retryAll()
-	r.eventually("the second hostname is there", func() bool { return r.get("a").Status.LoadBalancer.Ingress[0].Hostname == "two.example.com" })
-	r.eventually("the write is recorded", func() bool { o := r.cloud.tracker.outcome(r.get("a")); return o != nil && inSync(r.get("a"), *o) })
-	if n := r.countEvents("StatusRepaired"); n > 0 {
-		t.Errorf("%d Events StatusRepaired", n)
+func TestWriteOfANewIPModeIsExpected(t *testing.T) {
+	tr := tracker{byUID: map[string]*serviceRecord{}}
+	a := svc("a", time.Hour, "10.0.0.1")
+	addrs := service.VIPs(a)
+	tr.setAdopted(a, addrs)
+	for _, step := range []struct {
+		mode, hostname string
+		expected       bool
+	}{{"", "", false}, {"Proxy", "", true}, {"Proxy", "", false}, {"Proxy", "lb.example.com", true}, {"", "", true}, {"", "", false}} {
+		annotated(a, service.IPModeAnnotation, step.mode, service.HostnameAnnotation, step.hostname)
+		tr.setServed(a, addrs)
+		if got := tr.setWritten(a, addrs); got != step.expected {
+			t.Errorf("%+v: expected %v", step, got)
+		}
 	}
 }
 

@@ -37,8 +37,8 @@ func (c *Cloud) configChanged(state configmap.State) {
 // maxEvent is the length in bytes after which the text of an Event is cut.
 const maxEvent = 1000
 
-// joined returns the texts as one text for an Event. The queue of Events has only one Event
-// of each object and reason.
+// joined returns the texts as one text for an Event, because the queue of Events keeps only
+// one Event of each object and reason.
 func joined(texts []string) string {
 	text := strings.Join(texts, "; ")
 	if len(text) > maxEvent {

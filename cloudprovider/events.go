@@ -25,7 +25,7 @@ type eventWriter struct {
 
 	mu       sync.Mutex
 	queue    []eventKey
-	events   map[eventKey]event // by what is in the queue
+	events   map[eventKey]event // by the keys in the queue
 	nonEmpty signal.Signal
 }
 

@@ -36,7 +36,8 @@ func (b *balancer) EnsureLoadBalancer(ctx context.Context, _ string, svc *v1.Ser
 	}
 	o, err := b.allocate(svc)
 	if err != nil {
-		// Its status says why. The cache does not have upstream's finalizer yet.
+		// Upstream has just added its finalizer, and the cache does not have it yet. So the
+		// condition with the refusal is written a moment later.
 		b.queue.AddAfter(cache.MetaObjectToName(svc), conditionAfter)
 		return nil, upstream.ImplementedElsewhere
 	}

@@ -10,9 +10,9 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
 )
 
-// networkWarnings returns what does not fit between the pools and the network of the
-// cluster: addresses that nodes and routers have, pods and Services have networks of their
-// own, and an address of layer 2 must be on the segment of a node.
+// networkWarnings returns why pools do not fit the network of the cluster: a pool has an
+// address of a node or a gateway, it overlaps with the networks of pods or Services, or it
+// is for layer 2 and is not on the segment of a node.
 func networkWarnings(c *config.Config, s clusterState) (warnings []string) {
 	taken := reserved(s.nodes, s.links)
 	pods := map[string][]netip.Prefix{} // by node
@@ -61,7 +61,7 @@ func overlapping(pool config.Pool, prefixes []netip.Prefix) (netip.Prefix, bool)
 	return netip.Prefix{}, false
 }
 
-// segmentsOf returns the networks on the links of the nodes, as far as speakers have told.
+// segmentsOf returns the networks on the links of the nodes that speakers have written.
 func segmentsOf(s clusterState) (segments []netip.Prefix) {
 	for _, n := range s.nodes {
 		for _, p := range s.links[n.Name].Addresses {

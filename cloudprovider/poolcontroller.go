@@ -26,10 +26,11 @@ const (
 	repairAfter = 2 * time.Second
 	// passEvery is the shortest time between two passes.
 	passEvery = 20 * time.Millisecond
-	// conditionEvery spreads the writes if many Services need nothing but a new condition:
-	// after an upgrade, or when the text of a refusal changes. Addresses do not wait for them.
+	// conditionEvery spreads the writes if many Services need only a new condition: after an
+	// upgrade, or when the text of a refusal changes. So these writes do not delay addresses.
 	conditionEvery = 5 * time.Millisecond
-	// conditionAfter is when the condition of a Service that was refused is written.
+	// conditionAfter is the time from the refusal of a Service until its condition is written.
+	// By then the cache should have upstream's finalizer, so that the write is no conflict.
 	conditionAfter = 100 * time.Millisecond
 	// writers is how many statuses are written concurrently.
 	writers = 10
@@ -38,8 +39,8 @@ const (
 // RunPoolController runs the pool controller until ctx ends. It does what upstream's service
 // controller does not do:
 //
-//   - It tries again to serve the Services that wait for an address, when the pools change
-//     or an address is released.
+//   - It tries again to serve the Services that wait for an address, after every change that
+//     a refusal can depend on.
 //   - It allocates again for Services whose labels, selector or family policy change.
 //   - It repairs a status that differs from what was decided.
 //   - It serves the Services with one of our classes.
@@ -103,7 +104,7 @@ func (c *Cloud) pass(all bool) {
 			names = append(names, cache.MetaObjectToName(svc))
 		}
 	}
-	var conditions time.Duration // how many Services need a new condition only
+	var conditions time.Duration // how many Services need only a new condition
 	for _, name := range names {
 		svc, err := c.services.Services(name.Namespace).Get(name.Name)
 		if err != nil || !c.managed(svc) {
@@ -120,8 +121,8 @@ func (c *Cloud) pass(all bool) {
 	}
 }
 
-// passWithoutConfig says to the Services that wait why they wait. Nothing can be decided
-// without a configuration. The adoption makes a pass over all Services when there is one.
+// passWithoutConfig reports why the Services wait: nothing can be decided without a
+// configuration. When there is a configuration, the adoption causes a pass over all Services.
 func (c *Cloud) passWithoutConfig() {
 	err := c.notAdopted()
 	if !errors.Is(err, errNoConfig) {

@@ -157,8 +157,8 @@ func preview(c *config.Config, s clusterState) Preview {
 	return p
 }
 
-// serveAll allocates for all Services until nobody gets anything any more: a Service can
-// wait for what a later one gives up.
+// serveAll allocates for all Services again and again until nothing changes, because a
+// Service can wait for an address that a later Service gives up.
 func serveAll(allocator *ipam.Allocator, s clusterState) {
 	for range len(s.services) + 1 {
 		chances := allocator.Chances()

@@ -27,8 +27,8 @@ const (
 	publishAgain = 5 * time.Second
 )
 
-// runPublisher publishes what the speakers and the next leader need, whenever it has
-// changed, until ctx ends.
+// runPublisher publishes what the speakers and the next leader need, until ctx ends. It
+// begins after the adoption, and publishes again after every change.
 func (c *Cloud) runPublisher(ctx context.Context) {
 	select {
 	case <-c.adopted:
@@ -97,8 +97,8 @@ func (c *Cloud) publishInUse(ctx context.Context) error {
 	return nil
 }
 
-// tidyNodeLinks creates the ConfigMap NodeLinks for the speakers, which may only change it,
-// and removes the nodes that do not exist any more.
+// tidyNodeLinks creates the ConfigMap NodeLinks, because the speakers may only patch it. It
+// also removes the nodes that do not exist any more.
 func (c *Cloud) tidyNodeLinks(ctx context.Context) error {
 	ref := c.options.ConfigMap
 	api := c.client.CoreV1().ConfigMaps(ref.Namespace)
@@ -131,7 +131,7 @@ func (c *Cloud) tidyNodeLinks(ctx context.Context) error {
 	return nil
 }
 
-// annotateConfig writes on the operator's ConfigMap whether it is in use.
+// annotateConfig writes on the operator's ConfigMap whether its content is in use.
 func (c *Cloud) annotateConfig(ctx context.Context) error {
 	state := c.config.State()
 	if state.Object == nil {

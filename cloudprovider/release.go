@@ -26,15 +26,15 @@ type Released struct {
 	Done string
 }
 
-// Release removes what this project has written to Services, so that they can be deleted,
-// or served by another load balancer, after this project is uninstalled: the finalizers,
-// and the addresses in the status unless keep is set. With dry it changes nothing, and
-// returns what it would do. It always removes our conditions.
+// Release removes what this project has written to Services: the finalizers, our conditions,
+// and the addresses in the status unless keep is set. After that the Services can be deleted,
+// or served by another load balancer, although this project is uninstalled. With dry, Release
+// changes nothing, and returns what it would do.
 //
-// It returns an error and does nothing while a cluster manager holds its lease, because
-// the cluster manager would write everything again, and while the admission policy exists,
-// because that would refuse to remove the addresses. It stops at the first Service that it
-// cannot write, and returns the Services before it together with the error.
+// It returns an error and does nothing while a cluster manager holds its lease, because the
+// cluster manager would write everything again. It also does nothing while the binding of the
+// admission policy exists, because the API server would refuse the changes. It stops at the
+// first Service that it cannot write, and returns the Services before it with the error.
 func Release(ctx context.Context, client kubernetes.Interface, scope service.Scope, keep, dry bool) ([]Released, error) {
 	if err := checkNoLeader(ctx, client, time.Now()); err != nil {
 		return nil, err
@@ -88,7 +88,7 @@ func checkNoPolicy(ctx context.Context, client kubernetes.Interface) error {
 	switch {
 	case err == nil:
 		return fmt.Errorf("the ValidatingAdmissionPolicyBinding %s is still there, and lets only the cloud controller manager change the statuses: delete it, as all other objects of this project", service.PolicyName)
-	case apierrors.IsNotFound(err), apierrors.IsForbidden(err): // who may not read it finds out by trying
+	case apierrors.IsNotFound(err), apierrors.IsForbidden(err): // if it exists, the first write fails and says so
 		return nil
 	}
 	return fmt.Errorf("looking for the admission policy: %w", err)

@@ -12,8 +12,8 @@ import (
 )
 
 // reserved returns the addresses that no Service may have: those in the status of a Node,
-// those on the links of a node, and those of the nodes' routers. The links count only while
-// their Node exists. The texts complete the sentence "192.0.2.1 is …".
+// those on the links of a node, and those of the nodes' gateways. Links and gateways count
+// only while their Node exists. The texts complete the sentence "192.0.2.1 is …".
 func reserved(nodes []*v1.Node, links map[string]configmap.NodeLinks) map[netip.Addr]string {
 	addrs := map[netip.Addr]string{}
 	for _, n := range nodes {

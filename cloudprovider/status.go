@@ -23,8 +23,8 @@ import (
 // that, and would patch it again and again.
 //
 // Other controllers may add a hostname: to an address, or as an entry without an address.
-// It stays, unless svc asks for another one. A hostname that svc has asked for goes when svc
-// does not ask for it any more.
+// This hostname stays, unless svc asks for another one. A hostname that svc has asked for is
+// removed when svc does not ask for it any more.
 func status(svc *v1.Service, addrs []netip.Addr) *v1.LoadBalancerStatus {
 	mode, invalidMode := service.IPMode(svc)
 	asked, invalidName := service.Hostname(svc)
@@ -99,7 +99,7 @@ func (c *Cloud) writeStatus(ctx context.Context, svc *v1.Service, o outcome, fin
 	}
 	setCondition(after, service.WithTransition(svc, o.condition, metav1.Now()))
 	if len(o.addrs) == 0 {
-		// No speaker speaks for a Service without addresses.
+		// No speaker removes or updates the condition of a Service without addresses.
 		dropCondition(after, service.Announced)
 	}
 	if !hasFinalizer && len(o.addrs) > 0 {

@@ -105,7 +105,8 @@ func run(ctx context.Context, args []string) error {
 	return speaker.Run(ctx, options)
 }
 
-// statusQPS is above the limit that the speaker keeps for conditions.
+// statusQPS is higher than the speaker's own limit for conditions, so that the client does
+// not delay them.
 const statusQPS = 200
 
 // client returns a client of the API server. qps is its limit of requests per second; 0

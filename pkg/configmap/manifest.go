@@ -23,7 +23,8 @@ type Source struct {
 
 // Text returns the configuration in a file: the file itself, or the value of Key if the
 // file has the manifest of a ConfigMap, alone, between other YAML documents, or in a list
-// like that of kubectl get -o yaml. Of several ConfigMaps it takes the one that ref names.
+// like that of kubectl get -o yaml. If there are several ConfigMaps, it takes the one that
+// ref names.
 //
 // A manifest without that ConfigMap, or with a mistake around its text, is an error. It is
 // a *config.Error, with the line in the file, if the line is known.

@@ -13,8 +13,8 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
 )
 
-// Beside the operator's ConfigMap there are two others in the same namespace, with its name
-// and a suffix. The programs write them, people only read them.
+// Two more ConfigMaps are in the namespace of the operator's ConfigMap. They have its name
+// with a suffix. The programs write them, people only read them.
 
 // InUse returns the name of the ConfigMap that the leading cluster manager publishes: the
 // text of the configuration that it uses, and the addresses that no pool has any more.
@@ -42,7 +42,7 @@ type InUse struct {
 	Object *v1.ConfigMap
 }
 
-// NodeLinks are the addresses of one node: on its links, and of the routers that it uses.
+// NodeLinks are the addresses on the links of one node, and those of its default gateways.
 type NodeLinks struct {
 	Addresses []netip.Prefix `json:"addresses,omitempty"`
 	Gateways  []netip.Addr   `json:"gateways,omitempty"`
@@ -54,8 +54,8 @@ func Hash(text string) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// ReadInUse reads the ConfigMap InUse; nil means that there is none. It returns what can be
-// read, and an error for the rest: another version may have written it.
+// ReadInUse reads the ConfigMap InUse; nil means that there is none. It returns what it can
+// read, and an error for the rest, because another version may have written the ConfigMap.
 func ReadInUse(cm *v1.ConfigMap) (InUse, error) {
 	if cm == nil {
 		return InUse{}, nil

@@ -17,12 +17,12 @@ type Adoption struct {
 }
 
 // Adopt records that the Service holds the addresses of r.Claimed already. It decides like
-// Allocate, except that it never looks at quotas and requests, and that Services of
-// several namespaces keep an address that they share already, as MetalLB allows it.
+// Allocate, with two exceptions. It never looks at quotas and requests. Services of several
+// namespaces keep an address that they share already, because MetalLB allows this.
 //
-// It does not adopt an address that no pool gives to the Service. The exceptions are the
-// published orphans of this Service, and with trust all addresses: nothing has been
-// published yet when an older version is replaced.
+// It does not adopt an address that no pool gives to the Service, unless it is a published
+// orphan of this Service. With trust it adopts such addresses, too: an older version, which
+// published nothing, gave them.
 func (a *Allocator) Adopt(r Request, trust bool) []Adoption {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -66,7 +66,7 @@ func (a *Allocator) checkAdoption(addr netip.Addr, r Request, trust bool) *Error
 	return a.users[addr].checkSharing(addr, r)
 }
 
-// checkReserved returns the reason why nobody may have addr, or nil.
+// checkReserved returns the reason why no Service may have addr, or nil.
 func (a *Allocator) checkReserved(addr netip.Addr) *Error {
 	if why, ok := a.reserved[addr]; ok {
 		return refuse(Reserved, "%s is %s", addr, why)

@@ -114,8 +114,8 @@ func (a *Allocator) checkAsked(addr netip.Addr, r Request, c *claim, keep []neti
 	return nil
 }
 
-// cooldownOf returns the cooldown of an address that nobody has. In a rearrangement, an
-// address that was released for another Service has none.
+// cooldownOf returns the cooldown of an address that no Service has. In a rearrangement, an
+// address that was released for another Service has no cooldown.
 func (a *Allocator) cooldownOf(addr netip.Addr) (cooldown, bool) {
 	s := a.spaceOf(addr)
 	if s == nil || len(a.users[addr]) > 0 || a.handedOver[addr] {

@@ -19,8 +19,8 @@ type claim struct {
 	request Request
 }
 
-// origins has one origin for each address of a claim. There are two at most, almost always,
-// so that a list is cheaper than a map.
+// origins has one origin for each address of a claim. It is a list, which is cheaper than a
+// map, because almost every claim has at most two addresses.
 type origins []origin
 
 // origin is where an address comes from: the name of the last pool that would give it to the
@@ -84,7 +84,8 @@ func (a *Allocator) setRequest(c *claim, r Request) {
 	}
 }
 
-// give makes want the addresses of the Service, which is served then.
+// give gives the addresses in want to the Service, and frees its other addresses. Then the
+// Service is served.
 func (a *Allocator) give(c *claim, want []netip.Addr) {
 	for _, addr := range slices.Clone(c.addrs) {
 		if !slices.Contains(want, addr) {

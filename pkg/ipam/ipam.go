@@ -27,13 +27,13 @@ type Allocator struct {
 	shared map[string][]netip.Addr // by share key: the addresses whose users have this key
 	held   map[quotaKey]int        // how many addresses of a pool a namespace has
 
-	reserved  map[netip.Addr]string        // addresses of nodes and routers, each with what it is
+	reserved  map[netip.Addr]string        // addresses of nodes and gateways, each with what it is
 	published map[netip.Addr]config.Orphan // orphans that an earlier process has published
 	leavers   map[string]Request           // by UID: refused requests of Services that would give up an address
 	losses    map[string][]Loss            // by UID: the losses that were not reported yet
 	chances   uint64
 
-	handedOver map[netip.Addr]bool // in a rearrangement: addresses whose Services leave them to others
+	handedOver map[netip.Addr]bool // in a rearrangement: addresses that a Service gives up for another
 }
 
 type spaceKey struct {
@@ -87,7 +87,7 @@ func (a *Allocator) SetPools(c *config.Config) {
 }
 
 // SetReserved replaces the addresses that no Service may have, because a node or a
-// router has them. The texts complete the sentence "192.0.2.1 is …". A Service that has
+// gateway has them. The texts complete the sentence "192.0.2.1 is …". A Service that has
 // such an address loses it at its next Allocate.
 func (a *Allocator) SetReserved(reserved map[netip.Addr]string) {
 	a.mu.Lock()
@@ -197,12 +197,12 @@ func (a *Allocator) Release(uid string) []netip.Addr {
 // first free address of the first pool that has one.
 //
 // The error is an *Error. In this case nothing changes, with one exception: the Service
-// loses an address that it can share no longer because its port, policy or key changed,
+// loses an address that it cannot share any more because its port, policy or key changed,
 // and an address that is reserved. Losses returns these.
 //
 // If waiting Services hold what this Service asks for, and all of them can be served
-// together, Allocate serves all of them. The next Allocate of the others finds what they
-// ask for.
+// together, Allocate serves all of them. The next Allocate of each of these Services
+// returns what it asks for.
 func (a *Allocator) Allocate(r Request) ([]netip.Addr, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -224,7 +224,7 @@ func (a *Allocator) Allocate(r Request) ([]netip.Addr, error) {
 	return slices.Clone(want), nil
 }
 
-// takeLost takes the addresses that the Service cannot keep, whatever else it gets.
+// takeLost takes the addresses that the Service cannot keep, even if it gets no others.
 func (a *Allocator) takeLost(r Request, c *claim) (lost []*Error) {
 	for _, addr := range slices.Clone(c.addrs) {
 		refusal := a.checkReserved(addr)

@@ -8,9 +8,8 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
 )
 
-// The pools of an orphan that was adopted without a pool. It is announced in
-// both ways, because nobody knows how it was announced before. Without BGP peers it is
-// announced by layer 2.
+// The pools of an orphan that was adopted without a pool. It is not known how the orphan
+// was announced before. So it is announced in both ways, or without BGP peers by layer 2.
 var (
 	unknownPool       = &config.Pool{Protocol: config.Both, Advertisements: []config.Advertisement{{AggregationLength: 32, AggregationLengthV6: 128}}}
 	unknownLayer2Pool = &config.Pool{Protocol: config.Layer2}
@@ -57,8 +56,8 @@ func (a *Allocator) AllOrphans() []config.Orphan {
 }
 
 // homeOf returns the pool under which the orphan is published: how the address is
-// announced, with the name of the pool that gave it. Of the Services that share an address,
-// one that has joined later may not know the pool.
+// announced, with the name of the pool that gave it. It looks at all Services that share the
+// address, because the claim of a Service that joined later may not have the pool.
 func (a *Allocator) homeOf(addr netip.Addr) *config.Pool {
 	for _, c := range a.users[addr] {
 		e := c.from.of(addr)

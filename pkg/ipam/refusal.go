@@ -20,8 +20,8 @@ const (
 	NoPool    Reason = "NoPool"    // no pool serves the request
 	InUse     Reason = "InUse"     // another Service holds the requested address
 	Invalid   Reason = "Invalid"   // the request contradicts itself
-	Reserved  Reason = "Reserved"  // a node or a router has the address
-	Forbidden Reason = "Forbidden" // the pool does not allow to ask for its addresses
+	Reserved  Reason = "Reserved"  // a node or a gateway has the address
+	Forbidden Reason = "Forbidden" // the pool's key requests does not allow the namespace to ask for the address
 	Cooldown  Reason = "Cooldown"  // another namespace released the requested address a moment ago
 )
 

@@ -21,7 +21,7 @@ type space struct {
 	ranges []config.Range
 	size   uint64 // how many addresses it has, reserved or not
 	used   map[netip.Addr]bool
-	// reserved are its addresses that a node or a router has.
+	// reserved are its addresses that a node or a gateway has.
 	reserved map[netip.Addr]bool
 
 	cursor    place
@@ -44,7 +44,7 @@ func (p place) before(q place) bool {
 }
 
 // cooldown is the time after the release of an address in which it is not given out, if
-// another address is free. Another namespace does not get it even if it asks for it.
+// another address is free. A Service of another namespace that asks for it is refused.
 type cooldown struct {
 	addr      netip.Addr
 	until     time.Time

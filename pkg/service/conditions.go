@@ -28,8 +28,8 @@ func Condition(svc *v1.Service, conditionType string) *metav1.Condition {
 	return nil
 }
 
-// SameCondition reports whether want says what svc's condition of this type says already.
-// It does not compare the times.
+// SameCondition reports whether svc has the condition want already, with the same status,
+// reason and message. It does not compare the times.
 func SameCondition(svc *v1.Service, want metav1.Condition) bool {
 	has := Condition(svc, want.Type)
 	return has != nil && has.Status == want.Status && has.Reason == want.Reason && has.Message == want.Message

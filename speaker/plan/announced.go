@@ -11,11 +11,11 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/election"
 )
 
-// Announcement says whether the VIPs of a Service are announced, for people.
+// Announcement says in words whether the VIPs of a Service are announced.
 type Announcement struct {
 	Service string // namespace/name
 	OK      bool
-	// Reason is one word. Message names the nodes, or says why not and what to do.
+	// Reason is one word. Message names the nodes that announce, or says why none does.
 	Reason, Message string
 	// Nodes is how many nodes advertise the VIPs over BGP, as the Message says. It changes
 	// often while the speakers are replaced.
@@ -29,9 +29,9 @@ const (
 	noSession       = "NoSession"     // no node has an established BGP session for the address
 )
 
-// Announcements returns what this speaker says about Services. Each Service has one speaker
-// that speaks for it: the owner of its first VIP that has an owner, or else one that an
-// election chooses.
+// Announcements returns what this speaker says about Services. One speaker speaks for each
+// Service: the owner of its first VIP that has an owner. If no VIP has an owner, an election
+// chooses the speaker.
 func Announcements(s State, p Plan) (all []Announcement) {
 	byVIP := make(map[netip.Addr]*Decision, len(p.Decisions))
 	for i := range p.Decisions {
@@ -140,8 +140,8 @@ type advertisers struct {
 	everywhere map[*config.Pool]counts // for Services that every node may advertise
 }
 
-// counts are numbers of nodes: those that may announce, those of them that have an endpoint
-// if the Service needs one, and those of them that advertise.
+// counts are numbers of nodes. able nodes may announce. endpoint nodes are able, and have an
+// endpoint if the Service needs one. advertising nodes are endpoint nodes that advertise.
 type counts struct{ able, endpoint, advertising int }
 
 func (s *advertisers) count(pool *config.Pool, svc Service) counts {

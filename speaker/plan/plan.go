@@ -133,12 +133,13 @@ func Make(s State, previous Plan) Plan {
 }
 
 // poolOf returns the pool that says how a VIP is announced, or the reason why the VIP
-// must not be announced. Only what the cluster manager gave is announced. Whoever may
-// write the status of one Service must not announce any address of the network.
+// must not be announced. The speakers announce only what the cluster manager gave.
+// Otherwise a user who may write the status of one Service could have any address of the
+// network announced.
 //
-// The cluster manager publishes the addresses that an edit of the configuration takes
-// out of the pools while a Service has them. A speaker can see the edit first. Until
-// the cluster manager has seen it, the pools that it uses count, too.
+// An edit of the configuration can take an address out of the pools while a Service has
+// it. The cluster manager then publishes the address. A speaker can see the edit first.
+// Until the cluster manager uses the edit, the pools that it still uses count, too.
 func (s *State) poolOf(vip netip.Addr) (pool *config.Pool, refused Reason) {
 	if _, taken := s.NodeAddrs[vip]; taken {
 		return nil, NodeAddress
@@ -158,8 +159,8 @@ func (s *State) poolOf(vip netip.Addr) (pool *config.Pool, refused Reason) {
 	return nil, Unpublished
 }
 
-// The pools of addresses of no pool while nothing is published. Nobody knows how the
-// address was announced, so it is announced in both ways if there are BGP peers.
+// The pools of addresses of no pool while nothing is published. It is not known how such
+// an address was announced, so it is announced in both ways if there are BGP peers.
 var (
 	inBothWays = &config.Pool{Protocol: config.Both, Advertisements: []config.Advertisement{{AggregationLength: 32, AggregationLengthV6: 128}}}
 	byLayer2   = &config.Pool{Protocol: config.Layer2}

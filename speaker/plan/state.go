@@ -14,13 +14,14 @@ type State struct {
 	// Config is the last good configuration, or nil.
 	Config *config.Config
 	// Earlier is the configuration that the cluster manager uses, if it does not use Config
-	// yet; else nil. The addresses of its pools are announced until it does.
+	// yet; else nil. The addresses of its pools are announced, too.
 	Earlier *config.Config
 	// Orphans are the addresses of no pool that the cluster manager has published, each with
 	// the pool that says how it is announced.
 	Orphans map[netip.Addr]*config.Pool
-	// NothingPublished is set if no cluster manager has ever published anything: an older
-	// version is being replaced. Every address of no pool is announced then.
+	// NothingPublished is set while there is no published ConfigMap: an older version is being
+	// replaced, or the ConfigMap was deleted. Then every address of no pool is announced,
+	// because an upgrade must not interrupt traffic.
 	NothingPublished bool
 	Services         []Service
 	Nodes            []Node

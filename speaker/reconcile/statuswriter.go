@@ -25,7 +25,7 @@ const (
 	// get another owner at once.
 	conditionsPerSecond, conditionsBurst = 100, 200
 	// insistAfter is how long this speaker waits before it writes again what another speaker
-	// has overwritten. Two speakers that do not hear each other must not write in turn.
+	// has overwritten. Two speakers that do not hear each other should not write all the time.
 	insistAfter = 10 * time.Second
 	// policyEvery is how often a speaker looks for the policy.
 	policyEvery = time.Minute
@@ -55,7 +55,7 @@ type StatusWriter struct {
 
 	mu      sync.Mutex
 	allowed bool
-	wanted  map[string]metav1.Condition // by namespace/name: what is to be written
+	wanted  map[string]metav1.Condition // by namespace/name: the conditions to write
 	queue   []string                    // the names of wanted, in order
 	written map[string]writtenCondition
 	counts  map[string]nodeCount // by namespace/name
@@ -164,15 +164,15 @@ func (w *StatusWriter) Run(ctx context.Context) error {
 	}
 }
 
-// lookForPolicy finds out whether conditions may be written, unless the operator has said.
-// It logs what has changed.
+// lookForPolicy finds out whether conditions may be written, unless the flag says it. It logs
+// the first result, and every change.
 func (w *StatusWriter) lookForPolicy(ctx context.Context) {
 	if w.mode != ConditionsAuto {
 		return
 	}
 	_, err := w.client.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Get(ctx, service.PolicyName, metav1.GetOptions{})
 	if err != nil && !apierrors.IsNotFound(err) && w.looked {
-		return // the API server does not answer: nothing is known to have changed
+		return // the API server has not answered the question, so the last result stays
 	}
 	w.mu.Lock()
 	before := w.allowed

@@ -23,7 +23,7 @@ type Inputs struct {
 	// yet. Orphans are the addresses of no pool that it has published.
 	Earlier *config.Config
 	Orphans map[netip.Addr]*config.Pool
-	// NothingPublished is set if no cluster manager has published anything yet.
+	// NothingPublished is set while there is no published ConfigMap.
 	NothingPublished bool
 	Services         []plan.Service
 	Nodes            []plan.Node
