@@ -38,7 +38,7 @@ func newMetrics(allocator *ipam.Allocator, counts func() (refused, orphans int))
 		}),
 		losses: metrics.NewCounterVec(&metrics.CounterOpts{
 			Name: "baremetal_ipam_lost_addresses_total", StabilityLevel: metrics.ALPHA,
-			Help: "Number of addresses that Services have lost, by reason: reserved (a node or a router has the address), inuse (the Service cannot share it any more).",
+			Help: "Number of addresses that Services have lost, by reason: reserved (a node or a gateway has the address), inuse (the Service cannot share it any more).",
 		}, []string{"reason"}),
 		loads: metrics.NewCounterVec(&metrics.CounterOpts{
 			Name: "baremetal_config_loads_total", StabilityLevel: metrics.ALPHA,

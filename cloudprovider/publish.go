@@ -3,6 +3,7 @@ package cloudprovider
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"time"
@@ -30,11 +31,6 @@ const (
 // runPublisher publishes what the speakers and the next leader need, until ctx ends. It
 // begins after the adoption, and publishes again after every change.
 func (c *Cloud) runPublisher(ctx context.Context) {
-	select {
-	case <-c.adopted:
-	case <-ctx.Done():
-		return
-	}
 	for {
 		select {
 		case <-c.publish.C():
@@ -60,13 +56,11 @@ func (c *Cloud) runPublisher(ctx context.Context) {
 }
 
 func (c *Cloud) publishAll(ctx context.Context) error {
-	if err := c.publishInUse(ctx); err != nil {
-		return err
+	if !c.isAdopted() {
+		return c.annotateConfig(ctx) // before the adoption nothing is in use
 	}
-	if err := c.tidyNodeLinks(ctx); err != nil {
-		return err
-	}
-	return c.annotateConfig(ctx)
+	// If one fails, the others must not wait for it.
+	return errors.Join(c.publishInUse(ctx), c.tidyNodeLinks(ctx), c.annotateConfig(ctx))
 }
 
 // publishInUse writes the ConfigMap InUse.

@@ -87,7 +87,7 @@ func checkNoPolicy(ctx context.Context, client kubernetes.Interface) error {
 	_, err := client.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Get(ctx, service.PolicyName, metav1.GetOptions{})
 	switch {
 	case err == nil:
-		return fmt.Errorf("the ValidatingAdmissionPolicyBinding %s is still there, and lets only the cloud controller manager change the statuses: delete it, as all other objects of this project", service.PolicyName)
+		return fmt.Errorf("the ValidatingAdmissionPolicyBinding %s exists, so the API server would refuse the changes: delete it, like all other objects of this project", service.PolicyName)
 	case apierrors.IsNotFound(err), apierrors.IsForbidden(err): // if it exists, the first write fails and says so
 		return nil
 	}

@@ -105,6 +105,9 @@ func (c *checker) run(ctx context.Context, in io.Reader, out io.Writer, files []
 	var all []finding
 	var errs []error
 	status := 0
+	if i := slices.Index(files, "-"); i >= 0 && slices.Contains(files[i+1:], "-") {
+		return notChecked(errors.New("- is given twice, and the standard input can be read only once"))
+	}
 	for _, file := range files {
 		r := &report{file: file}
 		err := c.check(ctx, in, r)

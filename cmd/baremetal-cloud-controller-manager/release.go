@@ -19,8 +19,9 @@ addresses and conditions in their status. The Services themselves stay.
 Without --yes it only prints what it would do. --default-load-balancer and
 --load-balancer-class must have the same values as for the cloud controller manager:
 in a cluster with another provider, Services without a class may belong to that
-provider. It refuses to run while a cloud controller manager runs, because that would
-write everything again, and while the admission policy exists, which would refuse it.`
+provider. It refuses to run while a cloud controller manager runs, because the cloud
+controller manager would write everything again. It also refuses while the admission
+policy exists, because the API server would refuse the changes.`
 
 // services returns the number with its noun.
 func services(n int) string {
@@ -55,7 +56,7 @@ func releaseCommand() *cobra.Command {
 			switch {
 			case err != nil:
 			case len(released) == 0:
-				fmt.Fprintln(cmd.OutOrStdout(), "No Service has a finalizer or an address of this project.")
+				fmt.Fprintln(cmd.OutOrStdout(), "No Service has a finalizer, an address or a condition of this project.")
 			case !yes:
 				fmt.Fprintf(cmd.OutOrStdout(), "Nothing has been done. To do this to %s, add --yes.\n", services(len(released)))
 			}

@@ -1,6 +1,9 @@
 package config
 
 import (
+	"crypto/sha256"
+	"hash"
+	"io"
 	"maps"
 	"math"
 	"slices"
@@ -12,7 +15,7 @@ import (
 // rawAdvertisement is an advertisement as it stands in the text.
 type rawAdvertisement struct {
 	Advertisement
-	asWritten []byte // the keys and their values, to find two equal advertisements
+	asWritten hash.Hash // of the keys and their values, to find two equal advertisements
 	found     entries
 	at        *yaml.Node
 	broken    bool // a value could not be read, and an error was reported
@@ -24,10 +27,19 @@ type rawAdvertisement struct {
 
 // write notes a key and its value. The keys are read in the order of the table, so equal
 // advertisements are written in the same way.
+//
+// It keeps a hash only: aliases can repeat a long value many times.
 func (ad *rawAdvertisement) write(key, value string) {
-	ad.asWritten = append(ad.asWritten, key...)
-	ad.asWritten = strconv.AppendQuote(append(ad.asWritten, '='), value)
+	for _, text := range []string{key, "=", strconv.Itoa(len(value)), ":", value, ";"} {
+		_, _ = io.WriteString(ad.asWritten, text) // a hash never fails
+	}
 }
+
+// identity is the same for two advertisements that are written in the same way.
+func (ad *rawAdvertisement) identity() identity { return identity(ad.asWritten.Sum(nil)) }
+
+// identity is the SHA-256 sum of what makes two elements equal.
+type identity [sha256.Size]byte
 
 func (ad *rawAdvertisement) writeNumber(key string, i uint64) {
 	ad.write(key, strconv.FormatUint(i, 10))
@@ -54,7 +66,7 @@ var advertisementSection = section[rawAdvertisement]{name: "a BGP advertisement"
 }}
 
 func (p *parser) readAdvertisement(n *yaml.Node, to *rawPool) {
-	ad := &rawAdvertisement{at: n}
+	ad := &rawAdvertisement{at: n, asWritten: sha256.New()}
 	ad.AggregationLength, ad.AggregationLengthV6 = 32, 128
 	errorsBefore := p.errs.count
 	ad.found = readSection(p, n, advertisementSection, ad)

@@ -31,6 +31,9 @@ func each(n int, format string) string {
 	return b.String()
 }
 
+// each2 is each for a text inside the format of another each.
+func each2(n int, format string) string { return strings.ReplaceAll(each(n, format), "%", "%%") }
+
 // hostileTexts are texts that needed gigabytes, minutes, or gave a million errors, in the
 // first parser or in a plausible one.
 func hostileTexts() map[string]string {
@@ -41,15 +44,18 @@ func hostileTexts() map[string]string {
 			each(20, "- {name: p%d, protocol: layer2, addresses: [10.1.0.0/24], node-selectors: *s}\n"),
 		"errors multiply": "address-pools:\n- node-selectors: &s [" + each(200, "{x},") + "]\n" +
 			each(30, "- {node-selectors: *s, service-selectors: *s, namespace-selectors: *s}\n"),
-		"pools by alias":        "address-pools: [&p {<<: {}}," + each(45_000, "*p,") + "]",
-		"selectors by alias":    pool + "  node-selectors: [&s {}," + each(60_000, "*s,") + "]\n",
-		"merges":                "address-pools:\n- <<: [&m {name: a}," + each(60_000, "*m,") + "]\n",
-		"long value by alias":   "x: &x " + long + "\n" + pool + "- {name: b, protocol: layer2, addresses: [" + each(30_000, "*x,") + "]}\n",
-		"long key by alias":     "x: &x " + long + "\naddress-pools: [" + each(15_000, "{*x : 1},") + "]\n",
-		"long number by alias":  "x: &x " + strings.Repeat("1", 500_000) + "\naddress-pools: [" + each(15_000, "{priority: *x},") + "]\n",
-		"unknown anchor":        "x: *" + long,
-		"peers":                 "peers:\n" + each(2000, "- {my-asn: 64512, peer-asn: 64513, peer-address: 10.0.0.1, peer-port: %d}\n"),
-		"peers with profiles":   "bfd-profiles: [{name: a}, {name: b}]\npeers:\n" + each(4000, "- {my-asn: 1, peer-asn: 2, peer-address: 10.0.0.1, peer-port: %d, bfd-profile: a}\n") + each(4000, "- {my-asn: 1, peer-asn: 2, peer-address: 10.0.0.1, bfd-profile: b}\n"),
+		"pools by alias":       "address-pools: [&p {<<: {}}," + each(45_000, "*p,") + "]",
+		"selectors by alias":   pool + "  node-selectors: [&s {}," + each(60_000, "*s,") + "]\n",
+		"merges":               "address-pools:\n- <<: [&m {name: a}," + each(60_000, "*m,") + "]\n",
+		"long value by alias":  "x: &x " + long + "\n" + pool + "- {name: b, protocol: layer2, addresses: [" + each(30_000, "*x,") + "]}\n",
+		"long key by alias":    "x: &x " + long + "\naddress-pools: [" + each(15_000, "{*x : 1},") + "]\n",
+		"long number by alias": "x: &x " + strings.Repeat("1", 500_000) + "\naddress-pools: [" + each(15_000, "{priority: *x},") + "]\n",
+		"unknown anchor":       "x: *" + long,
+		"peers":                "peers:\n" + each(2000, "- {my-asn: 64512, peer-asn: 64513, peer-address: 10.0.0.1, peer-port: %d}\n"),
+		"peers with profiles":  "bfd-profiles: [{name: a}, {name: b}]\npeers:\n" + each(4000, "- {my-asn: 1, peer-asn: 2, peer-address: 10.0.0.1, peer-port: %d, bfd-profile: a}\n") + each(4000, "- {my-asn: 1, peer-asn: 2, peer-address: 10.0.0.1, bfd-profile: b}\n"),
+		"long communities": "bgp-communities:\n" + each(60, "  &c%d "+strings.Repeat("n", 990)+"%[1]d: 1:2\n") + strings.Replace(pool, "layer2", "bgp", 1) +
+			"  bgp-advertisements:\n" + each(1100, "  - {localpref: %d, communities: ["+each2(60, "*c%d,")+"]}\n"),
+		"long names of peers":   "x: &x " + strings.Repeat("p", 1000) + "\npeers:\n" + each(7500, "- {my-asn: 1, peer-asn: 2, peer-address: 10.0.0.1, peer-port: %d, password-secret: *x}\n"),
 		"many keys":             each(60_000, "key%d: 1\n"),
 		"one key many times":    each(60_000, "peers: []\n"),
 		"many labels":           pool + "  node-selectors:\n  - match-labels:\n" + each(40_000, "      label%d: a\n"),

@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"fmt"
+	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -37,7 +38,8 @@ func Format(file string, text []byte, offset Offset, e *Error) string {
 	if offset.Line > 0 {
 		fmt.Fprintf(&b, " (line %d of the configuration)", e.Line)
 	}
-	shown, caret := excerpt(lineOf(bytes.TrimPrefix(text, []byte(byteOrderMark)), e.Line), e.Column)
+	line := lineOf(bytes.TrimPrefix(text, []byte(byteOrderMark)), e.Line)
+	shown, caret := excerpt(withoutPassword(line), e.Column)
 	if shown != "" {
 		b.WriteString("\n    " + shown)
 	}
@@ -47,9 +49,25 @@ func Format(file string, text []byte, offset Offset, e *Error) string {
 	return b.String()
 }
 
+// withoutPassword replaces the values of the key password, because excerpts end up in the
+// logs of CI systems.
+func withoutPassword(line []byte) []byte {
+	return password.ReplaceAllFunc(line, func(found []byte) []byte {
+		key := bytes.IndexByte(found, ':') + 1
+		return append(bytes.Clone(found[:key]), bytes.Map(func(r rune) rune {
+			if unicode.IsSpace(r) {
+				return r
+			}
+			return '*'
+		}, found[key:])...)
+	})
+}
+
+var password = regexp.MustCompile(`\bpassword["']?\s*:[^,}#]*`)
+
 // excerpt returns the part of a line around a column, and the place of the column in it,
-// counted from 0, or -1 if it is not known. Characters that a terminal does not show in one
-// column are replaced.
+// counted from 0, or -1 if it is not known. Characters that a terminal does not print are
+// replaced.
 func excerpt(line []byte, column int) (shown string, caret int) {
 	length := utf8.RuneCount(line)
 	caret = column - 1

@@ -53,3 +53,15 @@ func TestErrorHasNoColumnInItsText(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func TestFormatHidesPasswords(t *testing.T) {
+	for line, want := range map[string]string{
+		"- {my-asn: 0, password: s3cret, peer-asn: 1}": "- {my-asn: 0, password: ******, peer-asn: 1}",
+		"  password:   'two words'  # old":             "  password:   **** ******  # old",
+		"  password-secret: name":                      "  password-secret: name",
+	} {
+		if got := config.Format("f", []byte(line), config.Offset{}, &config.Error{Line: 1, Msg: "x"}); got != "f:1: x\n    "+want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}

@@ -81,7 +81,7 @@ func readSection[T any](p *parser, n *yaml.Node, s section[T], to *T) entries {
 	for _, e := range found.all {
 		if !s.has(e.key) && !p.stopped {
 			p.key = e.key
-			p.errorf(e.at, "%s", s.unknown(e.key, p.known))
+			p.errorf(e.at, "%s", s.unknown(e.key, p.known, &found))
 		}
 	}
 	p.key = outer
@@ -93,16 +93,21 @@ func (s section[T]) has(name string) bool {
 }
 
 // unknown says what is wrong with a key that the section does not have.
-func (s section[T]) unknown(name string, known map[string]bool) string {
+// It proposes a key that the mapping has already only if the name is almost the same.
+func (s section[T]) unknown(name string, known map[string]bool, present *entries) string {
 	names := make([]string, len(s.keys))
+	var likely []string
 	for i, k := range s.keys {
 		names[i] = k.name
+		if present.find(k.name) < 0 || distance(normalize(name[:min(len(name), maxTypo)]), normalize(k.name)) < 2 {
+			likely = append(likely, k.name)
+		}
 	}
 	all := fmt.Sprintf("keys of %s are %s", s.name, strings.Join(names, ", "))
 	if written, ok := gluedKey(name, known); ok {
 		return fmt.Sprintf("unknown key: there is no space after the colon: write %q", written)
 	}
-	if like := closest(name, names); like != "" {
+	if like := closest(name, likely); like != "" {
 		return fmt.Sprintf("unknown key: did you mean %q? The %s", like, all)
 	}
 	return "unknown key; the " + all

@@ -59,7 +59,7 @@ func (s *scale) add(line []byte) (problem string) {
 			s.open = max(0, s.open-1)
 		}
 		if s.open > maxOpen {
-			return fmt.Sprintf("more than %d brackets are open at the same time: the configuration needs less than 10", maxOpen)
+			return fmt.Sprintf("more than %d brackets are open at the same time: the configuration needs less than 10 (brackets in comments count, too)", maxOpen)
 		}
 	}
 	switch {
@@ -110,6 +110,9 @@ func in(line []byte, i int, set string) bool {
 // the characters before it can begin a block.
 func blockColumns(line []byte) int {
 	line = bytes.TrimPrefix(line, []byte(byteOrderMark))
+	if text := bytes.TrimSpace(line); len(text) == 0 || text[0] == '#' {
+		return 0 // no block begins here
+	}
 	return len(line) - len(bytes.TrimLeft(line, " \t-?:"))
 }
 

@@ -49,6 +49,9 @@ func wrapped(root *yaml.Node) *Error {
 		if value == nil || name != "configInline" && !holdsConfig(value) {
 			continue
 		}
+		if name == "data" {
+			return errorOf(at, "this is a part of a ConfigMap, and only the configuration is expected here: write the text that is under data and config, without its indentation")
+		}
 		return errorOf(at, fmt.Sprintf("the configuration is under the key %s, as in the values of a Helm chart: write only what is under that key, without its indentation", name))
 	}
 	return nil
@@ -91,7 +94,7 @@ var metallbKinds = map[string]string{
 	"IPAddressPool": "write an element of address-pools: metadata.name is name, spec.addresses is addresses, spec.autoAssign is auto-assign, " +
 		"spec.avoidBuggyIPs is avoid-buggy-ips; in spec.serviceAllocation, priority is priority, namespaces is namespaces, " +
 		"namespaceSelectors is namespace-selectors and serviceSelectors is service-selectors; " +
-		"protocol is layer2 if an L2Advertisement names the pool, bgp if a BGPAdvertisement does, else both",
+		"protocol is layer2 if only an L2Advertisement is for the pool, bgp if only a BGPAdvertisement is, both if both are; an advertisement without ipAddressPools is for all pools",
 	"AddressPool": "write an element of address-pools: metadata.name is name, spec.protocol is protocol, spec.addresses is addresses, " +
 		"spec.autoAssign is auto-assign, spec.bgpAdvertisements is bgp-advertisements",
 	"L2Advertisement": "write protocol: layer2 in the pools that spec.ipAddressPools names; " +
@@ -110,6 +113,9 @@ var metallbKinds = map[string]string{
 }
 
 func metallb(kind string) string {
+	if metallbKinds[kind] == "" {
+		kind = quote.Short(kind)
+	}
 	start := fmt.Sprintf("this is MetalLB's custom resource %s, and this project reads the configuration of MetalLB v0.12, which is one text: ", kind)
 	if text, ok := metallbKinds[kind]; ok {
 		return start + text

@@ -42,8 +42,7 @@ type orphanAddress struct {
 	Services []string   `json:"services"` // UIDs
 }
 
-// EncodeOrphans writes orphans as JSON. Orphans with the same Pool, next to each other, are
-// one element, so the text is short if they are sorted by address.
+// EncodeOrphans writes orphans as JSON. Orphans with the same Pool are one element.
 func EncodeOrphans(orphans []Orphan) ([]byte, error) {
 	pools := []*orphanPool{}
 	at := map[*Pool]*orphanPool{}

@@ -99,7 +99,9 @@ func separator(text []byte, after int) int {
 // problems returns the errors, with what may explain them.
 func (p *parser) problems(text []byte) Errors {
 	for _, h := range p.hints {
-		p.errs.add(h)
+		if !bytes.Contains(lineOf(text, h.err.Line), []byte(h.word)) {
+			p.errs.add(h.err)
+		}
 	}
 	list := p.errs.list("error", !p.stopped)
 	explainLines(text, list)

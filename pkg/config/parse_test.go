@@ -153,7 +153,7 @@ func TestParseLimitsMergedMappings(t *testing.T) {
 		last = name
 	}
 	b.WriteString("<<: *" + last + "\n")
-	if _, err := config.Parse([]byte(b.String())); err == nil || !strings.Contains(err.Error(), "merged mappings") {
+	if _, err := config.Parse([]byte(b.String())); err == nil || !strings.Contains(err.Error(), "aliases (like *name) repeat more than") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -7,6 +7,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/quote"
 )
 
 // rawPeer is a peer as it stands in the text.
@@ -58,6 +60,10 @@ func (p *parser) peerAddress(n *yaml.Node) (netip.Addr, bool) {
 		return netip.Addr{}, false
 	}
 	if addr, err := netip.ParseAddr(text); err == nil && addr.Is6() && addr.IsLinkLocalUnicast() {
+		if len(addr.Zone()) > 15 {
+			p.errorf(n, "%s is not the name of an interface", quote.Short(addr.Zone()))
+			return netip.Addr{}, false
+		}
 		if addr.Zone() == "" {
 			p.errorf(deref(n), "%s is a link-local address: add the interface of the nodes, like %[1]s%%eth0", addr)
 			return netip.Addr{}, false
@@ -89,9 +95,9 @@ func (p *parser) readPeer(n *yaml.Node, to *Config) {
 		return
 	}
 	for _, k := range peerSection.keys {
-		if k.required && found.find(k.name) < 0 {
+		if i := found.find(k.name); k.required && (i < 0 || p.blank(found.all[i].value)) {
 			p.key = k.name
-			p.errorf(n, "missing: every peer needs this key")
+			p.errorf(found.at(k.name, n), "missing: every peer needs this key")
 		}
 	}
 	complain := func(key, format string, args ...any) {

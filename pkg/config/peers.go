@@ -1,6 +1,7 @@
 package config
 
 import (
+	"crypto/sha256"
 	"fmt"
 
 	"go.yaml.in/yaml/v3"
@@ -58,11 +59,12 @@ func (p *parser) nameByAddress(peer *Peer) {
 
 // identity is the same for two peers that differ only in name and line. Two such peers are
 // a mistake even under different names.
-func (p *Peer) identity() string {
-	text := fmt.Appendf(nil, "%d %d %s %d %s %d %d %s %q %q %q %t %d %d", p.MyASN, p.ASN, p.Address, p.Port, p.SourceAddress, p.HoldTime, p.KeepaliveTime,
+func (p *Peer) identity() identity {
+	sum := sha256.New()
+	fmt.Fprintf(sum, "%d %d %s %d %s %d %d %s %q %q %q %t %d %d", p.MyASN, p.ASN, p.Address, p.Port, p.SourceAddress, p.HoldTime, p.KeepaliveTime,
 		p.RouterID, p.Password, p.PasswordSecret, p.BFDProfile, p.EBGPMultihop, p.MultihopTTL, p.GracefulRestart)
 	for _, s := range p.NodeSelectors {
-		text = fmt.Appendf(text, " %q", s.String())
+		fmt.Fprintf(sum, " %q", s.String())
 	}
-	return string(text)
+	return identity(sum.Sum(nil))
 }

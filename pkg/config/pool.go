@@ -174,7 +174,7 @@ func (p *parser) checkAdvertisements(raw *rawPool) {
 	if !raw.Protocol.BGP() {
 		return
 	}
-	places := map[string]int{}
+	places := map[identity]int{}
 	demands := aggregationDemands(raw.Ranges)
 	raw.Advertisements = slices.Grow(raw.Advertisements, len(raw.advertisements))
 	for i, ad := range raw.advertisements {
@@ -183,11 +183,11 @@ func (p *parser) checkAdvertisements(raw *rawPool) {
 			if ad.broken {
 				return
 			}
-			if place := places[string(ad.asWritten)]; place != 0 {
+			if place := places[ad.identity()]; place != 0 {
 				p.errorf(ad.at, "is the same as #%d", place)
 				return
 			}
-			places[string(ad.asWritten)] = i + 1
+			places[ad.identity()] = i + 1
 		})
 		raw.Advertisements = append(raw.Advertisements, ad.Advertisement)
 	}

@@ -84,6 +84,13 @@ func (p *parser) gluedHint(n *yaml.Node) string {
 	return ""
 }
 
+// hint is about a word in a value that looks like a key without a space after its colon. It
+// explains nothing if the word stands in the line in which the value begins.
+type hint struct {
+	word string
+	err  *Error
+}
+
 // maxHints is how many hints the parser collects.
 const maxHints = 5
 
@@ -91,11 +98,11 @@ const maxHints = 5
 // without a space after its colon with the line before it, if it is indented more. Alone it
 // is no error, because the value may be meant so.
 func (p *parser) noteGlued(n *yaml.Node) {
-	if n.Style != 0 || len(p.hints) == maxHints || !strings.Contains(n.Value, " ") {
+	if n.Style != 0 || len(p.hints) == maxHints || !strings.Contains(n.Value, " ") || p.key == "password" {
 		return
 	}
 	if written, ok := gluedKey(n.Value, p.known); ok {
-		p.hints = append(p.hints, p.errorAt(n, "YAML reads the value "+quote.Short(n.Value)+
-			", because there is no space after a colon: write "+quote.Short(written)))
+		p.hints = append(p.hints, hint{strings.Replace(written, ": ", ":", 1), p.errorAt(n, "YAML reads the value "+quote.Short(n.Value)+
+			", because there is no space after a colon: write "+quote.Short(written))})
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"regexp"
 	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -136,9 +137,13 @@ type nesting struct {
 }
 
 func (n *nesting) add(line []byte) {
+	last := byte(0) // the last character before c that is not blank
 	for i := 0; i < len(line); i++ {
 		c := line[i]
-		begins := in(line, i-1, " \t[{,:") // a word of YAML begins here
+		begins := last == 0 || strings.IndexByte("[{,:-?", last) >= 0 // a value or a key begins here
+		if c != ' ' && c != '\t' {
+			last = c
+		}
 		switch {
 		case n.quote != 0:
 			i += n.insideQuote(line[i:])

@@ -16,13 +16,12 @@ import (
 type parser struct {
 	errs      collector
 	warnings  collector
-	hints     Errors // reported only beside errors, which they may explain
+	hints     []hint // reported only beside errors, which they may explain
 	pool, key string
 	path      []step
 
 	budget  int  // how many more elements may be visited
 	stopped bool // reading has ended before the end of the text
-	merges  int  // mappings merged so far
 	known   map[string]bool
 
 	communities map[string]community // by the name under bgp-communities
@@ -31,7 +30,7 @@ type parser struct {
 	pools       map[string]int       // by name: the line on which the pool begins
 	ranges      []writtenRange
 
-	peersByIdentity map[string]int        // the line on which the peer begins
+	peersByIdentity map[identity]int      // the line on which the peer begins
 	bfdUses         map[netip.Addr]bfdUse // the first peer with BFD at the address
 	lastName        map[netip.Addr]int    // the last number after the address
 }
@@ -43,19 +42,15 @@ type step struct {
 	place int
 }
 
-// maxMerges limits the work that merge keys can cause. Without a limit, a few lines of
-// nested aliases expand without end.
-const maxMerges = 1000
-
-// maxRepeated is how many elements aliases may repeat. Without a limit, lists of aliases
-// inside lists of aliases multiply.
+// maxRepeated is how many elements aliases may repeat, also in merged mappings. Without a
+// limit, lists of aliases inside lists of aliases multiply.
 const maxRepeated = 20_000
 
 func newParser(root *yaml.Node) *parser {
 	return &parser{
 		budget: countNodes(root) + maxRepeated, known: grammarKeys,
 		communities: map[string]community{}, peers: map[string]int{}, profiles: map[string]int{}, pools: map[string]int{},
-		peersByIdentity: map[string]int{}, bfdUses: map[netip.Addr]bfdUse{}, lastName: map[netip.Addr]int{},
+		peersByIdentity: map[identity]int{}, bfdUses: map[netip.Addr]bfdUse{}, lastName: map[netip.Addr]int{},
 	}
 }
 
@@ -147,6 +142,12 @@ func isNull(n *yaml.Node) bool {
 	return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null"
 }
 
+// blank reports whether the value is null or an empty text.
+func (p *parser) blank(n *yaml.Node) bool {
+	n = deref(n)
+	return isNull(n) || n.Kind == yaml.ScalarNode && n.Value == ""
+}
+
 // empty reports whether the value is null, an empty list or an empty mapping.
 func (p *parser) empty(n *yaml.Node) bool {
 	n = deref(n)
@@ -193,12 +194,6 @@ func (p *parser) mapEntry(found *entries, key, value *yaml.Node, name string) {
 }
 
 func (p *parser) merge(into *entries, n *yaml.Node) {
-	if p.merges++; p.merges > maxMerges {
-		if p.merges == maxMerges+1 {
-			p.errorf(n, "more than %d merged mappings", maxMerges)
-		}
-		return
-	}
 	n = deref(n)
 	if n.Kind == yaml.SequenceNode {
 		if !p.visit(len(n.Content), n) {

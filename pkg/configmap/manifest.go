@@ -30,6 +30,10 @@ type Source struct {
 // a *config.Error, with the line in the file, if the line is known.
 func Text(file []byte, ref Ref) (Source, error) {
 	documents, broken := config.Documents(file)
+	if large := config.TooLarge(file); large != nil && bytes.Contains(file, []byte("kind:")) {
+		large.Msg += ". If the file has other objects, too, give only the manifest of the ConfigMap"
+		return Source{}, large
+	}
 	found := objects(documents)
 	if broken != nil && len(found) > 0 {
 		return Source{}, broken

@@ -89,12 +89,13 @@ func (s *advertisers) describeVIP(d *Decision, svc Service, a *Announcement) (ok
 		return false, string(Unpublished), "is not announced: no pool has it, and the cluster manager has not given it to this Service"
 	}
 	var yes, no []string
+	layer2Failed := false
 	if pool.Protocol.Layer2() {
 		layer2, why, text := s.describeLayer2(d, pool)
 		if layer2 {
 			yes = append(yes, text)
 		} else {
-			reason = why
+			reason, layer2Failed = why, true
 			no = append(no, text)
 		}
 	}
@@ -113,7 +114,11 @@ func (s *advertisers) describeVIP(d *Decision, svc Service, a *Announcement) (ok
 	case len(no) == 0:
 		return true, announcedReason, "is announced by " + strings.Join(yes, " and ")
 	}
-	return true, announcedReason, fmt.Sprintf("is announced by %s, but not in the other way: %s", yes[0], no[0])
+	failed := "over BGP"
+	if layer2Failed {
+		failed = "by layer 2"
+	}
+	return true, announcedReason, fmt.Sprintf("is announced by %s, but not %s: %s", yes[0], failed, no[0])
 }
 
 func (s *State) describeLayer2(d *Decision, pool *config.Pool) (ok bool, reason, text string) {
@@ -214,7 +219,7 @@ func (s *State) whyNoNode(pool *config.Pool) string {
 	case selected == 0:
 		return "the node-selectors of the pool select no node"
 	case selected > len(why):
-		why = append(why, fmt.Sprintf("and %d more nodes", selected-len(why)))
+		why = append(why, fmt.Sprintf("and %d more", selected-len(why)))
 	}
 	return "no node may announce: " + strings.Join(why, "; ")
 }

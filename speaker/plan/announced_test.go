@@ -55,7 +55,7 @@ func TestAnnouncementSaysWhoAnnouncesOrWhyNobody(t *testing.T) {
 		"BGP for no node": {func(s *State) { s.Config, s.Services[0].VIPs = parse(t, routed), []netip.Addr{addr("203.0.112.7")} },
 			"NodesExcluded: 203.0.112.7 is not announced: the node-selectors of the pool select no node"},
 		"both, and one fails": {func(s *State) { s.Config, s.Services[0].VIPs = parse(t, routed), []netip.Addr{addr("203.0.113.7")} },
-			"Announced: 203.0.113.7 is announced by node node1, but not in the other way: no node has an established session with a BGP peer of the pool"},
+			"Announced: 203.0.113.7 is announced by node node1, but not over BGP: no node has an established session with a BGP peer of the pool"},
 		"two families, and one fails": {func(s *State) {
 			s.Services[0].VIPs = append(s.Services[0].VIPs, addr("2001:db8::99"))
 		}, "Unpublished: 192.0.2.7 is announced by node node3; 2001:db8::99 is not announced: no pool has it, and the cluster manager has not given it to this Service"},

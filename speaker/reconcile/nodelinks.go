@@ -46,7 +46,7 @@ func (n *NodeLinks) Run(ctx context.Context) error {
 	for {
 		err := n.write(ctx)
 		if err != nil && !failing && ctx.Err() == nil {
-			n.log.Warn("telling the addresses of this node failed, trying again", "configmap", n.ref.Namespace+"/"+n.ref.NodeLinks(), "error", err)
+			n.log.Warn("writing the addresses of this node failed, trying again", "configmap", n.ref.Namespace+"/"+n.ref.NodeLinks(), "error", err)
 		}
 		failing = err != nil
 		select {

@@ -179,7 +179,11 @@ func (w *StatusWriter) lookForPolicy(ctx context.Context) {
 	w.allowed = err == nil
 	w.mu.Unlock()
 	if before != (err == nil) || !w.looked {
-		w.log.Info("looked for the admission policy", "policy", service.PolicyName, "condition", service.Announced, "written", err == nil, "error", err)
+		if err == nil {
+			w.log.Info("conditions are written, because the admission policy was found", "policy", service.PolicyName, "condition", service.Announced)
+		} else {
+			w.log.Warn("conditions are not written, because the admission policy was not found", "policy", service.PolicyName, "condition", service.Announced, "error", err)
+		}
 	}
 	w.looked = true
 }

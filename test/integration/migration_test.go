@@ -127,7 +127,7 @@ func TestReleaseLetsServicesBeDeletedAfterUninstalling(t *testing.T) {
 	stop(f.cluster.CCMs())
 	f.eventually("the lease has expired", func() bool {
 		text, _ := release()
-		return strings.Contains(text, "baremetal-service-status is still there")
+		return strings.Contains(text, "baremetal-service-status exists")
 	})
 	f.kubectl("delete", "-f", f.cluster.Root()+"/manifests/policy.yaml")
 	out, err := release()
