@@ -85,7 +85,8 @@ func listServices(ctx context.Context, client kubernetes.Interface, scope servic
 func (c *Cloud) adopt(services []*v1.Service) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	current := c.config.State().Config
+	c.using = c.config.State()
+	current := c.using.Config
 	c.setReserved()
 	adopted := 0
 	adoptInto(c.allocator, services, current, c.config.InUse(), c.namespaceLabels, func(svc *v1.Service) bool {

@@ -76,6 +76,7 @@ type Cloud struct {
 
 	// mu is held while the configuration, the reserved addresses or adopted change.
 	mu           sync.Mutex
+	using        configmap.State // what the allocator uses
 	reserved     map[netip.Addr]string
 	deletedEarly map[string]bool // UIDs of Services that were deleted before the adoption; nil after it
 }

@@ -58,7 +58,8 @@ func (c *Cloud) useConfig() {
 		close(c.configured)
 	}
 	if c.isAdopted() {
-		c.allocator.SetPools(c.config.State().Config)
+		c.using = c.config.State()
+		c.allocator.SetPools(c.using.Config)
 	}
 }
 

@@ -28,8 +28,8 @@ const (
 	publishAgain = 5 * time.Second
 )
 
-// runPublisher publishes what the speakers and the next leader need, until ctx ends. It
-// begins after the adoption, and publishes again after every change.
+// runPublisher publishes what the speakers and the next leader need, after every change,
+// until ctx ends. Before the adoption it only writes the annotation.
 func (c *Cloud) runPublisher(ctx context.Context) {
 	for {
 		select {
@@ -65,15 +65,15 @@ func (c *Cloud) publishAll(ctx context.Context) error {
 
 // publishInUse writes the ConfigMap InUse.
 func (c *Cloud) publishInUse(ctx context.Context) error {
-	c.mu.Lock() // the configuration and the orphans must belong together
-	state := c.config.State()
+	c.mu.Lock()
+	text := c.using.Text // the orphans are those of this configuration, which may not be the newest
 	orphans, err := config.EncodeOrphans(c.allocator.AllOrphans())
 	c.mu.Unlock()
 	if err != nil {
 		return err
 	}
 	ref := c.options.ConfigMap
-	data := map[string]string{configmap.Key: state.Text, configmap.OrphansKey: string(orphans)}
+	data := map[string]string{configmap.Key: text, configmap.OrphansKey: string(orphans)}
 	api := c.client.CoreV1().ConfigMaps(ref.Namespace)
 	before := c.config.InUse().Object
 	if before == nil {
