@@ -25,6 +25,7 @@ test: unit integration ## Run all tests: first those without root, then those th
 unit: ## Run the tests that need neither root nor a network, with the race detector
 	./hack/need gcc='gcc libc6-dev'
 	CGO_ENABLED=1 go test -race -short ./...
+	go test -run HostileInput ./pkg/config # memory can be measured only without the race detector
 
 integration: ## Run the tests with real packets, routers and a real Kubernetes (root); RUN=TestX runs some of those on Kubernetes, KEEP=1 keeps the cluster
 ifeq ($(RUN),)
