@@ -89,7 +89,7 @@ func (c *Cloud) adopt(services []*v1.Service) int {
 	current := c.using.Config
 	c.setReserved()
 	adopted := 0
-	adoptInto(c.allocator, services, current, c.config.InUse(), c.namespaceLabels, func(svc *v1.Service) bool {
+	adoptInto(c.allocator, services, c.config.InUse(), []*config.Config{current}, c.namespaceLabels, func(svc *v1.Service) bool {
 		return c.deletedEarly[string(svc.UID)]
 	}, func(svc *v1.Service, adoptions []ipam.Adoption) {
 		adopted++
@@ -104,39 +104,33 @@ func (c *Cloud) adopt(services []*v1.Service) int {
 // published configuration, and adopts the addresses in the statuses of the Services. The
 // oldest Service comes first: if two Services have the same address, the older one keeps it.
 // Services that are being deleted come last, because their addresses may be released
-// already. Then adoptInto sets current as the configuration, and adopts what only current
-// allows. If nothing was published, it uses current instead of the published configuration.
-func adoptInto(allocator *ipam.Allocator, services []*v1.Service, current *config.Config, inUse configmap.InUse,
+// already. Then adoptInto sets the later configurations, one after the other, and adopts what
+// only they allow: the other process may have ended before it published the configuration
+// from which it gave an address. The last one stays.
+func adoptInto(allocator *ipam.Allocator, services []*v1.Service, inUse configmap.InUse, later []*config.Config,
 	namespaceLabels func(string) map[string]string, skip func(*v1.Service) bool, report func(*v1.Service, []ipam.Adoption)) {
-	base := inUse.Config
-	if base == nil {
-		base = current
-	}
-	allocator.SetPools(base)
 	allocator.SetPublished(inUse.Orphans)
 	slices.SortFunc(services, adoptionOrder)
-	adopt := func() map[types.UID][]ipam.Adoption {
-		results := map[types.UID][]ipam.Adoption{}
+	adopted := map[types.UID][]ipam.Adoption{}
+	for _, c := range append([]*config.Config{inUse.Config}, later...) {
+		if c == nil {
+			continue
+		}
+		allocator.SetPools(c)
 		for _, svc := range services {
 			r, _ := request(svc, namespaceLabels(svc.Namespace)) // allocate reports an annotation that cannot be read
 			if len(r.Claimed) == 0 || skip(svc) {
 				continue
 			}
-			// If nothing was published and the Service has a finalizer, an older version gave the address.
+			// A version that published nothing has given the address, if the Service has a finalizer.
 			trust := inUse.Config == nil && service.HasCleanupFinalizer(svc)
-			results[svc.UID] = allocator.Adopt(r, trust)
+			kept := slices.DeleteFunc(adopted[svc.UID], func(a ipam.Adoption) bool { return a.Refused != nil })
+			adopted[svc.UID] = append(kept, allocator.Adopt(r, trust)...)
 		}
-		return results
 	}
-	first := adopt()
-	// The earlier process may have given an address from a newer configuration, and ended
-	// before it published this configuration.
-	allocator.SetPools(current)
-	second := adopt()
 	for _, svc := range services {
-		if later, claimed := second[svc.UID]; claimed {
-			results := slices.DeleteFunc(first[svc.UID], func(a ipam.Adoption) bool { return a.Refused != nil })
-			report(svc, append(results, later...))
+		if results, claimed := adopted[svc.UID]; claimed {
+			report(svc, results)
 		}
 	}
 }

@@ -130,6 +130,7 @@ func (c *Cloud) Initialize(builder upstream.ControllerClientBuilder, stop <-chan
 	broadcaster.StartRecordingToSink(&typedv1.EventSinkImpl{Interface: builder.ClientOrDie("baremetal-cloud-provider-events").CoreV1().Events("")})
 	c.events = newEventWriter(broadcaster.NewRecorder(scheme.Scheme, v1.EventSource{Component: Name}))
 	c.config = configmap.NewWatcher(c.client, c.options.ConfigMap, c.log, c.configChanged, c.publicationChanged)
+	c.metrics.state.config.Store(c.config)
 	go func() {
 		defer broadcaster.Shutdown()
 		c.run(ctx)

@@ -71,7 +71,6 @@ func (m *metricSet) configLoaded(state configmap.State) {
 		result = "ok"
 	}
 	m.loads.WithLabelValues(result).Inc()
-	m.state.config.Store(&state)
 }
 
 // stateCollector reads the state when Prometheus scrapes it. A replica that does not lead
@@ -80,7 +79,7 @@ type stateCollector struct {
 	metrics.BaseStableCollector
 	allocator *ipam.Allocator
 	counts    func() (refused, orphans int)
-	config    atomic.Pointer[configmap.State]
+	config    atomic.Pointer[configmap.Watcher] // nil until the process leads
 
 	// The registry writes to these objects, so they must not be replaced.
 	addresses, orphans, waiting, loadSuccessful, resourceVersion *metrics.Desc
@@ -122,7 +121,11 @@ func (c *stateCollector) CollectWithStability(ch chan<- metrics.Metric) {
 	refused, orphans := c.counts()
 	gauge(c.orphans, float64(orphans))
 	gauge(c.waiting, float64(refused))
-	if state := c.config.Load(); state != nil {
+	watcher := c.config.Load()
+	if watcher == nil {
+		return
+	}
+	if state := watcher.State(); state.Config != nil || state.Problem != nil { // it has been read
 		successful := 0.0
 		if state.Problem == nil {
 			successful = 1

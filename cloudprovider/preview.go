@@ -44,6 +44,9 @@ type clusterState struct {
 	links        map[string]configmap.NodeLinks
 	serviceCIDRs []netip.Prefix
 	inUse        configmap.InUse
+	// present is the configuration in the operator's ConfigMap, nil if it is missing or bad. The
+	// cluster manager may not have published it yet.
+	present *config.Config
 }
 
 // PreviewIn reads the cluster, and returns the effect of the configuration on its Services.
@@ -93,6 +96,13 @@ func readCluster(ctx context.Context, client kubernetes.Interface, scope service
 	if s.inUse, err = configmap.ReadInUse(inUse); err != nil {
 		return s, err
 	}
+	present, err := getConfigMap(ctx, client, ref.Namespace, ref.Name)
+	if err != nil {
+		return s, err
+	}
+	if present != nil {
+		s.present, _ = config.Parse([]byte(present.Data[configmap.Key])) // a bad one is not in use
+	}
 	links, err := getConfigMap(ctx, client, ref.Namespace, ref.NodeLinks())
 	if err != nil {
 		return s, err
@@ -123,13 +133,13 @@ func parsePrefixes(texts []string) (prefixes []netip.Prefix) {
 }
 
 // preview does what the cluster manager would do: it adopts all addresses under the
-// configuration in use, begins to use c, and allocates for every Service.
+// configurations in use, begins to use c, and allocates for every Service.
 func preview(c *config.Config, s clusterState) Preview {
 	allocator := ipam.New()
 	allocator.SetReserved(reserved(s.nodes, s.links))
 	var p Preview
 	labelsOf := func(namespace string) map[string]string { return s.namespaces[namespace] }
-	adoptInto(allocator, s.services, c, s.inUse, labelsOf, func(*v1.Service) bool { return false }, func(svc *v1.Service, adoptions []ipam.Adoption) {
+	adoptInto(allocator, s.services, s.inUse, []*config.Config{s.present, c}, labelsOf, func(*v1.Service) bool { return false }, func(svc *v1.Service, adoptions []ipam.Adoption) {
 		for _, a := range adoptions {
 			switch {
 			case a.Refused != nil:
