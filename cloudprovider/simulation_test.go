@@ -101,22 +101,6 @@ func (s *simulation) services() []*v1.Service {
 	return all
 }
 
-func (s *simulation) describe() string {
-	var b strings.Builder
-	for _, p := range s.pools.Pools {
-		fmt.Fprintf(&b, "pool %s %v requests=%s\n", p.Name, p.Ranges, p.Requests)
-	}
-	fmt.Fprintf(&b, "nodes %v\n", s.nodes)
-	for _, svc := range s.services() {
-		fmt.Fprintf(&b, "%s ports=%v annotations=%v status=%s allocator=%v", service.Name(svc), svc.Spec.Ports[0].Port, svc.Annotations, ips(&svc.Status.LoadBalancer), s.cloud.allocator.Addrs(string(svc.UID)))
-		if c := service.Condition(svc, service.Allocated); c != nil {
-			fmt.Fprintf(&b, " %s %s: %s", c.Status, c.Reason, c.Message)
-		}
-		b.WriteString("\n")
-	}
-	return b.String()
-}
-
 func (s *simulation) pick(texts ...string) string { return texts[s.rng.IntN(len(texts))] }
 
 func (s *simulation) randomAddress() string {

@@ -18,6 +18,22 @@ type Orphan struct {
 	Pool *Pool
 }
 
+// The results of UnknownPool. They never change.
+var (
+	inBothWays = &Pool{Protocol: Both, Advertisements: []Advertisement{{AggregationLength: 32, AggregationLengthV6: 128}}}
+	byLayer2   = &Pool{Protocol: Layer2}
+)
+
+// UnknownPool returns the pool of an address in use whose pool is not known. It is not known
+// how the address was announced. So it is announced in both ways, or without BGP peers by
+// layer 2. It accepts a nil Config.
+func (c *Config) UnknownPool() *Pool {
+	if c == nil || len(c.Peers) == 0 {
+		return byLayer2
+	}
+	return inBothWays
+}
+
 // orphanPool is a Pool with its orphans, as it is published.
 type orphanPool struct {
 	Pool           string                `json:"pool,omitempty"`

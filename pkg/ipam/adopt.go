@@ -65,11 +65,3 @@ func (a *Allocator) checkAdoption(addr netip.Addr, r Request, trust bool) *Error
 	}
 	return a.users[addr].checkSharing(addr, r)
 }
-
-// checkReserved returns the reason why no Service may have addr, or nil.
-func (a *Allocator) checkReserved(addr netip.Addr) *Error {
-	if why, ok := a.reserved[addr]; ok {
-		return refuse(Reserved, "%s is %s", addr, why)
-	}
-	return nil
-}

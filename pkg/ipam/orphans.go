@@ -8,13 +8,6 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
 )
 
-// The pools of an orphan that was adopted without a pool. It is not known how the orphan
-// was announced before. So it is announced in both ways, or without BGP peers by layer 2.
-var (
-	unknownPool       = &config.Pool{Protocol: config.Both, Advertisements: []config.Advertisement{{AggregationLength: 32, AggregationLengthV6: 128}}}
-	unknownLayer2Pool = &config.Pool{Protocol: config.Layer2}
-)
-
 // SetPublished sets the orphans that an earlier process has published. Adopt adopts them.
 func (a *Allocator) SetPublished(orphans []config.Orphan) {
 	a.mu.Lock()
@@ -71,10 +64,7 @@ func (a *Allocator) homeOf(addr netip.Addr) *config.Pool {
 		renamed.Name = e.pool
 		return &renamed
 	}
-	if len(a.config.Peers) == 0 {
-		return unknownLayer2Pool
-	}
-	return unknownPool
+	return a.config.UnknownPool()
 }
 
 // Kept is an orphan of one Service, with the reason why no pool would give it.

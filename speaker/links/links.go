@@ -37,13 +37,9 @@ type Link struct {
 // that have no carrier now. It leaves out interfaces whose name matches exclude, and those of
 // type dummy: programs bind the addresses of Services there, like kube-proxy with IPVS.
 func Addresses(exclude *regexp.Regexp) (all []netip.Prefix, err error) {
-	interfaces, err := dump(netlink.LinkList)
+	interfaces, addrs, err := read()
 	if err != nil {
-		return nil, fmt.Errorf("listing network interfaces: %w", err)
-	}
-	addrs, err := dump(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_ALL) })
-	if err != nil {
-		return nil, fmt.Errorf("listing the addresses of network interfaces: %w", err)
+		return nil, err
 	}
 	for _, l := range interfaces {
 		attrs := l.Attrs()
@@ -58,13 +54,9 @@ func Addresses(exclude *regexp.Regexp) (all []netip.Prefix, err error) {
 // List returns the Ethernet interfaces that are up and are not part of another one. It
 // leaves out those whose name matches exclude.
 func List(exclude *regexp.Regexp) ([]Link, error) {
-	all, err := dump(netlink.LinkList)
+	all, addrs, err := read()
 	if err != nil {
-		return nil, fmt.Errorf("listing network interfaces: %w", err)
-	}
-	addrs, err := dump(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_ALL) })
-	if err != nil {
-		return nil, fmt.Errorf("listing the addresses of network interfaces: %w", err)
+		return nil, err
 	}
 	vrfs := map[int]bool{}
 	for _, l := range all {
@@ -85,6 +77,19 @@ func List(exclude *regexp.Regexp) ([]Link, error) {
 		links = append(links, link)
 	}
 	return links, nil
+}
+
+// read returns all network interfaces and all their addresses.
+func read() ([]netlink.Link, []netlink.Addr, error) {
+	interfaces, err := dump(netlink.LinkList)
+	if err != nil {
+		return nil, nil, fmt.Errorf("listing network interfaces: %w", err)
+	}
+	addrs, err := dump(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_ALL) })
+	if err != nil {
+		return nil, nil, fmt.Errorf("listing the addresses of network interfaces: %w", err)
+	}
+	return interfaces, addrs, nil
 }
 
 // dump lists again if the interfaces changed during the listing.

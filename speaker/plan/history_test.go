@@ -69,6 +69,16 @@ func visible(p Plan) Plan {
 	return p
 }
 
+// orphans returns published orphans of a pool of layer 2: 192.0.2.0/24 and 2001:db8::1.
+func orphans() map[netip.Addr]*config.Pool {
+	pool := &config.Pool{Protocol: config.Layer2}
+	published := map[netip.Addr]*config.Pool{addr("2001:db8::1"): pool}
+	for i := range 256 {
+		published[netip.AddrFrom4([4]byte{192, 0, 2, byte(i)})] = pool
+	}
+	return published
+}
+
 // history is what all random states of a test have in common.
 var history = struct {
 	orphans map[netip.Addr]*config.Pool

@@ -154,23 +154,9 @@ func (s *State) poolOf(vip netip.Addr) (pool *config.Pool, refused Reason) {
 		return pool, ""
 	}
 	if s.NothingPublished {
-		return s.unknownPool(), ""
+		return s.Config.UnknownPool(), ""
 	}
 	return nil, Unpublished
-}
-
-// The pools of addresses of no pool while nothing is published. It is not known how such
-// an address was announced, so it is announced in both ways if there are BGP peers.
-var (
-	inBothWays = &config.Pool{Protocol: config.Both, Advertisements: []config.Advertisement{{AggregationLength: 32, AggregationLengthV6: 128}}}
-	byLayer2   = &config.Pool{Protocol: config.Layer2}
-)
-
-func (s *State) unknownPool() *config.Pool {
-	if s.Config != nil && len(s.Config.Peers) > 0 {
-		return inBothWays
-	}
-	return byLayer2
 }
 
 // sortedNames sorts the Services and returns their names.

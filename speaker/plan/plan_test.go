@@ -12,16 +12,6 @@ import (
 
 func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
 
-// orphans returns published orphans of a pool of layer 2: 192.0.2.0/24 and 2001:db8::1.
-func orphans() map[netip.Addr]*config.Pool {
-	pool := &config.Pool{Protocol: config.Layer2}
-	published := map[netip.Addr]*config.Pool{addr("2001:db8::1"): pool}
-	for i := range 256 {
-		published[netip.AddrFrom4([4]byte{192, 0, 2, byte(i)})] = pool
-	}
-	return published
-}
-
 // state returns three nodes, all alive, and one Service. No pool has its address any more.
 func state(change func(*State)) State {
 	s := State{
