@@ -26,13 +26,30 @@ type outcome struct {
 	condition metav1.Condition // Allocated
 }
 
-// allocate gives svc its addresses in the allocator. It reports the result once, in the
+// allocate gives svc its addresses in the allocator. If anything changed since the last pass
+// that a refusal can depend on, it first serves the older Services that wait: upstream and
+// the queue call it at any time, and svc must not get what an older Service waits for.
+func (c *Cloud) allocate(svc *v1.Service) (outcome, error) {
+	c.turn.Lock()
+	defer c.turn.Unlock()
+	if c.allocator.Chances() != c.passed {
+		for _, name := range c.tracker.waiting() {
+			older, err := c.services.Services(name.Namespace).Get(name.Name)
+			if err == nil && c.managed(older) && olderFirst(older, svc) < 0 {
+				c.serve(older, 0)
+			}
+		}
+	}
+	return c.try(svc)
+}
+
+// try gives svc its addresses in the allocator. It reports the result once, in the
 // log, in an Event and in the metrics. A Service that is refused waits until the pool
-// controller can serve it; the error is the refusal.
+// controller can serve it; the error is the refusal. The caller must hold c.turn.
 //
 // It looks at the Service again after the allocation. The Service may have been deleted at
 // the same time, before there was anything to release.
-func (c *Cloud) allocate(svc *v1.Service) (outcome, error) {
+func (c *Cloud) try(svc *v1.Service) (outcome, error) {
 	began, chances := time.Now(), c.allocator.Chances()
 	uid := string(svc.UID)
 	r, err := request(svc, c.namespaceLabels(svc.Namespace))
@@ -41,7 +58,7 @@ func (c *Cloud) allocate(svc *v1.Service) (outcome, error) {
 	}
 	addrs := c.allocator.Addrs(uid)
 	if now, err := c.services.Services(svc.Namespace).Get(svc.Name); err != nil || now.UID != svc.UID || !c.options.Scope.Ours(now) || now.DeletionTimestamp != nil {
-		c.release(svc)
+		c.drop(svc)
 		return outcome{}, errNotServed
 	}
 	c.reportLosses(svc, c.allocator.Losses(uid))
@@ -169,6 +186,13 @@ func list(addrs []netip.Addr) string {
 // release releases the addresses of svc, and removes its record. Before the adoption it only
 // records the Service, so that the adoption ignores it.
 func (c *Cloud) release(svc *v1.Service) {
+	c.turn.Lock()
+	defer c.turn.Unlock()
+	c.drop(svc)
+}
+
+// drop does what release does. The caller must hold c.turn.
+func (c *Cloud) drop(svc *v1.Service) {
 	uid := string(svc.UID)
 	hadOrphans := c.tracker.forget(uid)
 	c.mu.Lock()

@@ -26,6 +26,32 @@ func TestHolderThatChangesItsPortLetsAWaitingServiceIn(t *testing.T) {
 	}
 }
 
+// Upstream and the queue try a Service again whenever they want. Then the younger Service
+// must not get the address that the older one waits for.
+func TestOldestWaitingServiceIsServedFirstWhoeverAsks(t *testing.T) {
+	older, younger := svc("z-older", time.Hour), svc("a-younger", time.Minute)
+	for range 20 {
+		r := start(t, onePool("10.0.0.1/32"), svc("holder", 2*time.Hour, "10.0.0.1"), older, younger)
+		for _, waits := range []*v1.Service{older, younger} {
+			if got, err := r.ensure(waits); err == nil {
+				t.Fatalf("%s got %s", waits.Name, got)
+			}
+		}
+		asked := make(chan struct{})
+		go func() {
+			defer close(asked)
+			for _, err := r.ensure(younger); err != nil; _, err = r.ensure(younger) {
+			}
+		}()
+		r.update(onePool("10.0.0.1-10.0.0.3"))
+		<-asked
+		r.eventually("both have an address", func() bool { return r.statusOf("z-older") != "" && r.statusOf("a-younger") != "" })
+		if got := r.statusOf("z-older"); got != "10.0.0.2" {
+			t.Fatalf("the older Service got %s, the younger one %s", got, r.statusOf("a-younger"))
+		}
+	}
+}
+
 func TestSwappedRequestsAreServed(t *testing.T) {
 	a, b := classed(svc("a", time.Hour, "10.0.0.1"), service.DefaultClass), classed(svc("b", time.Minute, "10.0.0.2"), service.DefaultClass)
 	r := start(t, onePool("10.0.0.1-10.0.0.2"), a, b)

@@ -74,6 +74,11 @@ type Cloud struct {
 	lookAtWaiting, lookAtAll signal.Signal
 	publish                  signal.Signal // makes the publisher look for changes
 
+	// turn is held while the pools change, while addresses are given or released, and during
+	// a whole pass, so that no Service gets what an older one waits for. It is locked before mu.
+	turn   sync.Mutex
+	passed uint64 // the allocator's Chances when the last pass began
+
 	// mu is held while the configuration, the reserved addresses or adopted change.
 	mu           sync.Mutex
 	using        configmap.State // what the allocator uses

@@ -50,6 +50,8 @@ func joined(texts []string) string {
 // useConfig makes the allocator use the present configuration. Before the adoption it only
 // lets the adoption begin.
 func (c *Cloud) useConfig() {
+	c.turn.Lock()
+	defer c.turn.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	select {

@@ -91,6 +91,9 @@ func (c *Cloud) pass(all bool) {
 		c.passWithoutConfig()
 		return
 	}
+	c.turn.Lock()
+	defer c.turn.Unlock()
+	c.passed = c.allocator.Chances()
 	names := c.tracker.waiting()
 	if all {
 		services, err := c.services.List(labels.Everything())
@@ -110,15 +113,26 @@ func (c *Cloud) pass(all bool) {
 		if err != nil || !c.managed(svc) {
 			continue
 		}
-		switch o, err := c.allocate(svc); {
-		case errors.Is(err, errNotServed) || inSync(svc, o):
-		case statusMatches(svc, o.addrs) && service.HasCleanupFinalizer(svc):
-			c.queue.AddAfter(name, conditions*conditionEvery)
+		if c.serve(svc, conditions*conditionEvery) {
 			conditions++
-		default:
-			c.queue.Add(name)
 		}
 	}
+}
+
+// serve tries to serve svc, and adds it to the queue if its status has to be written. It
+// waits for delay before it writes only a condition, and reports whether that is so. The
+// caller must hold c.turn.
+func (c *Cloud) serve(svc *v1.Service, delay time.Duration) (conditionOnly bool) {
+	name := cache.MetaObjectToName(svc)
+	switch o, err := c.try(svc); {
+	case errors.Is(err, errNotServed) || inSync(svc, o):
+	case statusMatches(svc, o.addrs) && service.HasCleanupFinalizer(svc):
+		c.queue.AddAfter(name, delay)
+		return true
+	default:
+		c.queue.Add(name)
+	}
+	return false
 }
 
 // passWithoutConfig reports why the Services wait: nothing can be decided without a

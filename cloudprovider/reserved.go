@@ -54,6 +54,8 @@ func (c *Cloud) setReserved() (changed bool) {
 
 // nodesChanged handles new addresses of nodes. Services that have such an address lose it.
 func (c *Cloud) nodesChanged() {
+	c.turn.Lock()
+	defer c.turn.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.isAdopted() && c.setReserved() {
