@@ -30,13 +30,13 @@ var layers = [][]string{
 	{"speaker/plan", "speaker/layer2", "speaker/bgp", "speaker/heartbeat", "speaker/members", "speaker/links"},
 	{"speaker/bfd", "pkg/configmap", "pkg/ipam"},
 	{"pkg/config", "pkg/election", "pkg/service", "pkg/memberkey", "pkg/signal"},
-	{"pkg/quote"},
+	{"pkg/loglimit", "pkg/quote"},
 }
 
 // noKubernetes are the packages that do not know Kubernetes. The labels and selectors
 // of apimachinery are allowed: they are pure, and part of the configuration's grammar.
 var noKubernetes = []string{
-	"pkg/config", "pkg/ipam", "pkg/election", "pkg/signal", "pkg/quote", "speaker/plan", "speaker/layer2", "speaker/bgp", "speaker/bfd",
+	"pkg/config", "pkg/ipam", "pkg/election", "pkg/signal", "pkg/loglimit", "pkg/quote", "speaker/plan", "speaker/layer2", "speaker/bgp", "speaker/bfd",
 	"speaker/heartbeat", "speaker/members", "speaker/links",
 }
 

@@ -96,6 +96,15 @@ type Pool struct {
 	// which they announce. An empty list selects all.
 	NodeSelectors []labels.Selector
 	Interfaces    []string
+	// PreferredNodes select the nodes that announce by layer 2 while one of them can. An
+	// empty list prefers none.
+	PreferredNodes []labels.Selector
+	// IgnoreExcludeLabel lets nodes with the label
+	// node.kubernetes.io/exclude-from-external-load-balancers announce.
+	IgnoreExcludeLabel bool
+	// AnnounceConflicts makes the owner announce an address by layer 2 although a foreign
+	// host has it already.
+	AnnounceConflicts bool
 	// ReuseDelay is the length of the cooldown: for this time a released address is not
 	// given again, unless no other address is free.
 	ReuseDelay time.Duration
@@ -187,6 +196,12 @@ func (p *Pool) names(namespace string, namespaceLabels map[string]string) bool {
 // Announces reports whether a node with these labels may announce the pool's addresses.
 func (p *Pool) Announces(nodeLabels map[string]string) bool {
 	return len(p.NodeSelectors) == 0 || anyMatches(p.NodeSelectors, nodeLabels)
+}
+
+// Prefers reports whether a node with these labels is preferred as the owner of the pool's
+// addresses.
+func (p *Pool) Prefers(nodeLabels map[string]string) bool {
+	return anyMatches(p.PreferredNodes, nodeLabels)
 }
 
 func anyMatches(selectors []labels.Selector, set map[string]string) bool {

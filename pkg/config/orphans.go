@@ -41,6 +41,9 @@ type orphanPool struct {
 	Advertisements []orphanAdvertisement `json:"advertisements,omitempty"`
 	NodeSelectors  []string              `json:"nodeSelectors,omitempty"`
 	Interfaces     []string              `json:"interfaces,omitempty"`
+	PreferredNodes []string              `json:"preferredNodes,omitempty"`
+	IgnoreExclude  bool                  `json:"ignoreExcludeLabel,omitempty"`
+	AnnounceAlways bool                  `json:"announceConflicts,omitempty"`
 	Addresses      []orphanAddress       `json:"addresses"`
 }
 
@@ -79,14 +82,21 @@ func EncodeOrphans(orphans []Orphan) ([]byte, error) {
 }
 
 func newOrphanPool(pool *Pool) *orphanPool {
-	p := &orphanPool{Pool: pool.Name, Protocol: pool.Protocol, Interfaces: pool.Interfaces}
+	p := &orphanPool{
+		Pool: pool.Name, Protocol: pool.Protocol, Interfaces: pool.Interfaces, IgnoreExclude: pool.IgnoreExcludeLabel, AnnounceAlways: pool.AnnounceConflicts,
+		NodeSelectors: texts(pool.NodeSelectors), PreferredNodes: texts(pool.PreferredNodes),
+	}
 	for _, ad := range pool.Advertisements {
 		p.Advertisements = append(p.Advertisements, orphanAdvertisement(ad))
 	}
-	for _, s := range pool.NodeSelectors {
-		p.NodeSelectors = append(p.NodeSelectors, s.String())
-	}
 	return p
+}
+
+func texts(selectors []labels.Selector) (texts []string) {
+	for _, s := range selectors {
+		texts = append(texts, s.String())
+	}
+	return texts
 }
 
 // DecodeOrphans reads what EncodeOrphans has written. An empty text has no orphans.
@@ -115,7 +125,7 @@ func DecodeOrphans(text []byte) ([]Orphan, error) {
 }
 
 func (p *orphanPool) decode() (*Pool, error) {
-	pool := &Pool{Name: p.Pool, Protocol: p.Protocol, Interfaces: p.Interfaces}
+	pool := &Pool{Name: p.Pool, Protocol: p.Protocol, Interfaces: p.Interfaces, IgnoreExcludeLabel: p.IgnoreExclude, AnnounceConflicts: p.AnnounceAlways}
 	if !p.Protocol.Layer2() && !p.Protocol.BGP() {
 		return nil, fmt.Errorf("unknown protocol %q", p.Protocol)
 	}
@@ -125,12 +135,23 @@ func (p *orphanPool) decode() (*Pool, error) {
 		}
 		pool.Advertisements = append(pool.Advertisements, Advertisement(ad))
 	}
-	for _, text := range p.NodeSelectors {
+	var err error
+	if pool.NodeSelectors, err = parseSelectors(p.NodeSelectors); err != nil {
+		return nil, err
+	}
+	if pool.PreferredNodes, err = parseSelectors(p.PreferredNodes); err != nil {
+		return nil, err
+	}
+	return pool, nil
+}
+
+func parseSelectors(texts []string) (selectors []labels.Selector, err error) {
+	for _, text := range texts {
 		s, err := labels.Parse(text)
 		if err != nil {
 			return nil, fmt.Errorf("node selector %q: %w", text, err)
 		}
-		pool.NodeSelectors = append(pool.NodeSelectors, s)
+		selectors = append(selectors, s)
 	}
-	return pool, nil
+	return selectors, nil
 }

@@ -24,7 +24,7 @@ address-pools:
   node-selectors:
   - {match-labels: {rack: a7}, match-expressions: [{key: zone, operator: NotIn, values: [x, y]}]}
   - {match-expressions: [{key: old, operator: DoesNotExist}]}
-- {name: switched, protocol: layer2, addresses: [10.0.1.0/24], interfaces: [eth0, eth1]}
+- {name: switched, protocol: layer2, addresses: [10.0.1.0/24], interfaces: [eth0, eth1], ignore-exclude-label: true, conflicts: announce, preferred-nodes: [{match-labels: {edge: a}}]}
 `
 
 func TestOrphansSurviveThePublication(t *testing.T) {

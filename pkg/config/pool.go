@@ -68,7 +68,12 @@ var poolSection = section[rawPool]{name: "a pool", keys: []key[rawPool]{
 		func(to *rawPool, b bool) { to.ShareAcrossNamespaces = b }),
 	selectors("node-selectors", value{byDefault: "all", doc: "only nodes with matching labels announce the addresses"},
 		func(to *rawPool, s labels.Selector) { to.NodeSelectors = append(to.NodeSelectors, s) }),
-	list("interfaces", value{byDefault: "all", doc: "with `protocol: layer2` or `both`: the nodes announce the addresses only on these interfaces"},
+	selectors("preferred-nodes", value{byDefault: "none", doc: "with `protocol: layer2` or `both`: a node with matching labels announces the addresses while one can. If none can, another node does."},
+		func(to *rawPool, s labels.Selector) { to.PreferredNodes = append(to.PreferredNodes, s) }),
+	boolean("ignore-exclude-label", value{byDefault: "false", doc: "`true`: nodes with the label `node.kubernetes.io/exclude-from-external-load-balancers` announce the addresses, too. Some installers set this label on control planes."},
+		func(to *rawPool, b bool) { to.IgnoreExcludeLabel = b }),
+	{"conflicts", value{options: []string{refuseConflicts, announceConflicts}, byDefault: refuseConflicts, doc: "with `protocol: layer2` or `both`: what the owner does on a link on which a foreign host has the address already: it does not announce the address there (`refuse`), or it announces it anyway and defends it (`announce`)"}, readConflicts},
+	list("interfaces", value{byDefault: "the link on the address's own segment; see [layer 2](../concepts/layer2.md#which-links)", doc: "with `protocol: layer2` or `both`: the nodes announce the addresses only on these interfaces"},
 		func(p *parser, n *yaml.Node, to *rawPool, s string) {
 			if s == "" || len(s) > 15 || strings.ContainsAny(s, "/ \t") {
 				p.errorf(n, "%q is not the name of an interface", s)
@@ -76,6 +81,12 @@ var poolSection = section[rawPool]{name: "a pool", keys: []key[rawPool]{
 			to.Interfaces = append(to.Interfaces, s)
 		}),
 }}
+
+// The values of conflicts.
+const (
+	refuseConflicts   = "refuse"
+	announceConflicts = "announce"
+)
 
 // DefaultReuseDelay is the cooldown of a released address, if its pool does not set another.
 const DefaultReuseDelay = 30 * time.Second
@@ -110,6 +121,16 @@ func (p *parser) readPool(n *yaml.Node, to *Config, place int) {
 	p.key = "bgp-advertisements"
 	p.checkAdvertisements(&raw)
 	to.Pools = append(to.Pools, raw.Pool)
+}
+
+func readConflicts(p *parser, n *yaml.Node, to *rawPool) {
+	switch s, ok := p.str(n); {
+	case !ok || s == "": // an empty value leaves the default
+	case s == refuseConflicts, s == announceConflicts:
+		to.AnnounceConflicts = s == announceConflicts
+	default:
+		p.errorf(deref(n), "%q is not one of the values: write refuse or announce", s)
+	}
 }
 
 func readRequests(p *parser, n *yaml.Node, to *rawPool) {

@@ -46,6 +46,8 @@ type InUse struct {
 type NodeLinks struct {
 	Addresses []netip.Prefix `json:"addresses,omitempty"`
 	Gateways  []netip.Addr   `json:"gateways,omitempty"`
+	// Networks are the networks of the links, by the names of the interfaces.
+	Networks map[string][]netip.Prefix `json:"networks,omitempty"`
 }
 
 // Hash identifies the text of a configuration.

@@ -135,6 +135,8 @@ func TestAnswerNS(t *testing.T) {
 		{name: "our own", frame: nd(t, ours[:], host6, group, &ndp.NeighborSolicitation{TargetAddress: vip6})},
 		{name: "truncated", frame: ns(host6, group)[:ndOptions-1]},
 		{name: "an advertisement of the VIP", frame: nd(t, theirs, vip6, allNodes, &ndp.NeighborAdvertisement{TargetAddress: vip6, Override: true}), claims: true},
+		{name: "an advertisement from this node's MAC address for another one", frame: nd(t, ours[:], vip6, allNodes, &ndp.NeighborAdvertisement{TargetAddress: vip6, Options: []ndp.Option{&ndp.LinkLayerAddress{Direction: ndp.Target, Addr: theirs}}}), claims: true},
+		{name: "this node's own advertisement", frame: unsolicitedNA(ours, vip6)},
 		{name: "an advertisement of another address", frame: nd(t, theirs, host6, allNodes, &ndp.NeighborAdvertisement{TargetAddress: host6})},
 	}
 	for _, tt := range tests {
@@ -229,7 +231,7 @@ func TestProbeClaimsNothingAndItsOwnerAnswers(t *testing.T) {
 func TestFilterPassesOnlyRelevantFrames(t *testing.T) {
 	ns := &ndp.NeighborSolicitation{TargetAddress: vip6}
 	next4, next6 := vip4.Next(), vip6.Next()
-	arps, nds := arpFilter([]netip.Addr{vip4}), ndpFilter([]netip.Addr{vip6})
+	arps, nds := arpFilter(2, []netip.Addr{vip4}), ndpFilter(2, []netip.Addr{vip6})
 	tests := []struct {
 		name   string
 		filter []bpf.Instruction
@@ -239,7 +241,7 @@ func TestFilterPassesOnlyRelevantFrames(t *testing.T) {
 		{"an ARP request", arps, arpOf(t, arp.OperationRequest, theirs, host4, vip4), true},
 		{"an ARP reply that claims the address", arps, arpOf(t, arp.OperationReply, theirs, vip4, host4), true},
 		{"an ARP request for another address", arps, arpOf(t, arp.OperationRequest, theirs, host4, next4), false},
-		{"an ARP request without addresses", arpFilter(nil), arpOf(t, arp.OperationRequest, theirs, host4, vip4), false},
+		{"an ARP request without addresses", arpFilter(2, nil), arpOf(t, arp.OperationRequest, theirs, host4, vip4), false},
 		{"ARP of another hardware type", arps, changed(arpOf(t, arp.OperationRequest, theirs, host4, vip4), arpStart+1, 6), false},
 		{"a solicitation", nds, nd(t, theirs, host6, vip6, ns), true},
 		{"an advertisement", nds, nd(t, theirs, host6, vip6, &ndp.NeighborAdvertisement{TargetAddress: vip6}), true},
@@ -249,7 +251,7 @@ func TestFilterPassesOnlyRelevantFrames(t *testing.T) {
 		{"TCP", nds, changed(nd(t, theirs, host6, vip6, ns), ipNext, 6), false},
 	}
 	for _, tt := range tests {
-		vm, err := bpf.NewVM(tt.filter[len(notForOthers):]) // the VM knows no packet types
+		vm, err := bpf.NewVM(tt.filter[len(onlyFor(2)):]) // the VM knows no packet types
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -271,12 +273,12 @@ func TestFilterForManyAddressesFitsTheKernel(t *testing.T) {
 		if len(s) > maxSpans {
 			t.Errorf("%d spans", len(s))
 		}
-		program := arpFilter(addrs)
+		program := arpFilter(2, addrs)
 		raw, err := bpf.Assemble(program)
 		if err != nil || len(raw) > kernelMax {
 			t.Fatalf("%d addresses: %d instructions (%v)", n, len(raw), err)
 		}
-		vm, err := bpf.NewVM(program[len(notForOthers):])
+		vm, err := bpf.NewVM(program[len(onlyFor(2)):])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -294,7 +296,7 @@ func TestFilterForManyAddressesFitsTheKernel(t *testing.T) {
 }
 
 func TestLimiterLimitsEachHostOnItsOwn(t *testing.T) {
-	l := new(limiter)
+	l := newLimiter()
 	host, other := [6]byte{2, 0, 0, 0, 0, 9}, [6]byte{2, 0, 0, 0, 0, 8}
 	var now time.Duration
 	clock := func() time.Duration { return now }
@@ -357,7 +359,7 @@ func BenchmarkAnswerNSAmong10000(b *testing.B) {
 
 // benchmarkAnswer measures all that is done for a request, without the two system calls.
 func benchmarkAnswer(b *testing.B, answer answerer, frame []byte) {
-	t, limits, start := newTable(manyVIPs()), new(limiter), time.Now()
+	t, limits, start := newTable(manyVIPs()), newLimiter(), time.Now()
 	lease := int64(time.Hour)
 	clock := func() time.Duration { return time.Since(start) }
 	mayAnswer := func() bool { return int64(time.Since(start)) < lease }

@@ -20,7 +20,7 @@ const askPause = 50 * time.Millisecond
 // returns nil after an answer. source is this node's address on the link; the zero
 // Addr if it has none.
 func Ask(ctx context.Context, l Link, source, addr netip.Addr) error {
-	program, err := bpf.Assemble(arpFilter([]netip.Addr{addr}))
+	program, err := bpf.Assemble(arpFilter(l.Index, []netip.Addr{addr}))
 	if err != nil {
 		return fmt.Errorf("assembling the filter: %w", err)
 	}

@@ -2,6 +2,8 @@ package layer2
 
 import (
 	"cmp"
+	"context"
+	"log/slog"
 	"net"
 	"net/netip"
 	"slices"
@@ -16,19 +18,24 @@ const (
 	correctInterval = time.Second
 	// contestedFor is how long a claim is reported if the host does not repeat it.
 	contestedFor = time.Minute
+	// claimLogs is how many lines about claims are logged in a minute. Every neighbour can
+	// cause such a line.
+	claimLogs = 10
 )
 
 // claim is the frame of a host that says that it has an address.
 type claim struct {
 	addr netip.Addr
-	mac  [6]byte
-	link string
+	// source is the source address of the frame. sender is the address that the hosts on the
+	// link learn from it: the sender hardware address of ARP, or the target link-layer address
+	// of a neighbor advertisement.
+	source, sender [6]byte
+	link           string
 }
 
 // conflict is a foreign host that has an address.
 type conflict struct {
-	MAC  [6]byte
-	link string
+	MAC [6]byte
 	// at is when the host was last heard. answered is when this node last defended the
 	// address.
 	at, answered time.Time
@@ -41,9 +48,11 @@ type Conflict struct {
 	MAC  string
 	Link string
 	// Announced is false if the foreign host had the address first. This node does not
-	// announce it then. It is true if the foreign host came later. This node goes on
-	// announcing the address and defends it.
+	// announce it on this link then. It is true if the foreign host came later. This node goes
+	// on announcing the address and defends it.
 	Announced bool
+	// Nowhere is set if this node announces the address on no link, because of such conflicts.
+	Nowhere bool
 }
 
 // Conflicts returns the present conflicts, in the order of their addresses.
@@ -51,51 +60,59 @@ func (a *Announcer) Conflicts() []Conflict {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var all []Conflict
-	for addr, e := range a.entries {
-		if e.phase == conflicting || e.phase == announcing && a.now().Sub(e.found.at) < contestedFor {
-			all = append(all, Conflict{addr, net.HardwareAddr(e.found.MAC[:]).String(), e.found.link, e.phase == announcing})
+	for addr, entries := range a.entries {
+		nowhere := !slices.ContainsFunc(entries, func(e *entry) bool { return e.phase != conflicting })
+		for _, e := range entries {
+			if e.phase == conflicting || e.phase == announcing && a.now().Sub(e.found.at) < contestedFor {
+				all = append(all, Conflict{addr, net.HardwareAddr(e.found.MAC[:]).String(), e.link, e.phase == announcing, nowhere})
+			}
 		}
 	}
-	slices.SortFunc(all, func(a, b Conflict) int { return cmp.Or(a.Addr.Compare(b.Addr), cmp.Compare(a.MAC, b.MAC)) })
+	slices.SortFunc(all, func(a, b Conflict) int { return cmp.Or(a.Addr.Compare(b.Addr), cmp.Compare(a.Link, b.Link)) })
 	return all
 }
 
 // handleClaim handles a claim by another host. It reports whether anything is due.
+//
+// Nothing in a frame proves who has sent it. So a claim can make this node announce, but
+// never stop: a forged frame must not take an address away. Only while this node probes an
+// address that nobody has announced yet, it believes that a foreign host has it.
 func (a *Announcer) handleClaim(c claim) (changed bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, p := range a.ports {
-		if p.link.MAC == c.mac {
-			return false // this node, on another link of the same segment
-		}
-	}
-	e := a.entries[c.addr]
-	if e == nil {
+	source, sender := a.members[c.source], a.members[c.sender]
+	e := a.entry(c.addr, c.link)
+	switch {
+	case sender.Self || e == nil:
+		return false // this node, on another link of the same segment
+	case source.Self:
+		a.metrics.forged.WithLabelValues(c.link).Inc()
+		a.logClaim(slog.LevelError, "a frame with this node's source address gives a VIP to another host: a host forges frames, or a switch returns them", c)
 		return false
-	}
-	if member, ok := a.members[c.mac]; ok {
-		return a.handleMemberClaim(e, c, member)
+	case sender.Name != "" && sender.Name == source.Name:
+		return a.handleMemberClaim(e, c, sender)
 	}
 	return a.handleForeignClaim(e, c)
 }
 
 // handleMemberClaim handles the claim of another speaker. While both speakers know of
 // each other, their plans agree on the owner within a moment, and nothing has to be
-// done here. A lost member may have another plan.
+// done here. A lost member may have another plan. It is looked for, and its heartbeats show
+// whether it lives. Until then this node defends its address: the frame may be forged.
 func (a *Announcer) handleMemberClaim(e *entry, c claim, member Member) (changed bool) {
 	switch {
 	case e.phase == lingering:
 		a.log.Info("address handed over", "vip", c.addr, "to", member.Name, "link", c.link)
-		delete(a.entries, c.addr)
+		a.remove(c.addr, e)
 		a.publish()
 		return true
 	case e.phase == probing || e.phase == conflicting:
 		a.start(c.addr, e) // no foreign host has what a speaker announces
 		a.publish()
 		return true
-	case !member.Lost || e.phase != announcing:
+	case !member.Lost:
 		e.moved = a.now()
-		if e.phase == announcing && e.next.After(e.moved.Add(linger)) {
+		if e.next.After(e.moved.Add(linger)) {
 			// If this node is still the owner then, it corrects the hosts that have heard
 			// the other speaker.
 			e.next = e.moved.Add(linger)
@@ -105,39 +122,45 @@ func (a *Announcer) handleMemberClaim(e *entry, c claim, member Member) (changed
 	}
 	a.lostHeard.Add(1)
 	a.options.Changed()
-	if slices.Contains(e.assignment.Rivals, member.Name) {
-		a.log.Warn("giving way to a lost member that outranks this node", "vip", c.addr, "to", member.Name, "link", c.link)
-		e.phase, e.next = yielding, a.now().Add(yieldFor)
-		a.publish()
-		return true
-	}
 	a.defend(c.addr, e, correctInterval)
 	return false
 }
 
 // handleForeignClaim handles the claim of a host that is no speaker.
 func (a *Announcer) handleForeignClaim(e *entry, c claim) (changed bool) {
-	switch e.phase {
-	case probing:
+	switch {
+	case e.phase == probing && e.despiteConflicts:
+		a.start(c.addr, e)
+		a.publish()
+		return true
+	case e.phase == probing:
 		a.metrics.conflicts.WithLabelValues(c.link).Inc()
-		a.log.Error("a foreign host has the VIP, the VIP is not announced", "vip", c.addr, "mac", net.HardwareAddr(c.mac[:]).String(), "link", c.link)
+		a.logClaim(slog.LevelError, "a foreign host has the VIP, the VIP is not announced on this link", c)
 		e.phase, e.sent, e.next = conflicting, 0, a.now().Add(probeAgain)
-		e.found = conflict{MAC: c.mac, link: c.link, at: a.now()}
+		e.found = conflict{MAC: c.sender, at: a.now()}
 		a.options.Changed()
-	case announcing:
-		if fresh := e.found.MAC != c.mac || a.now().Sub(e.found.at) >= contestedFor; fresh {
+	case e.phase == announcing:
+		fresh := a.now().Sub(e.found.at) >= contestedFor
+		e.found.at = a.now()
+		if fresh {
+			e.found.MAC = c.sender
 			a.metrics.conflicts.WithLabelValues(c.link).Inc()
-			a.log.Error("a foreign host claims the VIP, this node defends it", "hint", "find that host and remove the address from it", "vip", c.addr, "mac", net.HardwareAddr(c.mac[:]).String(), "link", c.link)
-			e.found.MAC, e.found.link = c.mac, c.link
+			a.logClaim(slog.LevelError, "a foreign host claims the VIP, this node defends it", c)
 			a.options.Changed()
 		}
-		e.found.at = a.now()
 		a.defend(c.addr, e, defendInterval)
 	}
 	return false
 }
 
-// defend announces an address at once, at most once in an interval.
+// logClaim logs a line about a claim, unless there were many of them.
+func (a *Announcer) logClaim(level slog.Level, text string, c claim) {
+	if suppressed, ok := a.claimLog.Allow(); ok {
+		a.log.Log(context.Background(), level, text, "hint", "find that host and remove the address from it", "vip", c.addr, "mac", net.HardwareAddr(c.sender[:]).String(), "source", net.HardwareAddr(c.source[:]).String(), "link", c.link, "suppressed", suppressed)
+	}
+}
+
+// defend announces an address on the link of an entry at once, at most once in an interval.
 func (a *Announcer) defend(addr netip.Addr, e *entry, interval time.Duration) {
 	if now := a.now(); now.Sub(e.found.answered) >= interval && a.options.MayAnswer() {
 		e.found.answered = now

@@ -12,7 +12,8 @@ import (
 // The filters run in the kernel, so that other frames do not wake the process. The
 // kernel marks a frame as being for another host in two cases: the frame is only seen
 // because the link is promiscuous, or it belongs to a VLAN that has no link on this
-// node. A VLAN with a link gets its frames on that link.
+// node. A VLAN or macvlan with a link gets its frames on that link. The socket of the parent
+// link sees them, too (net/core/dev.c, orig_dev), but with the index of the child.
 
 // maxSpans bounds the length of a filter. If there are more spans of addresses, the
 // closest ones are merged. The process then drops the frames for the addresses in
@@ -80,18 +81,23 @@ func passIf(spans []span) []bpf.Instruction {
 	return program
 }
 
-// notForOthers drops frames for other hosts.
-var notForOthers = []bpf.Instruction{
-	bpf.LoadExtension{Num: bpf.ExtType},
-	bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.PACKET_OTHERHOST, SkipTrue: 1},
-	bpf.RetConstant{Val: 0},
+// onlyFor drops frames for other hosts, and for other links than the one with the index.
+func onlyFor(index int) []bpf.Instruction {
+	return []bpf.Instruction{
+		bpf.LoadExtension{Num: bpf.ExtType},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.PACKET_OTHERHOST, SkipTrue: 1},
+		bpf.RetConstant{Val: 0},
+		bpf.LoadExtension{Num: bpf.ExtInterfaceIndex},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(index), SkipTrue: 1},
+		bpf.RetConstant{Val: 0},
+	}
 }
 
 // arpFilter lets an ARP frame for Ethernet and IPv4 pass if it asks for one of the
 // addresses, or if its sender claims one.
-func arpFilter(addrs []netip.Addr) []bpf.Instruction {
+func arpFilter(index int, addrs []netip.Addr) []bpf.Instruction {
 	s := spans(addrs)
-	return slices.Concat(notForOthers,
+	return slices.Concat(onlyFor(index),
 		[]bpf.Instruction{bpf.LoadAbsolute{Off: arpStart, Size: 4}}, unless(1<<16|unix.ETH_P_IP),
 		[]bpf.Instruction{bpf.LoadAbsolute{Off: arpStart + 4, Size: 2}}, unless(6<<8|4),
 		[]bpf.Instruction{bpf.LoadAbsolute{Off: arpTPA, Size: 4}}, passIf(s),
@@ -101,8 +107,8 @@ func arpFilter(addrs []netip.Addr) []bpf.Instruction {
 
 // ndpFilter lets solicitations and advertisements of the addresses pass, unless a
 // router has forwarded them.
-func ndpFilter(addrs []netip.Addr) []bpf.Instruction {
-	return slices.Concat(notForOthers,
+func ndpFilter(index int, addrs []netip.Addr) []bpf.Instruction {
+	return slices.Concat(onlyFor(index),
 		[]bpf.Instruction{bpf.LoadAbsolute{Off: ipNext, Size: 2}}, unless(icmpv6<<8|hopLimit),
 		[]bpf.Instruction{bpf.LoadAbsolute{Off: icmpStart, Size: 1}}, unless(uint32(typeNS), uint32(typeNA)),
 		[]bpf.Instruction{bpf.LoadAbsolute{Off: ndTarget + 12, Size: 4}}, passIf(spans(addrs)),

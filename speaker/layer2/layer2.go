@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
 
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/loglimit"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/signal"
 )
 
@@ -59,14 +60,16 @@ type Assignment struct {
 	// 5227 section 2.1, RFC 4862 section 5.4). Fresh counts only when the address is
 	// assigned to this Owner for the first time.
 	Fresh bool
-	// Rivals are the names of lost members to which this node gives way if they
-	// announce the address.
-	Rivals []string
+	// DespiteConflicts makes an Owner announce the address also on links on which a foreign
+	// host has it already.
+	DespiteConflicts bool
 }
 
-// Member is another speaker. Frames show it by the MAC addresses of its links.
+// Member is a speaker. Frames show it by the MAC addresses of its links.
 type Member struct {
 	Name string
+	// Self is set for this speaker.
+	Self bool
 	// Lost members died without a goodbye, as far as is known.
 	Lost bool
 }
@@ -92,15 +95,16 @@ type Announcer struct {
 	now     func() time.Time
 	started time.Time
 
-	mu      sync.Mutex    // guards the fields below
-	ports   map[int]*port // by interface index
-	entries map[netip.Addr]*entry
+	mu      sync.Mutex              // guards the fields below
+	ports   map[int]*port           // by interface index
+	entries map[netip.Addr][]*entry // one for each link of the address
 	members map[[6]byte]Member
 	retry   map[int]time.Time // when to try again to open a link
 	ended   bool              // Run has ended
 
 	changed   signal.Signal // the entries have changed
 	claims    chan claim
+	claimLog  *loglimit.Limiter // for what a neighbour can cause
 	lostHeard atomic.Uint64
 }
 
@@ -121,8 +125,8 @@ func Preflight() error {
 func New(o Options) *Announcer {
 	a := &Announcer{
 		options: o, log: o.Log, now: time.Now, started: time.Now(),
-		ports: map[int]*port{}, entries: map[netip.Addr]*entry{}, retry: map[int]time.Time{},
-		changed: signal.New(), claims: make(chan claim, 64),
+		ports: map[int]*port{}, entries: map[netip.Addr][]*entry{}, retry: map[int]time.Time{},
+		changed: signal.New(), claims: make(chan claim, 64), claimLog: loglimit.New(claimLogs),
 	}
 	a.metrics = newMetrics(o.Metrics, a)
 	return a
@@ -144,7 +148,7 @@ func (a *Announcer) Run(ctx context.Context) error {
 	return nil
 }
 
-// Set replaces the links, the other speakers by the MAC addresses of their links,
+// Set replaces the links, the speakers by the MAC addresses of their links,
 // and the assignments. It does not touch what has not changed: setting the same
 // again sends no packet.
 func (a *Announcer) Set(links []Link, members map[[6]byte]Member, assignments []Assignment) {
@@ -168,8 +172,8 @@ func (a *Announcer) Set(links []Link, members map[[6]byte]Member, assignments []
 func (a *Announcer) HandOver() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for addr, e := range a.entries {
-		a.step(addr, e, Assignment{Addr: addr, Role: Standby})
+	for addr := range a.entries {
+		a.standBy(addr)
 	}
 	a.publish()
 	a.changed.Set()
@@ -201,8 +205,8 @@ func (a *Announcer) Lingering() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	n := 0
-	for _, e := range a.entries {
-		if e.phase == lingering {
+	for _, all := range a.entries {
+		if slices.ContainsFunc(all, func(e *entry) bool { return e.phase == lingering }) {
 			n++
 		}
 	}
@@ -248,29 +252,40 @@ func (a *Announcer) assign(assignments []Assignment) {
 	want := make(map[netip.Addr]bool, len(assignments))
 	for _, as := range assignments {
 		want[as.Addr] = true
-		a.step(as.Addr, a.entries[as.Addr], as)
+		if as.Role == Standby {
+			a.standBy(as.Addr)
+		} else {
+			a.own(as)
+		}
 	}
-	maps.DeleteFunc(a.entries, func(addr netip.Addr, _ *entry) bool { return !want[addr] })
+	maps.DeleteFunc(a.entries, func(addr netip.Addr, _ []*entry) bool { return !want[addr] })
 }
 
 // publish gives every port its addresses.
 func (a *Announcer) publish() {
+	tables := make(map[string]map[netip.Addr]bool, len(a.ports))
 	for _, p := range a.ports {
-		t := make(map[netip.Addr]bool, len(a.entries))
-		for addr, e := range a.entries {
-			if slices.Contains(e.assignment.Links, p.link.Name) {
+		tables[p.link.Name] = make(map[netip.Addr]bool, len(a.entries))
+	}
+	for addr, all := range a.entries {
+		for _, e := range all {
+			if t := tables[e.link]; t != nil {
 				t[addr] = e.answers()
 			}
 		}
-		p.set(t)
+	}
+	for _, p := range a.ports {
+		p.set(tables[p.link.Name])
 	}
 }
 
 func (a *Announcer) announceAgain() {
 	now := a.now()
-	for _, e := range a.entries {
-		if e.phase == announcing {
-			e.sent, e.next = 0, now
+	for _, all := range a.entries {
+		for _, e := range all {
+			if e.phase == announcing {
+				e.sent, e.next = 0, now
+			}
 		}
 	}
 }

@@ -43,8 +43,11 @@ func (h *harness) set(assignments ...Assignment) {
 	synctest.Wait()
 }
 
-func (h *harness) claim(mac [6]byte) {
-	h.claims <- claim{addr: vip4, mac: mac, link: "eth0"}
+func (h *harness) claim(mac [6]byte) { h.claimOf(claim{source: mac, sender: mac, link: "eth0"}) }
+
+func (h *harness) claimOf(c claim) {
+	c.addr = vip4
+	h.claims <- c
 	synctest.Wait()
 }
 
@@ -56,7 +59,7 @@ func (h *harness) answersFor() (n int) {
 func (h *harness) phase() phase {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if e := h.entries[vip4]; e != nil {
+	if e := h.entry(vip4, "eth0"); e != nil {
 		return e.phase
 	}
 	return 0
@@ -65,7 +68,7 @@ func (h *harness) phase() phase {
 func (h *harness) announced() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.entries[vip4].sent
+	return h.entry(vip4, "eth0").sent
 }
 
 func wait(d time.Duration) {
@@ -74,10 +77,10 @@ func wait(d time.Duration) {
 }
 
 var (
-	owner   = Assignment{Addr: vip4, Role: Owner}
+	owner   = Assignment{Addr: vip4, Role: Owner, Links: []string{"eth0"}}
 	standby = Assignment{Addr: vip4, Role: Standby}
-	fresh   = Assignment{Addr: vip4, Role: Owner, Fresh: true}
-	other   = Assignment{Addr: vip6, Role: Owner}
+	fresh   = Assignment{Addr: vip4, Role: Owner, Links: []string{"eth0"}, Fresh: true}
+	other   = Assignment{Addr: vip6, Role: Owner, Links: []string{"eth0"}}
 )
 
 func TestHandoverAnswersUntilTheNewOwnerIsHeard(t *testing.T) {
@@ -242,7 +245,7 @@ func TestConflictAfterTheAnnouncementIsDefended(t *testing.T) {
 		answered := func() time.Time {
 			h.mu.Lock()
 			defer h.mu.Unlock()
-			return h.entries[vip4].found.answered
+			return h.entry(vip4, "eth0").found.answered
 		}
 		h.claim(foreign)
 		first := answered()
@@ -266,28 +269,13 @@ func TestConflictAfterTheAnnouncementIsDefended(t *testing.T) {
 	})
 }
 
-func TestAnnouncerYieldsToALostRival(t *testing.T) {
-	announcer(t, func(h *harness) {
-		h.members = map[[6]byte]Member{[6]byte(theirs): {Name: "node2", Lost: true}}
-		h.set(Assignment{Addr: vip4, Role: Owner, Rivals: []string{"node2"}})
-		h.claim([6]byte(theirs))
-		if h.answersFor() != 0 || h.LostHeard() != 1 {
-			t.Errorf("answers for %d, lost members heard %d", h.answersFor(), h.LostHeard())
-		}
-		wait(yieldFor + time.Millisecond)
-		if h.answersFor() != 1 {
-			t.Error("does not come back when the other is not known by then")
-		}
-	})
-}
-
 func TestAnnouncerCorrectsALostMember(t *testing.T) {
 	announcer(t, func(h *harness) {
 		h.members = map[[6]byte]Member{[6]byte(theirs): {Name: "node2", Lost: true}}
 		h.set(owner)
 		h.claim([6]byte(theirs))
 		h.mu.Lock()
-		answered := h.entries[vip4].found.answered
+		answered := h.entry(vip4, "eth0").found.answered
 		h.mu.Unlock()
 		if h.answersFor() != 1 || answered.IsZero() || h.LostHeard() != 1 || len(h.Conflicts()) > 0 {
 			t.Errorf("answers for %d, corrected at %v, lost members heard %d, %v", h.answersFor(), answered, h.LostHeard(), h.Conflicts())
@@ -350,14 +338,14 @@ func TestAnnouncementsOfManyAddressesAreSpread(t *testing.T) {
 	announcer(t, func(h *harness) {
 		var assignments []Assignment
 		for addr := range manyVIPs() {
-			assignments = append(assignments, Assignment{Addr: addr, Role: Owner})
+			assignments = append(assignments, Assignment{Addr: addr, Role: Owner, Links: []string{"eth0"}})
 		}
 		h.set(assignments...)
 		announcedOnce := func() (n int) {
 			h.mu.Lock()
 			defer h.mu.Unlock()
-			for _, e := range h.entries {
-				n += min(1, e.sent)
+			for _, all := range h.entries {
+				n += min(1, all[0].sent)
 			}
 			return n
 		}

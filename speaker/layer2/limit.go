@@ -1,7 +1,7 @@
 package layer2
 
 import (
-	"encoding/binary"
+	"hash/maphash"
 	"net/netip"
 	"time"
 )
@@ -13,9 +13,13 @@ const (
 	limitSlots       = 1 << 12 // of 16 bytes
 )
 
+func newLimiter() *limiter { return &limiter{seed: maphash.MakeSeed()} }
+
 // limiter counts answers. It reads the clock only after many answers. It is for one
 // goroutine.
 type limiter struct {
+	// seed is random: a neighbour cannot find out which host has the same slot as another.
+	seed  maphash.Seed
 	slots [limitSlots]struct {
 		since time.Duration // when n was last 0
 		n     int
@@ -25,11 +29,11 @@ type limiter struct {
 // allow reports whether this node may answer the host. clock returns the time since a
 // fixed moment. Two hosts that share a slot share its answers; so there are many slots.
 func (l *limiter) allow(clock func() time.Duration, host [6]byte, addr netip.Addr) bool {
+	var key [22]byte
 	as16 := addr.As16()
-	h := uint64(binary.BigEndian.Uint32(host[2:]))<<32 | uint64(binary.BigEndian.Uint16(host[:]))
-	h = (h ^ binary.BigEndian.Uint64(as16[:8])) * 0x9e3779b97f4a7c15
-	h = (h ^ h>>29 ^ binary.BigEndian.Uint64(as16[8:])) * 0xbf58476d1ce4e5b9
-	slot := &l.slots[h>>32%limitSlots]
+	copy(key[:], host[:])
+	copy(key[6:], as16[:])
+	slot := &l.slots[maphash.Bytes(l.seed, key[:])%limitSlots]
 	if slot.n >= answersPerSecond {
 		now := clock()
 		if now-slot.since < time.Second {

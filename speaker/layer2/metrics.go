@@ -1,10 +1,14 @@
 package layer2
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"slices"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 type metrics struct {
-	answers, announcements, refused, conflicts, errors *prometheus.CounterVec
-	takeovers                                          prometheus.Counter
+	answers, announcements, refused, conflicts, forged, errors *prometheus.CounterVec
+	takeovers                                                  prometheus.Counter
 }
 
 func newMetrics(registry prometheus.Registerer, a *Announcer) *metrics {
@@ -21,6 +25,7 @@ func newMetrics(registry prometheus.Registerer, a *Announcer) *metrics {
 		announcements: vec("announcements_total", "Number of gratuitous ARP and unsolicited neighbor advertisement frames, and of probes, sent.", "link", "family"),
 		refused:       vec("refused_total", "Number of frames that passed the kernel's filter and were not answered, by reason.", "link", "reason"),
 		conflicts:     vec("conflicts_total", "Number of times that a foreign host was found to have an address of this node.", "link"),
+		forged:        vec("forged_total", "Number of frames with this node's own source address that give an address of this node to another host.", "link"),
 		errors:        vec("errors_total", "Number of failures, by operation: open, filter, join, receive or send.", "link", "operation"),
 		takeovers:     prometheus.NewCounter(opts("takeovers_total", "Number of times that this node has begun to announce an address.")),
 	}
@@ -41,7 +46,7 @@ func (m *metrics) refusals(link string) (counters [verdicts]prometheus.Counter) 
 
 // forget drops the series of a link that is gone.
 func (m *metrics) forget(link string) {
-	for _, c := range []*prometheus.CounterVec{m.answers, m.announcements, m.refused, m.conflicts, m.errors} {
+	for _, c := range []*prometheus.CounterVec{m.answers, m.announcements, m.refused, m.conflicts, m.forged, m.errors} {
 		c.DeletePartialMatch(prometheus.Labels{"link": link})
 	}
 }
@@ -53,7 +58,7 @@ type entries struct{ a *Announcer }
 var (
 	addressesDesc = prometheus.NewDesc("baremetal_layer2_addresses", "Number of addresses that this node answers for.", nil, nil)
 	ownerDesc     = prometheus.NewDesc("baremetal_layer2_owner", "1 for every address that this node announces.", []string{"vip"}, nil)
-	conflictDesc  = prometheus.NewDesc("baremetal_layer2_conflict", "1 for every address of this node that a foreign host has, too.", []string{"vip", "mac"}, nil)
+	conflictDesc  = prometheus.NewDesc("baremetal_layer2_conflict", "1 for every address of this node that a foreign host has, too.", []string{"vip", "link"}, nil)
 )
 
 func (entries) Describe(ch chan<- *prometheus.Desc) {
@@ -69,7 +74,7 @@ func (c entries) Collect(ch chan<- prometheus.Metric) {
 	}
 	ch <- prometheus.MustNewConstMetric(addressesDesc, prometheus.GaugeValue, float64(answered))
 	for _, conflict := range c.a.Conflicts() {
-		ch <- prometheus.MustNewConstMetric(conflictDesc, prometheus.GaugeValue, 1, conflict.Addr.String(), conflict.MAC)
+		ch <- prometheus.MustNewConstMetric(conflictDesc, prometheus.GaugeValue, 1, conflict.Addr.String(), conflict.Link)
 	}
 }
 
@@ -78,11 +83,11 @@ func (c entries) Collect(ch chan<- prometheus.Metric) {
 func (a *Announcer) owned(answered *int) (addrs []string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for addr, e := range a.entries {
-		if e.answers() {
+	for addr, all := range a.entries {
+		if slices.ContainsFunc(all, (*entry).answers) {
 			*answered++
 		}
-		if e.phase == announcing {
+		if a.announces(addr) {
 			addrs = append(addrs, addr.String())
 		}
 	}

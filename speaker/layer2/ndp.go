@@ -52,7 +52,7 @@ func answerNS(t *table, mac [6]byte, frame []byte, out *[maxAnswer]byte) (answer
 	if !ok {
 		return nil, netip.Addr{}, verdictMalformed
 	}
-	if bytes.Equal(frame[6:12], mac[:]) {
+	if bytes.Equal(frame[6:12], mac[:]) && (message[0] == typeNS || claimant(frame) == mac) {
 		return nil, netip.Addr{}, verdictOwn
 	}
 	target := netip.AddrFrom16([16]byte(frame[ndTarget:ndOptions]))
@@ -66,7 +66,7 @@ func answerNS(t *table, mac [6]byte, frame []byte, out *[maxAnswer]byte) (answer
 		return nil, netip.Addr{}, verdictNotAnnounced
 	}
 	source := netip.AddrFrom16([16]byte(frame[ipSource:ipTarget]))
-	lladdr, hasLLAddr := sourceOption(message)
+	lladdr, hasLLAddr := linkLayerOption(message, optionSource)
 	if source.IsUnspecified() {
 		if hasLLAddr {
 			return nil, netip.Addr{}, verdictMalformed
@@ -77,6 +77,19 @@ func answerNS(t *table, mac [6]byte, frame []byte, out *[maxAnswer]byte) (answer
 		lladdr = [6]byte(frame[6:12])
 	}
 	return advertisement(out, mac, target, lladdr, source, solicited|override), target, verdictAnswered
+}
+
+// claimant returns the link-layer address that hosts learn from a frame that claims an
+// address: the sender hardware address of ARP, or the target link-layer address of a valid
+// neighbor advertisement. An advertisement may leave it out; then it is the source address.
+func claimant(frame []byte) [6]byte {
+	if frame[12] == 0x08 {
+		return [6]byte(frame[arpSHA:arpSPA])
+	}
+	if mac, ok := linkLayerOption(frame[icmpStart:icmpStart+int(binary.BigEndian.Uint16(frame[ipLength:]))], optionTarget); ok {
+		return mac
+	}
+	return [6]byte(frame[6:12])
 }
 
 // unsolicitedNA tells all hosts on the link that mac has addr (RFC 4861 section 7.2.6).
@@ -126,14 +139,14 @@ func validND(frame []byte) ([]byte, bool) {
 	return message, checksum(frame[ipSource:icmpStart], message) == 0
 }
 
-// sourceOption returns the source link-layer address of a solicitation.
-func sourceOption(message []byte) (mac [6]byte, ok bool) {
+// linkLayerOption returns the source or target link-layer address of a message.
+func linkLayerOption(message []byte, option byte) (mac [6]byte, ok bool) {
 	for options := message[ndOptions-icmpStart:]; len(options) >= 8; {
 		length := int(options[1]) * 8
 		if length == 0 || length > len(options) {
 			return mac, false
 		}
-		if options[0] == optionSource && length == 8 {
+		if options[0] == option && length == 8 {
 			return [6]byte(options[2:8]), true
 		}
 		options = options[length:]

@@ -35,10 +35,10 @@ func openPort(l Link, a *Announcer) (*port, error) {
 	p := &port{link: l, announcer: a, groups: newGroups(l.Index), closed: make(chan struct{})}
 	p.table.Store(newTable(nil))
 	var err error
-	if p.arp, err = openSocket(l, unix.ETH_P_ARP, arpFilter(nil)); err != nil {
+	if p.arp, err = openSocket(l, unix.ETH_P_ARP, arpFilter(l.Index, nil)); err != nil {
 		return nil, fmt.Errorf("opening the ARP socket: %w", err)
 	}
-	if p.ndp, err = openSocket(l, unix.ETH_P_IPV6, ndpFilter(nil)); err != nil {
+	if p.ndp, err = openSocket(l, unix.ETH_P_IPV6, ndpFilter(l.Index, nil)); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening the NDP socket: %w", err), p.arp.close())
 	}
 	p.done.Go(func() { p.read(p.arp, "ipv4", answerARP) })
@@ -60,7 +60,7 @@ func (p *port) close() {
 func (p *port) read(s *socket, family string, answer answerer) {
 	a := p.announcer
 	answered, refused := a.metrics.answers.WithLabelValues(p.link.Name, family), a.metrics.refusals(p.link.Name)
-	limits := new(limiter)
+	limits := newLimiter()
 	frame := make([]byte, 1518)
 	var out [maxAnswer]byte
 	for {
@@ -80,7 +80,7 @@ func (p *port) read(s *socket, family string, answer answerer) {
 		reply, addr, v := answer(p.table.Load(), p.link.MAC, frame[:n], &out)
 		switch {
 		case v == verdictClaim:
-			p.claimed(claim{addr: addr, mac: [6]byte(frame[6:12]), link: p.link.Name})
+			p.claimed(claim{addr: addr, source: [6]byte(frame[6:12]), sender: claimant(frame[:n]), link: p.link.Name})
 			continue
 		case v == verdictAnswered && !a.options.MayAnswer():
 			v = verdictFenced
@@ -143,7 +143,7 @@ func (p *port) set(addrs map[netip.Addr]bool) {
 		return
 	}
 	p.table.Store(t)
-	if err := errors.Join(p.arp.setFilter(arpFilter(ipv4)), p.ndp.setFilter(ndpFilter(ipv6))); err != nil {
+	if err := errors.Join(p.arp.setFilter(arpFilter(p.link.Index, ipv4)), p.ndp.setFilter(ndpFilter(p.link.Index, ipv6))); err != nil {
 		p.announcer.metrics.errors.WithLabelValues(p.link.Name, "filter").Inc()
 		p.announcer.log.Error("setting the filter failed, some addresses may not be answered", "link", p.link.Name, "error", err)
 	}

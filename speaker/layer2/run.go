@@ -49,28 +49,35 @@ func (a *Announcer) announceDue(ctx context.Context) {
 	}
 }
 
+// dueEntry is an address on a link on which something is due.
+type dueEntry struct {
+	addr netip.Addr
+	*entry
+}
+
 // due does what is due now. It returns after which time the next thing is due.
 func (a *Announcer) due() time.Duration {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := a.now()
 	soonest, changed := now.Add(idle), false
-	var ready []netip.Addr
-	for addr, e := range a.entries {
-		if now.Before(e.next) {
-			soonest = earlier(soonest, e.next)
-			continue
+	var ready []dueEntry
+	for addr, all := range a.entries {
+		for _, e := range all {
+			if now.Before(e.next) {
+				soonest = earlier(soonest, e.next)
+				continue
+			}
+			ready = append(ready, dueEntry{addr, e})
 		}
-		ready = append(ready, addr)
 	}
 	if len(ready) > roundSize { // the addresses that are due for the longest time come first
-		slices.SortFunc(ready, func(x, y netip.Addr) int { return a.entries[x].next.Compare(a.entries[y].next) })
+		slices.SortFunc(ready, func(x, y dueEntry) int { return x.next.Compare(y.next) })
 		ready, soonest = ready[:roundSize], now.Add(roundInterval)
 	}
-	for _, addr := range ready {
-		e := a.entries[addr]
-		changed = a.advance(addr, e, now) || changed
-		soonest = earlier(soonest, e.next)
+	for _, d := range ready {
+		changed = a.advance(d.addr, d.entry, now) || changed
+		soonest = earlier(soonest, d.next)
 	}
 	if changed {
 		a.publish()
@@ -78,7 +85,7 @@ func (a *Announcer) due() time.Duration {
 	return soonest.Sub(now)
 }
 
-// advance does what is due for one address. It reports whether the set of addresses
+// advance does what is due for an address on one link. It reports whether the set of addresses
 // that are answered has changed.
 func (a *Announcer) advance(addr netip.Addr, e *entry, now time.Time) (changed bool) {
 	switch e.phase {
@@ -91,13 +98,9 @@ func (a *Announcer) advance(addr netip.Addr, e *entry, now time.Time) (changed b
 		e.sent, e.next = e.sent+1, now.Add(probePause)
 	case conflicting:
 		e.phase, e.sent, e.next = probing, 0, now
-	case yielding:
-		a.log.Info("member did not return to the member list, announcing again", "vip", addr)
-		a.start(addr, e)
-		return true
 	case lingering:
-		a.log.Info("hand-over ended without hearing the new owner", "vip", addr)
-		delete(a.entries, addr)
+		a.log.Info("hand-over ended without hearing the new owner", "vip", addr, "link", e.link)
+		a.remove(addr, e)
 		e.next = now.Add(idle)
 		return true
 	case announcing:
@@ -131,15 +134,15 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// announce sends the announcements of addr on its links.
+// announce sends the announcements of addr on the link of the entry.
 func (a *Announcer) announce(addr netip.Addr, e *entry) {
 	a.write(addr, e, func(mac [6]byte) [][]byte { return announcements(mac, addr) })
 }
 
-// write sends frames about addr on its links.
+// write sends frames about addr on the link of the entry.
 func (a *Announcer) write(addr netip.Addr, e *entry, frames func(mac [6]byte) [][]byte) {
 	for _, p := range a.ports {
-		if !slices.Contains(e.assignment.Links, p.link.Name) {
+		if e.link != p.link.Name {
 			continue
 		}
 		for _, frame := range frames(p.link.MAC) {

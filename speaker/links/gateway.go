@@ -27,6 +27,16 @@ func Gateways() (gateways []netip.Addr) {
 	return gateways
 }
 
+// GatewayLinks returns the indexes of the links to the default gateways.
+func GatewayLinks() (indexes []int) {
+	for _, target := range []net.IP{anywhere, anywhere6} {
+		if _, link, err := gatewayTo(target); err == nil {
+			indexes = append(indexes, link)
+		}
+	}
+	return indexes
+}
+
 func gatewayTo(target net.IP) (addr netip.Addr, link int, err error) {
 	routes, err := netlink.RouteGet(target)
 	if err != nil {

@@ -2,32 +2,39 @@
 package links
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/netip"
 	"regexp"
 	"slices"
-	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
-// DefaultExclude matches the interfaces that container networks create. The network of
-// the node is not behind them. It is MetalLB's list.
-const DefaultExclude = `^(docker|cbr|dummy|virbr|lxcbr|veth|cali|tunl|flannel|kube-ipvs|cni|nodelocaldns|lxc|kube-dummy-if).*|^lo$`
+// DefaultExclude matches the interfaces that container networks create. The network of the
+// node is not behind them. It has the names of MetalLB's list, and those of Cilium, Calico,
+// Antrea, OVN-Kubernetes, kube-router, Weave, Docker, Podman, LXD and Incus.
+const DefaultExclude = `^(docker|cbr|dummy|virbr|lxcbr|veth|cali|tunl|flannel|kube-ipvs|cni|nodelocaldns|lxc|kube-dummy-if|` +
+	`cilium_|vxlan\.calico|vxlan-v6\.calico|antrea-|ovn-k8s-|genev_sys_|vxlan_sys_|br-[0-9a-f]{12}$|br-int$|br-ext$|ovs-system$|kube-bridge|weave|podman|lxdbr|incusbr).*|^lo$`
 
 // Link is an Ethernet interface that is up.
 type Link struct {
 	Name  string
 	Index int
 	MAC   [6]byte
-	// IPv4 and IPv6 are the first addresses of the interface, with the lengths of their
-	// prefixes; the zero value for none. Link-local addresses do not count.
+	// Ports are the MAC addresses of the ports of a bond. With the mode balance-alb its frames
+	// have these source addresses.
+	Ports [][6]byte
+	// IPv4 and IPv6 are the main addresses of the interface, with the lengths of their
+	// prefixes; the zero value for none. See mainAddress.
 	IPv4, IPv6 netip.Prefix
+	// Networks are the networks to which the interface is connected. If two interfaces are
+	// connected to a network, it belongs to the one over which the kernel sends: with
+	// rp_filter (RFC 3704) the kernel drops what comes from a host of that network over the
+	// other one. A network with a single address does not count.
+	Networks []netip.Prefix
 	// Addrs are all addresses of the interface, none for type dummy. Link-local addresses do
 	// not count.
 	Addrs []netip.Prefix
@@ -51,32 +58,102 @@ func Addresses(exclude *regexp.Regexp) (all []netip.Prefix, err error) {
 	return slices.Compact(all), nil
 }
 
+// Networks returns the networks of the node's Ethernet interfaces, by the names of the
+// interfaces, also of those that have no carrier now. It leaves out interfaces whose name
+// matches exclude, and parts of other interfaces.
+func Networks(exclude *regexp.Regexp) (map[string][]netip.Prefix, error) {
+	interfaces, addrs, err := read()
+	if err != nil {
+		return nil, err
+	}
+	byName := map[string][]netip.Prefix{}
+	for _, l := range standalone(interfaces) {
+		attrs := l.Attrs()
+		if networks := networksOf(addrs, attrs.Index); len(networks) > 0 && isEthernet(attrs) && !exclude.MatchString(attrs.Name) {
+			byName[attrs.Name] = networks
+		}
+	}
+	return byName, nil
+}
+
 // List returns the Ethernet interfaces that are up and are not part of another one. It
-// leaves out those whose name matches exclude.
-func List(exclude *regexp.Regexp) ([]Link, error) {
+// leaves out those whose name matches exclude. internal are the addresses of this Node of
+// type InternalIP; they are preferred as main addresses.
+func List(exclude *regexp.Regexp, internal []netip.Addr) ([]Link, error) {
 	all, addrs, err := read()
 	if err != nil {
 		return nil, err
 	}
-	vrfs := map[int]bool{}
-	for _, l := range all {
-		vrfs[l.Attrs().Index] = l.Type() == "vrf"
-	}
-	vrfs[0] = true // no master
 	var links []Link
-	for _, l := range all {
+	for _, l := range standalone(all) {
 		attrs := l.Attrs()
-		if !usable(attrs) || !vrfs[attrs.MasterIndex] || exclude.MatchString(attrs.Name) {
+		if !usable(attrs) || exclude.MatchString(attrs.Name) {
 			continue
 		}
-		link := Link{Name: attrs.Name, Index: attrs.Index, MAC: [6]byte(attrs.HardwareAddr)}
-		link.IPv4, link.IPv6 = prefixes(addrs, attrs.Index)
+		link := Link{Name: attrs.Name, Index: attrs.Index, MAC: [6]byte(attrs.HardwareAddr), Networks: networksOf(addrs, attrs.Index)}
+		link.IPv4, link.IPv6 = mainAddress(addrs, attrs.Index, internal, true), mainAddress(addrs, attrs.Index, internal, false)
 		if l.Type() != "dummy" { // see Addresses
 			link.Addrs = allPrefixes(addrs, attrs.Index)
 		}
+		if l.Type() == "bond" {
+			link.Ports = portsOf(all, attrs)
+		}
 		links = append(links, link)
 	}
+	keepByRoute(links, func(addr netip.Addr) (int, error) {
+		index, _, err := PathTo(addr, netip.Addr{})
+		return index, err
+	})
 	return links, nil
+}
+
+// keepByRoute leaves a network that several links have to the link with the index that
+// route returns for an address in it.
+func keepByRoute(links []Link, route func(netip.Addr) (int, error)) {
+	count := map[netip.Prefix]int{}
+	own := map[netip.Addr]bool{}
+	for _, l := range links {
+		for _, p := range l.Networks {
+			count[p]++
+		}
+		for _, p := range l.Addrs {
+			own[p.Addr()] = true
+		}
+	}
+	for network, n := range count {
+		if n < 2 {
+			continue
+		}
+		target := network.Addr().Next()
+		for own[target] { // the kernel sends to its own addresses over the loopback
+			target = target.Next()
+		}
+		index, err := route(target)
+		if err != nil || !slices.ContainsFunc(links, func(l Link) bool { return l.Index == index && slices.Contains(l.Networks, network) }) {
+			continue // no link is better than the others
+		}
+		for i := range links {
+			if links[i].Index != index {
+				links[i].Networks = slices.DeleteFunc(links[i].Networks, func(p netip.Prefix) bool { return p == network })
+			}
+		}
+	}
+}
+
+// portsOf returns the MAC addresses of the ports of a bond, except its own.
+func portsOf(all []netlink.Link, bond *netlink.LinkAttrs) (ports [][6]byte) {
+	for _, l := range all {
+		attrs := l.Attrs()
+		if attrs.MasterIndex != bond.Index {
+			continue
+		}
+		for _, mac := range []net.HardwareAddr{attrs.HardwareAddr, attrs.PermHWAddr} {
+			if len(mac) == 6 && !slices.Contains(ports, [6]byte(mac)) && [6]byte(mac) != [6]byte(bond.HardwareAddr) && [6]byte(mac) != [6]byte{} {
+				ports = append(ports, [6]byte(mac))
+			}
+		}
+	}
+	return ports
 }
 
 // read returns all network interfaces and all their addresses.
@@ -101,114 +178,31 @@ func dump[T any](list func() ([]T, error)) ([]T, error) {
 	return all, err
 }
 
-// usable reports whether an interface is up, is Ethernet and has a carrier. The caller
-// checks whether it is part of another interface: the ports of a bridge or a bond are
-// not used, but a member of a VRF is an interface like any other.
+// standalone returns the interfaces that are not part of another one: the ports of a bridge
+// or a bond are not used, but a member of a VRF is an interface like any other.
+func standalone(all []netlink.Link) (links []netlink.Link) {
+	vrfs := map[int]bool{0: true} // 0: no master
+	for _, l := range all {
+		if l.Type() == "vrf" {
+			vrfs[l.Attrs().Index] = true
+		}
+	}
+	for _, l := range all {
+		if vrfs[l.Attrs().MasterIndex] {
+			links = append(links, l)
+		}
+	}
+	return links
+}
+
+// usable reports whether an interface is up, is Ethernet and has a carrier.
 func usable(attrs *netlink.LinkAttrs) bool {
 	const up = net.FlagUp | net.FlagBroadcast | net.FlagRunning
-	return attrs.Flags&up == up && attrs.Flags&net.FlagLoopback == 0 &&
-		attrs.EncapType == "ether" && len(attrs.HardwareAddr) == 6
+	return attrs.Flags&up == up && isEthernet(attrs)
 }
 
-// prefixes returns the first permanent address of each family of interface index. IPv6
-// addresses that are temporary, or not yet checked for duplicates, do not count.
-func prefixes(addrs []netlink.Addr, index int) (ipv4, ipv6 netip.Prefix) {
-	for _, a := range addrs {
-		addr, ok := netip.AddrFromSlice(a.IP)
-		if addr = addr.Unmap(); !ok || a.LinkIndex != index || addr.IsLinkLocalUnicast() || a.Flags&(unix.IFA_F_TEMPORARY|unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) != 0 {
-			continue
-		}
-		bits, _ := a.Mask.Size()
-		if prefix := netip.PrefixFrom(addr, bits); addr.Is4() && !ipv4.IsValid() {
-			ipv4 = prefix
-		} else if addr.Is6() && !ipv6.IsValid() {
-			ipv6 = prefix
-		}
-	}
-	return ipv4, ipv6
-}
-
-// allPrefixes returns all addresses of interface index, in order, except link-local ones.
-func allPrefixes(addrs []netlink.Addr, index int) (all []netip.Prefix) {
-	for _, a := range addrs {
-		addr, ok := netip.AddrFromSlice(a.IP)
-		if addr = addr.Unmap(); !ok || a.LinkIndex != index || addr.IsLinkLocalUnicast() {
-			continue
-		}
-		bits, _ := a.Mask.Size()
-		all = append(all, netip.PrefixFrom(addr, bits))
-	}
-	slices.SortFunc(all, netip.Prefix.Compare)
-	return all
-}
-
-// Watcher reports changes of network interfaces and their addresses.
-type Watcher struct {
-	log     *slog.Logger
-	changed func()
-}
-
-// NewWatcher returns a Watcher that calls changed after every change. changed must not
-// block.
-func NewWatcher(log *slog.Logger, changed func()) *Watcher { return &Watcher{log, changed} }
-
-// Run watches until ctx ends. It returns nil.
-func (w *Watcher) Run(ctx context.Context) error {
-	for ctx.Err() == nil {
-		if err := watch(ctx, w.changed); err != nil {
-			w.log.Warn("watching network interfaces failed, trying again", "error", err)
-		}
-		select {
-		case <-time.After(time.Second):
-		case <-ctx.Done():
-		}
-	}
-	return nil
-}
-
-func watch(ctx context.Context, changed func()) error {
-	updates, addrs, failed := make(chan netlink.LinkUpdate), make(chan netlink.AddrUpdate), make(chan error, 2)
-	done := make(chan struct{})
-	onError := func(err error) {
-		select {
-		case failed <- err:
-		default:
-		}
-	}
-	if err := netlink.LinkSubscribeWithOptions(updates, done, netlink.LinkSubscribeOptions{ErrorCallback: onError}); err != nil {
-		return fmt.Errorf("subscribing to changes: %w", err)
-	}
-	if err := netlink.AddrSubscribeWithOptions(addrs, done, netlink.AddrSubscribeOptions{ErrorCallback: onError}); err != nil {
-		close(done)
-		drain(updates)
-		return fmt.Errorf("subscribing to changes of addresses: %w", err)
-	}
-	changed() // changes before the subscription were not seen
-	defer func() {
-		close(done)
-		drain(updates)
-		drain(addrs)
-	}()
-	for {
-		select {
-		case _, ok := <-updates:
-			if !ok {
-				return <-failed
-			}
-			changed()
-		case _, ok := <-addrs:
-			if !ok {
-				return <-failed
-			}
-			changed()
-		case <-ctx.Done():
-			return nil
-		}
-	}
-}
-
-// drain waits until the netlink library has closed the channel.
-func drain[T any](updates <-chan T) {
-	for range updates {
-	}
+// isEthernet reports whether hosts on the interface ask with ARP or NDP. On the interfaces
+// of overlay networks they often do not (IFF_NOARP).
+func isEthernet(attrs *netlink.LinkAttrs) bool {
+	return attrs.Flags&net.FlagLoopback == 0 && attrs.RawFlags&unix.IFF_NOARP == 0 && attrs.EncapType == "ether" && len(attrs.HardwareAddr) == 6
 }

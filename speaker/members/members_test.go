@@ -1,6 +1,7 @@
 package members
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -143,6 +144,28 @@ var profiles = []Profile{
 		{Name: "eth0", MAC: [6]byte{2, 0, 0, 0, 0, 1}, IPv4: netip.MustParsePrefix("192.0.2.1/24"), IPv6: netip.MustParsePrefix("2001:db8::1/64")},
 		{Name: "bond0.100", MAC: [6]byte{2, 0, 0, 0, 0, 2}, IPv6: netip.MustParsePrefix("2001:db8:1::1/64")},
 	}},
+	{Links: []Link{
+		{Name: "eth0", IPv4: netip.MustParsePrefix("192.0.2.1/24"), Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}},
+		{Name: "bond0", IPv4: netip.MustParsePrefix("198.51.100.1/32"), Ports: [][6]byte{{2, 0, 0, 0, 0, 2}, {2, 0, 0, 0, 0, 3}},
+			Networks: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("2001:db8::/48")}},
+	}},
+}
+
+// Version 0.1.0 writes no records, and reads a profile up to the end of its links.
+func TestLinkOfAnOlderSpeakerHasItsAddressesNetworks(t *testing.T) {
+	l := Link{Name: "eth0", IPv4: netip.MustParsePrefix("192.0.2.1/24"), IPv6: netip.MustParsePrefix("2001:db8::1/128")}
+	b := encode(Profile{Links: []Link{l}}, 512)
+	older, _, _ := bytes.Cut(b, []byte{networksRecord, 0, 0})
+	if len(older) == len(b) {
+		t.Fatalf("%x has no record", b)
+	}
+	p, err := decode(older)
+	if err != nil || len(p.Links) != 1 || !slices.Equal(p.Links[0].Networks, []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}) {
+		t.Errorf("%+v (%v)", p, err)
+	}
+	if p, err := decode(append(b, 99, 1, 2)); err != nil || len(p.Links) != 1 || len(p.Links[0].Networks) > 0 {
+		t.Errorf("with a record of a later version: %+v (%v)", p, err)
+	}
 }
 
 func TestProfileRoundTrip(t *testing.T) {

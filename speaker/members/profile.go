@@ -27,11 +27,31 @@ type Link struct {
 	// IPv4 and IPv6 are its addresses with the lengths of their prefixes; the zero
 	// value for none.
 	IPv4, IPv6 netip.Prefix
+	// Networks are the networks to which the link is connected.
+	Networks []netip.Prefix
+	// Ports are other MAC addresses from which the link sends.
+	Ports [][6]byte
+}
+
+// equal reports whether two links are the same.
+func (l Link) equal(m Link) bool {
+	return l.Name == m.Name && l.MAC == m.MAC && l.IPv4 == m.IPv4 && l.IPv6 == m.IPv6 && slices.Equal(l.Networks, m.Networks) && slices.Equal(l.Ports, m.Ports)
+}
+
+// ownNetworks returns the networks of the link's addresses, the smaller one first. These are
+// its networks if nothing else is said.
+func (l Link) ownNetworks() (networks []netip.Prefix) {
+	for _, p := range []netip.Prefix{l.IPv6, l.IPv4} {
+		if p.IsValid() && !p.IsSingleIP() {
+			networks = append(networks, p.Masked())
+		}
+	}
+	return networks
 }
 
 // Equal reports whether two profiles say the same.
 func (p Profile) Equal(q Profile) bool {
-	return p.Fenced == q.Fenced && p.Suppressed == q.Suppressed && p.Leaving == q.Leaving && p.Advertises == q.Advertises && slices.Equal(p.Links, q.Links)
+	return p.Fenced == q.Fenced && p.Suppressed == q.Suppressed && p.Leaving == q.Leaving && p.Advertises == q.Advertises && slices.EqualFunc(p.Links, q.Links, Link.equal)
 }
 
 const (
@@ -40,12 +60,18 @@ const (
 	suppressedBit  = 1 << 1
 	leavingBit     = 1 << 2
 	advertisesBit  = 1 << 3
+	// Each record after the links begins with one of these.
+	networksRecord = 1
+	portsRecord    = 2
 )
 
 // encode writes a profile in at most limit bytes. It leaves out links that do not
-// fit. The form is: version, flags, number of links; for each link its name, its
-// MAC address, and its IPv4 and IPv6 address with the length of the prefix. Each
+// fit, and then records. The form is: version, flags, number of links; for each link its
+// name, its MAC address, and its IPv4 and IPv6 address with the length of the prefix. Each
 // part of variable length follows its own length.
+//
+// Then there are records: kind, place of a link in the list, number of elements, elements.
+// Version 0.1.0 does not read them. A link without a record of its networks has ownNetworks.
 func encode(p Profile, limit int) []byte {
 	b := []byte{profileVersion, 0, 0}
 	if p.Fenced {
@@ -76,6 +102,25 @@ func encode(p Profile, limit int) []byte {
 		}
 		b[2]++
 	}
+	for i, l := range p.Links {
+		length := len(b)
+		if !slices.Equal(l.Networks, l.ownNetworks()) {
+			b = append(b, networksRecord, byte(i), byte(len(l.Networks)))
+			for _, n := range l.Networks {
+				addr := n.Addr().AsSlice()
+				b = append(append(append(b, byte(len(addr))), addr...), byte(n.Bits()))
+			}
+		}
+		if len(l.Ports) > 0 {
+			b = append(b, portsRecord, byte(i), byte(len(l.Ports)))
+			for _, mac := range l.Ports {
+				b = append(b, mac[:]...)
+			}
+		}
+		if len(b) > limit {
+			return b[:length]
+		}
+	}
 	return b
 }
 
@@ -95,9 +140,44 @@ func decode(b []byte) (Profile, error) {
 		if !r.ok || l.IPv4.IsValid() && !l.IPv4.Addr().Is4() || l.IPv6.IsValid() && !l.IPv6.Addr().Is6() {
 			return Profile{}, errProfile
 		}
+		l.Networks = l.ownNetworks()
 		p.Links = append(p.Links, l)
 	}
+	r.records(p.Links)
+	if !r.ok {
+		return Profile{}, errProfile
+	}
 	return p, nil
+}
+
+// records reads the records after the links, up to one of a kind that it does not know.
+func (r *reader) records(links []Link) {
+	for r.ok && len(r.rest) > 0 {
+		kind, at, count := r.byte(), int(r.byte()), int(r.byte())
+		if kind != networksRecord && kind != portsRecord {
+			return
+		}
+		if at >= len(links) {
+			r.ok = false
+			return
+		}
+		if kind == networksRecord {
+			links[at].Networks = nil
+		} else {
+			links[at].Ports = nil
+		}
+		for range count {
+			if kind == networksRecord {
+				network := r.prefix()
+				links[at].Networks = append(links[at].Networks, network)
+				r.ok = r.ok && network.IsValid()
+				continue
+			}
+			var mac [6]byte
+			copy(mac[:], r.take(6))
+			links[at].Ports = append(links[at].Ports, mac)
+		}
+	}
 }
 
 // reader reads bytes. It is not ok any more after it has read past the end.

@@ -130,9 +130,12 @@ func (s *State) describeLayer2(d *Decision, pool *config.Pool) (ok bool, reason,
 	case NoEndpoint:
 		return false, string(NoEndpoint), "the traffic policy is Local, and no node that may announce has a ready endpoint"
 	case NoLink:
-		where := "a usable link"
+		where := "a link that can be used"
 		if len(pool.Interfaces) > 0 {
 			where = "one of the pool's interfaces " + strings.Join(pool.Interfaces, ", ")
+		}
+		if d.Network.IsValid() {
+			where += fmt.Sprintf(" in the address's own network %s; check the links and their carriers", d.Network)
 		}
 		return false, string(NoLink), "no node that may announce has " + where
 	}
@@ -156,7 +159,7 @@ func (s *advertisers) count(pool *config.Pool, svc Service) counts {
 	var c counts
 	for _, m := range s.Members {
 		n, found := s.node(m.Name)
-		if !found || n.Excluded != "" || !pool.Announces(n.Labels) {
+		if !found || n.excludedFrom(pool) != "" || !pool.Announces(n.Labels) {
 			continue
 		}
 		c.able++
@@ -210,8 +213,8 @@ func (s *State) whyNoNode(pool *config.Pool) string {
 			continue
 		}
 		reason := "its speaker is not heard, or announces nothing"
-		if n.Excluded != "" {
-			reason = n.Excluded
+		if excluded := n.excludedFrom(pool); excluded != "" {
+			reason = excluded
 		}
 		why = append(why, n.Name+": "+reason)
 	}

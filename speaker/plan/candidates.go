@@ -13,30 +13,27 @@ import (
 // computes the candidates once for each group of VIPs.
 type builder struct {
 	State
-	eligible []eligible // sorted by name
-	segments []netip.Prefix
+	nodes    map[string]Node
+	members  []Member // those that have a Node, sorted by name
+	networks map[*config.Pool]*networks
 	groups   map[groupKey]*group
 	previous map[groupKey]*group // the groups of the previous plan
 }
 
-// eligible is a member whose node may announce.
-type eligible struct {
-	Member
-	labels map[string]string
-}
-
-// groupKey is everything that the candidates of a VIP depend on, apart from
-// endpoints: the pool, and which of builder.segments hold the VIP.
+// groupKey is everything that the candidates of a VIP depend on, apart from endpoints: the
+// pool, and the smallest network that holds the VIP; the zero value for none. Every network
+// that holds the VIP holds that one, too.
 type groupKey struct {
-	pool     *config.Pool
-	segments uint64 // a bit for each of builder.segments
+	pool    *config.Pool
+	network netip.Prefix
 }
 
 // group is the candidates of all VIPs with the same key.
 type group struct {
-	// all are the nodes that may announce. preferred are those of them that are not
-	// suppressed, or all of them if all are suppressed.
-	all, preferred []string
+	// all are the nodes that may announce. fit are those of them that are not suppressed, or
+	// all if all are suppressed. preferred are those of the fit nodes that the pool prefers,
+	// or all fit nodes if it prefers none of them.
+	all, fit, preferred []string
 	// links are the links of this node on which it would announce.
 	links []string
 	// linkless is set if a node could announce, but has no link for it.
@@ -47,40 +44,24 @@ type group struct {
 	joined []string
 }
 
-// maxSegments is the number of bits in groupKey.segments.
-const maxSegments = 64
-
 func newBuilder(s State, previous map[groupKey]*group) *builder {
-	b := &builder{State: s, groups: map[groupKey]*group{}, previous: previous}
-	nodes := make(map[string]Node, len(s.Nodes))
+	b := &builder{State: s, nodes: make(map[string]Node, len(s.Nodes)), networks: map[*config.Pool]*networks{}, groups: map[groupKey]*group{}, previous: previous}
 	for _, n := range s.Nodes {
-		nodes[n.Name] = n
+		b.nodes[n.Name] = n
 	}
-	distinct := map[netip.Prefix]bool{}
 	for _, m := range s.Members {
-		if n, ok := nodes[m.Name]; ok && n.Excluded == "" {
-			b.eligible = append(b.eligible, eligible{m, n.Labels})
-		}
-		if len(m.Segments) < 2 {
-			continue // the member has no choice of links
-		}
-		for _, seg := range m.Segments {
-			distinct[seg.IPv4.Masked()], distinct[seg.IPv6.Masked()] = true, true
+		if _, ok := b.nodes[m.Name]; ok {
+			b.members = append(b.members, m)
 		}
 	}
-	slices.SortFunc(b.eligible, func(x, y eligible) int { return cmp.Compare(x.Name, y.Name) })
-	delete(distinct, netip.Prefix{})
-	for p := range distinct {
-		b.segments = append(b.segments, p)
-	}
-	slices.SortFunc(b.segments, netip.Prefix.Compare)
-	b.segments = b.segments[:min(maxSegments, len(b.segments))]
+	slices.SortFunc(b.members, func(x, y Member) int { return cmp.Compare(x.Name, y.Name) })
 	return b
 }
 
 // decide elects the owner of a VIP and completes the decision.
 func (b *builder) decide(d *Decision, pool *config.Pool, local bool, services []Service, before ownership) (o ownership) {
-	key := groupKey{pool, b.segmentsOf(d.VIP)}
+	key := groupKey{pool, b.networksOf(pool).holding(d.VIP)}
+	d.Network = key.network
 	g := b.group(key)
 	if local {
 		d.Candidates = g.withEndpoints(services)
@@ -90,6 +71,9 @@ func (b *builder) decide(d *Decision, pool *config.Pool, local bool, services []
 		d.Owner = g.owner(d.VIP, before, key)
 		o = ownership{key, d.Owner}
 	}
+	if name := g.asked(services, d.Candidates, local); name != "" {
+		d.Owner = name
+	}
 	switch {
 	case b.Fenced != "":
 		d.Reason = Fenced
@@ -98,7 +82,7 @@ func (b *builder) decide(d *Decision, pool *config.Pool, local bool, services []
 		if d.Foreign = b.Conflicts[d.VIP]; d.Foreign != "" {
 			d.Reason = Conflict
 		}
-		d.Rivals = b.rivals(d.VIP, pool)
+		d.DespiteConflicts = pool.AnnounceConflicts
 	case d.Owner != "":
 		d.Reason = OtherOwner
 	case len(g.all) > 0:
@@ -111,24 +95,17 @@ func (b *builder) decide(d *Decision, pool *config.Pool, local bool, services []
 	return o
 }
 
-// segmentsOf returns which of b.segments hold a VIP.
-func (b *builder) segmentsOf(vip netip.Addr) (set uint64) {
-	for i, p := range b.segments {
-		if p.Contains(vip) {
-			set |= 1 << i
+// asked returns the candidate that one of the Services prefers; "" for none.
+func (g *group) asked(services []Service, candidates []string, local bool) string {
+	if !local {
+		candidates = g.fit // also those that the pool does not prefer
+	}
+	for _, svc := range services {
+		if svc.Preferred != "" && slices.Contains(candidates, svc.Preferred) {
+			return svc.Preferred
 		}
 	}
-	return set
-}
-
-// isOn reports whether a link is on one of the segments in the set.
-func (b *builder) isOn(seg Segment, set uint64) bool {
-	for i, p := range b.segments {
-		if set&(1<<i) != 0 && (seg.IPv4.Masked() == p || seg.IPv6.Masked() == p) {
-			return true
-		}
-	}
-	return false
+	return ""
 }
 
 // group returns the candidates for a key. It computes them the first time.
@@ -138,52 +115,60 @@ func (b *builder) group(key groupKey) *group {
 	}
 	g := &group{}
 	b.groups[key] = g
-	for _, m := range b.eligible {
-		if !key.pool.Announces(m.labels) {
+	for _, m := range b.members {
+		n := b.nodes[m.Name]
+		if !key.pool.Announces(n.Labels) || n.excludedFrom(key.pool) != "" {
 			continue
 		}
-		links, ok := b.linksFor(m.Member, key)
-		if !ok {
+		links := linksFor(m, key)
+		if len(links) == 0 {
 			g.linkless = true
 			continue
 		}
 		g.all = append(g.all, m.Name)
 		if !m.Suppressed {
-			g.preferred = append(g.preferred, m.Name)
+			g.fit = append(g.fit, m.Name)
 		}
 		if m.Name == b.Node {
 			g.links = links
 		}
 	}
+	if len(g.fit) == 0 {
+		g.fit = g.all
+	}
+	for _, name := range g.fit {
+		if key.pool.Prefers(b.nodes[name].Labels) {
+			g.preferred = append(g.preferred, name)
+		}
+	}
 	if len(g.preferred) == 0 {
-		g.preferred = g.all
+		g.preferred = g.fit
 	}
 	g.compare(b.previous[key])
 	return g
 }
 
-// linksFor returns the links on which a member would announce, and whether it can
-// announce at all. If the member has a link on the VIP's own segment, that link
-// must be alive.
-func (b *builder) linksFor(m Member, key groupKey) (names []string, ok bool) {
-	onSegment := false
+// linksFor returns the links on which a member would announce; none if it cannot. If any
+// node that the pool allows has a link on the VIP's own network, only such links count.
+// Hosts of that network ask there. On another link their answers could be dropped by
+// rp_filter (RFC 3704), or hosts could not ask at all.
+func linksFor(m Member, key groupKey) (names []string) {
 	for _, seg := range m.Segments {
-		if len(key.pool.Interfaces) > 0 && !slices.Contains(key.pool.Interfaces, seg.Link) {
+		if seg.Dead || !onInterfaces(key.pool, seg.Link) || key.network.IsValid() && !seg.isOn(key.network) {
 			continue
 		}
-		if len(m.Segments) > 1 && b.isOn(seg, key.segments) {
-			if !onSegment {
-				onSegment, ok = true, false
-			}
-			ok = ok || !seg.Dead
-		} else if !onSegment {
-			ok = ok || !seg.Dead
-		}
-		if !seg.Dead {
-			names = append(names, seg.Link)
-		}
+		names = append(names, seg.Link)
 	}
-	return names, ok
+	return names
+}
+
+// isOn reports whether the link reaches all hosts of a network.
+func (s Segment) isOn(network netip.Prefix) bool {
+	return slices.ContainsFunc(s.Networks, func(n netip.Prefix) bool { return n.Bits() <= network.Bits() && n.Contains(network.Addr()) })
+}
+
+func onInterfaces(pool *config.Pool, link string) bool {
+	return len(pool.Interfaces) == 0 || slices.Contains(pool.Interfaces, link)
 }
 
 // compare computes what changed since the previous plan.
@@ -224,13 +209,14 @@ func (g *group) owner(vip netip.Addr, before ownership, key groupKey) string {
 }
 
 // withEndpoints returns the candidates that have an endpoint of one of the
-// Services. It returns suppressed candidates only if no other candidate has one.
+// Services. It returns suppressed candidates only if no other candidate has one, and
+// candidates that the pool does not prefer only if no preferred one has one.
 func (g *group) withEndpoints(services []Service) []string {
 	var local []string
 	for _, svc := range services {
 		local = append(local, svc.EndpointNodes...)
 	}
-	for _, candidates := range [][]string{g.preferred, g.all} {
+	for _, candidates := range [][]string{g.preferred, g.fit, g.all} {
 		var both []string
 		for _, name := range candidates {
 			if slices.Contains(local, name) {
@@ -242,15 +228,4 @@ func (g *group) withEndpoints(services []Service) []string {
 		}
 	}
 	return nil
-}
-
-// rivals returns the lost members that would be elected before this node.
-func (b *builder) rivals(vip netip.Addr, pool *config.Pool) (rivals []string) {
-	for _, name := range b.Lost {
-		i := slices.IndexFunc(b.Nodes, func(n Node) bool { return n.Name == name })
-		if i >= 0 && b.Nodes[i].Excluded == "" && pool.Announces(b.Nodes[i].Labels) && election.Outranks(vip, name, b.Node) {
-			rivals = append(rivals, name)
-		}
-	}
-	return rivals
 }

@@ -31,7 +31,7 @@ address-pools:
 - {name: all, protocol: bgp, addresses: [192.0.2.0/27]}`),
 		parse(t, `
 address-pools:
-- {name: all, protocol: both, addresses: [192.0.2.0/24]}`),
+- {name: all, protocol: both, addresses: [192.0.2.0/24], preferred-nodes: [{match-labels: {edge: ""}}], ignore-exclude-label: true}`),
 		parse(t, peers),
 	}
 }
@@ -113,15 +113,18 @@ func randomState(rng *rand.Rand, c *config.Config) State {
 		if rng.IntN(10) == 0 {
 			n.Excluded = "label"
 		}
+		n.ExcludeLabel = rng.IntN(10) == 0
 		if i != 1 || rng.IntN(10) > 0 {
 			s.Nodes = append(s.Nodes, n)
 		}
 		switch rng.IntN(5) {
 		case 0:
-			s.Lost = append(s.Lost, name)
 		default:
 			s.Members = append(s.Members, randomMember(rng, name))
 		}
+	}
+	if rng.IntN(2) == 0 {
+		s.Networks = map[string][]NodeNetwork{"node7": {{"eth0", netip.MustParsePrefix("192.0.2.32/28")}}}
 	}
 	for i := range 48 {
 		vip := netip.AddrFrom4([4]byte{192, 0, 2, byte(i)})
@@ -130,7 +133,8 @@ func randomState(rng *rand.Rand, c *config.Config) State {
 		}
 		s.Services = append(s.Services, Service{
 			Name: fmt.Sprint("default/s", i), VIPs: []netip.Addr{vip}, Sticky: i%11 == 0,
-			Local: i%7 == 0, EndpointNodes: []string{fmt.Sprint("node", rng.IntN(8)), fmt.Sprint("node", rng.IntN(8))},
+			Preferred: []string{"", "", "", "node1", "node2"}[rng.IntN(5)],
+			Local:     i%7 == 0, EndpointNodes: []string{fmt.Sprint("node", rng.IntN(8)), fmt.Sprint("node", rng.IntN(8))},
 		})
 	}
 	return s
@@ -139,9 +143,9 @@ func randomState(rng *rand.Rand, c *config.Config) State {
 func randomMember(rng *rand.Rand, name string) Member {
 	m := Member{Name: name, Suppressed: rng.IntN(5) == 0}
 	networks := []string{"192.0.2.0/24", "10.0.0.0/8", "192.0.2.16/28"}
-	m.Segments = append(m.Segments, Segment{Link: "eth0", IPv4: netip.MustParsePrefix(networks[rng.IntN(3)]), Dead: rng.IntN(5) == 0})
+	m.Segments = append(m.Segments, Segment{Link: "eth0", Networks: nets(networks[rng.IntN(3)]), Dead: rng.IntN(5) == 0})
 	if rng.IntN(2) == 0 {
-		m.Segments = append(m.Segments, Segment{Link: "vlan7", IPv4: netip.MustParsePrefix(networks[rng.IntN(3)]), Dead: rng.IntN(5) == 0})
+		m.Segments = append(m.Segments, Segment{Link: "vlan7", Networks: nets(networks[rng.IntN(3)]), Dead: rng.IntN(5) == 0})
 	}
 	return m
 }

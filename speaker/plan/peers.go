@@ -88,6 +88,11 @@ func (s *State) nextHops(c config.Peer) (v4, v6 netip.Addr) {
 		i, _ = s.interfaceTo(c.Address)
 	}
 	v4, v6 = i.IPv4.Addr(), i.IPv6.Addr()
+	if own := i.towards(c.Address); own.Is4() {
+		v4 = own
+	} else if own.IsValid() {
+		v6 = own
+	}
 	if !v4.IsValid() {
 		v4, _ = s.ownAddr(true)
 	}
@@ -106,16 +111,26 @@ func (s *State) ownAddr(v4 bool) (netip.Addr, bool) {
 	return s.Addrs[i], true
 }
 
+// towards returns the address of the interface in the network of addr; the zero Addr for none.
+func (i Interface) towards(addr netip.Addr) netip.Addr {
+	for _, p := range append([]netip.Prefix{i.IPv4, i.IPv6}, i.Addrs...) {
+		if p.Masked().Contains(addr) {
+			return p.Addr()
+		}
+	}
+	return netip.Addr{}
+}
+
 // interfaceTo returns the interface whose network holds addr.
 func (s *State) interfaceTo(addr netip.Addr) (Interface, bool) {
-	return s.findInterface(func(i Interface) bool {
-		return i.Name == addr.Zone() || i.IPv4.Masked().Contains(addr) || i.IPv6.Masked().Contains(addr)
-	})
+	return s.findInterface(func(i Interface) bool { return i.Name == addr.Zone() || i.towards(addr).IsValid() })
 }
 
 // interfaceWith returns the interface that has the address addr.
 func (s *State) interfaceWith(addr netip.Addr) (Interface, bool) {
-	return s.findInterface(func(i Interface) bool { return addr.IsValid() && (i.IPv4.Addr() == addr || i.IPv6.Addr() == addr) })
+	return s.findInterface(func(i Interface) bool {
+		return addr.IsValid() && (i.IPv4.Addr() == addr || i.IPv6.Addr() == addr || slices.ContainsFunc(i.Addrs, func(p netip.Prefix) bool { return p.Addr() == addr }))
+	})
 }
 
 func (s *State) findInterface(fits func(Interface) bool) (Interface, bool) {

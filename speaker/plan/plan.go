@@ -44,11 +44,13 @@ type Decision struct {
 	Candidates []string
 	Owner      string
 	Reason     Reason
+	// Network is the network of the nodes that holds the VIP; the zero value for none.
+	Network netip.Prefix
 	// Links are the links of this node on which the VIP is announced.
 	Links []string
-	// Rivals are lost members that would be the owner if they were alive. If this
-	// node hears one of them announce the VIP, it gives way.
-	Rivals []string
+	// DespiteConflicts is set if the VIP is announced also on links on which a foreign host
+	// has it.
+	DespiteConflicts bool
 	// Foreign is the MAC address of the foreign host, with Reason Conflict.
 	Foreign string
 	// BGP says what this node does over BGP. It does not depend on Reason.

@@ -78,7 +78,7 @@ func (a *advertiser) decide(vip netip.Addr, pool *config.Pool, local bool, servi
 	switch {
 	case !pool.Protocol.BGP():
 		return "", 0
-	case !a.hasNode || a.node.Excluded != "":
+	case !a.hasNode || a.node.excludedFrom(pool) != "":
 		return Excluded, 0
 	case !pool.Announces(a.node.Labels):
 		return NotSelected, 0

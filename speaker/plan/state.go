@@ -31,8 +31,9 @@ type State struct {
 
 	// Members are the speakers that are alive and may announce, this one included.
 	Members []Member
-	// Lost are the nodes whose speakers died without a goodbye, as far as is known.
-	Lost []string
+	// Networks are the networks on whose links the nodes can be, by the names of the nodes,
+	// also while such a link is down or its node is dead.
+	Networks map[string][]NodeNetwork
 	// Fenced says why this speaker must not announce by layer 2; empty if it may.
 	Fenced string
 	// Conflicts are the VIPs of this node that a foreign host has, with the MAC
@@ -56,6 +57,8 @@ type Service struct {
 	EndpointNodes []string
 	// Sticky is set if all connections of a client should reach the same pod.
 	Sticky bool
+	// Preferred is the name of the node that should own the VIPs while it can; empty for any.
+	Preferred string
 }
 
 // Node is a node of the cluster.
@@ -64,15 +67,35 @@ type Node struct {
 	Labels map[string]string
 	// Excluded says why the node must not announce; empty if it may.
 	Excluded string
+	// ExcludeLabel is set if the node has the label that excludes it, and the speakers should
+	// not ignore it.
+	ExcludeLabel bool
 	// Cordoned is set if the node is unschedulable.
 	Cordoned bool
+}
+
+// excludedFrom says why the node must not announce addresses of the pool; "" if it may.
+func (n Node) excludedFrom(pool *config.Pool) string {
+	if n.Excluded == "" && n.ExcludeLabel && !pool.IgnoreExcludeLabel {
+		return excludeLabelReason
+	}
+	return n.Excluded
+}
+
+const excludeLabelReason = "it has the label node.kubernetes.io/exclude-from-external-load-balancers (remove the label, or set ignore-exclude-label: true in the pool)"
+
+// NodeNetwork is a network to which a link of a node is connected.
+type NodeNetwork struct {
+	// Link is the name of the interface on the node.
+	Link    string
+	Network netip.Prefix
 }
 
 // Member is a speaker that may announce.
 type Member struct {
 	Name string
-	// Suppressed members failed too often in the last minutes. A member that is not
-	// suppressed is preferred.
+	// Suppressed members failed too often in the last minutes, came back a short time ago, or
+	// are not ready for traffic yet. A member that is not suppressed is preferred.
 	Suppressed bool
 	// Advertises is set if it has an established BGP session.
 	Advertises bool
@@ -83,8 +106,8 @@ type Member struct {
 type Segment struct {
 	// Link is the name of the interface on the member.
 	Link string
-	// IPv4 and IPv6 are the networks of the link; the zero value for none.
-	IPv4, IPv6 netip.Prefix
+	// Networks are those to which the link is connected.
+	Networks []netip.Prefix
 	// Dead is set if the member is not heard on the link.
 	Dead bool
 }
@@ -92,9 +115,11 @@ type Segment struct {
 // Interface is a network interface of this node.
 type Interface struct {
 	Name string
-	// IPv4 and IPv6 are its addresses with the lengths of their prefixes; the zero
+	// IPv4 and IPv6 are its main addresses with the lengths of their prefixes; the zero
 	// value for none.
 	IPv4, IPv6 netip.Prefix
+	// Addrs are all its addresses.
+	Addrs []netip.Prefix
 }
 
 // Router is what this node knows about a configured peer.

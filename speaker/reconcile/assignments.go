@@ -16,7 +16,7 @@ func assignments(p plan.Plan, announced map[netip.Addr]bool) []layer2.Assignment
 	for _, d := range p.Decisions {
 		switch d.Reason {
 		case plan.Owner, plan.Conflict:
-			all = append(all, layer2.Assignment{Addr: d.VIP, Role: layer2.Owner, Links: d.Links, Fresh: !announced[d.VIP], Rivals: d.Rivals})
+			all = append(all, layer2.Assignment{Addr: d.VIP, Role: layer2.Owner, Links: d.Links, Fresh: !announced[d.VIP], DespiteConflicts: d.DespiteConflicts})
 		case plan.OtherOwner, plan.NoEndpoint, plan.NoLink, plan.NoCandidate:
 			all = append(all, layer2.Assignment{Addr: d.VIP, Role: layer2.Standby})
 		case plan.Fenced, plan.NotLayer2, plan.NodeAddress, plan.Unpublished:
@@ -41,7 +41,7 @@ func announcedSoFar(p plan.Plan, before map[netip.Addr]bool) map[netip.Addr]bool
 func unannounced(conflicts []layer2.Conflict) map[netip.Addr]string {
 	foreign := map[netip.Addr]string{}
 	for _, c := range conflicts {
-		if !c.Announced {
+		if c.Nowhere {
 			foreign[c.Addr] = c.MAC
 		}
 	}

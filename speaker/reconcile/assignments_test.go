@@ -10,8 +10,8 @@ import (
 )
 
 func TestAssignmentsFollowTheReasons(t *testing.T) {
-	vip, links, rivals := addr("192.0.2.7"), []string{"eth0"}, []string{"node2"}
-	owner := layer2.Assignment{Addr: vip, Role: layer2.Owner, Links: links, Rivals: rivals}
+	vip, links := addr("192.0.2.7"), []string{"eth0"}
+	owner := layer2.Assignment{Addr: vip, Role: layer2.Owner, Links: links, DespiteConflicts: true}
 	fresh := owner
 	fresh.Fresh = true
 	standby := layer2.Assignment{Addr: vip, Role: layer2.Standby}
@@ -32,7 +32,7 @@ func TestAssignmentsFollowTheReasons(t *testing.T) {
 		{plan.Fenced, before, nil, true},
 		{plan.NotLayer2, nil, nil, false},
 	} {
-		p := plan.Plan{Decisions: []plan.Decision{{VIP: vip, Reason: test.reason, Links: links, Rivals: rivals}}}
+		p := plan.Plan{Decisions: []plan.Decision{{VIP: vip, Reason: test.reason, Links: links, DespiteConflicts: true}}}
 		if got := assignments(p, test.announced); !reflect.DeepEqual(got, test.want) {
 			t.Errorf("%s: got %+v, want %+v", test.reason, got, test.want)
 		}

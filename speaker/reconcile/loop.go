@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/client-go/tools/record"
 
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/loglimit"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/signal"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/bgp"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/heartbeat"
@@ -30,6 +31,11 @@ const (
 	// resyncInterval is the longest time between two plans, in case an event was missed.
 	// A failed action is also tried again after this time.
 	resyncInterval = 10 * time.Second
+	// searchPause is the shortest time between two searches for a lost member that was seen
+	// on a link. Such a frame may be forged, and a search contacts all members.
+	searchPause = 10 * time.Second
+	// contestedEvents is how many Events about contested VIPs are written in a minute.
+	contestedEvents = 10
 )
 
 // Options are what a Loop works with. All parts must run already.
@@ -65,11 +71,15 @@ type Loop struct {
 	// announced are the VIPs that any speaker has announced, as far as this one knows.
 	announced map[netip.Addr]bool
 	// contested are the reported conflicts on VIPs that this node announces.
-	contested map[netip.Addr]string
+	contested map[netip.Addr]bool
+	// contestedEvents bounds the Events about them, because every neighbour can cause one.
+	contestedEvents *loglimit.Limiter
 	// sessions are the BGP sessions as they were reported last.
 	sessions []bgp.Status
-	// rejoined is closed when the last search for missing members has ended.
+	// rejoined is closed when the last search for missing members has ended, which began at
+	// searched.
 	rejoined <-chan struct{}
+	searched time.Time
 	// returned, lostHeard and freezes are the counts that earlier passes have handled.
 	returned, lostHeard uint64
 	freezes             int
@@ -82,7 +92,9 @@ type planned struct {
 }
 
 // New returns a Loop.
-func New(o Options) *Loop { return &Loop{Options: o, metrics: newMetrics(o.Metrics)} }
+func New(o Options) *Loop {
+	return &Loop{Options: o, metrics: newMetrics(o.Metrics), contestedEvents: loglimit.New(contestedEvents)}
+}
 
 // Run plans whenever something has changed, until ctx ends. It acts on an event at once
 // and then waits for minPlanInterval. It returns nil.
@@ -137,10 +149,11 @@ func (l *Loop) pass(ctx context.Context) (again time.Duration) {
 	if rejoin {
 		l.self.rejoining(l.Members.Rejoin())
 	}
-	if lostHeard != l.lostHeard || len(beats.Returned) > 0 {
-		l.lostHeard = lostHeard
+	if lostHeard != l.lostHeard && time.Since(l.searched) > searchPause || len(beats.Returned) > 0 {
+		l.searched = time.Now()
 		l.rejoin()
 	}
+	l.lostHeard = lostHeard
 	l.Members.SetProfile(view.Profile(in, beats, state))
 
 	conflicts := l.Layer2.Conflicts()

@@ -20,8 +20,9 @@ import (
 // nodeLinksEvery is how often a speaker looks at the addresses of its node.
 const nodeLinksEvery = 5 * time.Second
 
-// NodeLinks writes the addresses on this node's links, and those of its gateways, to the
-// ConfigMap NodeLinks. The cluster manager gives them to no Service.
+// NodeLinks writes the addresses and networks on this node's links, and the addresses of its
+// gateways, to the ConfigMap NodeLinks. The cluster manager gives these addresses to no
+// Service, and the speakers know from the networks on which links an address belongs.
 type NodeLinks struct {
 	node    string
 	client  kubernetes.Interface
@@ -67,7 +68,11 @@ func (n *NodeLinks) write(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	now := configmap.NodeLinks{Addresses: addresses, Gateways: links.Gateways()}
+	networks, err := links.Networks(n.exclude)
+	if err != nil {
+		return err
+	}
+	now := configmap.NodeLinks{Addresses: addresses, Gateways: links.Gateways(), Networks: networks}
 	if exists && reflect.DeepEqual(written, now) {
 		return nil
 	}

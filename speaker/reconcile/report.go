@@ -44,18 +44,25 @@ func (l *Loop) reportPlan(before, now plan.Plan) {
 // reportContested writes an Event for every VIP that this node announces and that a
 // foreign host has begun to claim.
 func (l *Loop) reportContested(p plan.Plan, conflicts []layer2.Conflict) {
-	now := map[netip.Addr]string{}
+	now := map[netip.Addr]bool{}
 	for _, c := range conflicts {
-		if !c.Announced {
+		if c.Nowhere {
+			continue // see reportPlan
+		}
+		now[c.Addr] = true
+		if l.contested[c.Addr] {
 			continue
 		}
-		now[c.Addr] = c.MAC
-		if l.contested[c.Addr] == c.MAC {
+		if _, ok := l.contestedEvents.Allow(); !ok {
 			continue
+		}
+		what := "This node defends the address"
+		if !c.Announced {
+			what = "This node announces the address only on its other links"
 		}
 		for _, d := range p.Decisions {
 			if d.VIP == c.Addr {
-				l.event(d.Services, v1.EventTypeWarning, "AddressConflict", fmt.Sprintf("A foreign host with the MAC address %s also claims %s, on %s of %s. This node defends the address; find that host and remove the address from it.", c.MAC, c.Addr, c.Link, l.Node))
+				l.event(d.Services, v1.EventTypeWarning, "AddressConflict", fmt.Sprintf("A foreign host with the MAC address %s also claims %s, on %s of %s. %s; find that host and remove the address from it.", c.MAC, c.Addr, c.Link, l.Node, what))
 			}
 		}
 	}

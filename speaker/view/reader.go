@@ -29,8 +29,11 @@ type Inputs struct {
 	Nodes            []plan.Node
 	// NodeAddrs are the addresses in the statuses of all Nodes, each with its Node's name.
 	NodeAddrs map[netip.Addr]string
-	// Links are this node's links on which addresses can be announced.
-	Links []links.Link
+	// AllLinks are this node's Ethernet links that are up. Links are those of them on which
+	// addresses can be announced; see announcementLinks.
+	AllLinks, Links []links.Link
+	// Networks are the networks that the speakers have written, by the names of their nodes.
+	Networks map[string][]plan.NodeNetwork
 	// Others are the other members. Deleted are the names of lost members whose Node
 	// was deleted; they are not among the Others.
 	Others  []members.Member
@@ -87,11 +90,13 @@ func (r *Reader) Read(others []members.Member) (Inputs, error) {
 	if in.Nodes, err = r.cluster.planNodes(); err != nil {
 		return Inputs{}, err
 	}
-	if in.Links, err = links.List(r.exclude); err != nil {
+	in.Addrs = r.readAddrs()
+	if in.AllLinks, err = links.List(r.exclude, in.Addrs); err != nil {
 		return Inputs{}, err
 	}
+	in.Links = announcementLinks(in.AllLinks, in.Addrs, links.GatewayLinks(), in.Config, in.Earlier)
+	in.Networks = networksOf(r.config.Nodes())
 	in.setOthers(others)
-	in.Addrs = r.readAddrs()
 	in.Routers = r.readRouters(in.Config, in.Nodes)
 	return in, nil
 }

@@ -32,8 +32,8 @@ func State(in Inputs, beats heartbeat.View, self Self, conflicts map[netip.Addr]
 	return plan.State{
 		Node: in.Node, Config: in.Config, Earlier: in.Earlier, Orphans: in.Orphans, NothingPublished: in.NothingPublished, Services: in.Services, Nodes: in.Nodes,
 		NodeAddrs: nodeAddrs(in),
-		Members:   candidates(in, beats, self), Lost: lost(in, beats), Fenced: self.Fenced, Conflicts: conflicts,
-		Addrs: in.Addrs, Interfaces: interfaces(in.Links), Routers: in.Routers,
+		Members:   candidates(in, beats, self), Networks: in.Networks, Fenced: self.Fenced, Conflicts: conflicts,
+		Addrs: in.Addrs, Interfaces: interfaces(in.AllLinks), Routers: in.Routers,
 	}
 }
 
@@ -42,7 +42,7 @@ func State(in Inputs, beats heartbeat.View, self Self, conflicts map[netip.Addr]
 func Profile(in Inputs, beats heartbeat.View, self Self) members.Profile {
 	p := members.Profile{Fenced: self.Fenced != "", Advertises: self.Advertises, Suppressed: beats.Suppressed[in.Node] || in.Config == nil}
 	for _, l := range in.Links {
-		p.Links = append(p.Links, members.Link{Name: l.Name, MAC: l.MAC, IPv4: l.IPv4, IPv6: l.IPv6})
+		p.Links = append(p.Links, members.Link{Name: l.Name, MAC: l.MAC, IPv4: l.IPv4, IPv6: l.IPv6, Networks: l.Networks, Ports: l.Ports})
 	}
 	return p
 }
@@ -52,7 +52,7 @@ func candidates(in Inputs, beats heartbeat.View, self Self) (candidates []plan.M
 	if self.Fenced == "" {
 		m := plan.Member{Name: in.Node, Suppressed: self.Suppressed || in.Config == nil, Advertises: self.Advertises}
 		for _, l := range in.Links {
-			m.Segments = append(m.Segments, plan.Segment{Link: l.Name, IPv4: l.IPv4.Masked(), IPv6: l.IPv6.Masked(), Dead: beats.FencedLinks[l.Name]})
+			m.Segments = append(m.Segments, plan.Segment{Link: l.Name, Networks: l.Networks, Dead: beats.FencedLinks[l.Name]})
 		}
 		candidates = append(candidates, m)
 	}
@@ -65,7 +65,7 @@ func candidates(in Inputs, beats heartbeat.View, self Self) (candidates []plan.M
 		allDead := !slices.ContainsFunc(pathsTo(in, o), func(p heartbeat.Path) bool { return !slices.Contains(dead, p.Remote) })
 		m := plan.Member{Name: o.Name, Suppressed: o.Profile.Suppressed || beats.Suppressed[o.Name], Advertises: o.Profile.Advertises}
 		for _, l := range o.Profile.Links {
-			m.Segments = append(m.Segments, plan.Segment{Link: l.Name, IPv4: l.IPv4.Masked(), IPv6: l.IPv6.Masked(),
+			m.Segments = append(m.Segments, plan.Segment{Link: l.Name, Networks: l.Networks,
 				Dead: slices.Contains(dead, l.IPv4.Addr()) || slices.Contains(dead, l.IPv6.Addr()) || allDead})
 		}
 		candidates = append(candidates, m)
@@ -86,7 +86,7 @@ func nodeAddrs(in Inputs) map[netip.Addr]string {
 			}
 		}
 	}
-	for _, l := range in.Links {
+	for _, l := range in.AllLinks {
 		for _, p := range l.Addrs {
 			addrs[p.Addr()] = in.Node
 		}
@@ -100,32 +100,30 @@ func isLost(o members.Member, beats heartbeat.View) bool {
 	return o.Lost && !slices.Contains(beats.Returned, o.Name)
 }
 
-func lost(in Inputs, beats heartbeat.View) (names []string) {
-	for _, o := range in.Others {
-		if isLost(o, beats) {
-			names = append(names, o.Name)
-		}
-	}
-	return names
-}
-
 func interfaces(ls []links.Link) []plan.Interface {
 	interfaces := make([]plan.Interface, len(ls))
 	for i, l := range ls {
-		interfaces[i] = plan.Interface{Name: l.Name, IPv4: l.IPv4, IPv6: l.IPv6}
+		interfaces[i] = plan.Interface{Name: l.Name, IPv4: l.IPv4, IPv6: l.IPv6, Addrs: l.Addrs}
 	}
 	return interfaces
 }
 
-// MembersByMAC returns the other members by the MAC addresses of their links. If two
-// members have the same MAC address, the one that is not lost counts.
+// MembersByMAC returns the members by the MAC addresses of their links, this one included.
+// If two members have the same MAC address, the one that is not lost counts.
 func MembersByMAC(in Inputs, beats heartbeat.View) map[[6]byte]layer2.Member {
 	byMAC := map[[6]byte]layer2.Member{}
+	for _, l := range in.AllLinks {
+		for _, mac := range append([][6]byte{l.MAC}, l.Ports...) {
+			byMAC[mac] = layer2.Member{Name: in.Node, Self: true}
+		}
+	}
 	for _, o := range in.Others {
 		lost := isLost(o, beats)
 		for _, l := range o.Profile.Links {
-			if _, taken := byMAC[l.MAC]; !taken || !lost {
-				byMAC[l.MAC] = layer2.Member{Name: o.Name, Lost: lost}
+			for _, mac := range append([][6]byte{l.MAC}, l.Ports...) {
+				if before, taken := byMAC[mac]; !taken || !lost && !before.Self {
+					byMAC[mac] = layer2.Member{Name: o.Name, Lost: lost}
+				}
 			}
 		}
 	}

@@ -58,7 +58,7 @@ func (w *Witness) testify(ctx context.Context) {
 }
 
 func (w *Witness) ask(ctx context.Context) error {
-	ls, err := links.List(w.exclude)
+	ls, err := links.List(w.exclude, nil)
 	if err != nil {
 		return err
 	}

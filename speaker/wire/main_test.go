@@ -85,7 +85,7 @@ func plug(t testing.TB, name, mac string) *wire {
 	ip(t, "link set wire-"+name+" up")
 	ip(t, "link set "+name+" up")
 	eventually(t, name+" has a carrier", func() bool {
-		ls, err := links.List(wires)
+		ls, err := links.List(wires, nil)
 		return err == nil && has(name)(ls)
 	})
 	return tap(t, "wire-"+name)
@@ -237,7 +237,7 @@ func run(t testing.TB, part func(context.Context) error) (stop func()) {
 // apply does what the speaker does when a link has changed.
 func (n *node) apply() {
 	n.t.Helper()
-	ls, err := links.List(wires)
+	ls, err := links.List(wires, nil)
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -252,7 +252,7 @@ func (n *node) apply() {
 func (n *node) applyWhen(what string, ok func([]links.Link) bool) {
 	n.t.Helper()
 	eventually(n.t, what, func() bool {
-		ls, err := links.List(wires)
+		ls, err := links.List(wires, nil)
 		return err == nil && ok(ls)
 	})
 	n.apply()

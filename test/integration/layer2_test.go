@@ -83,7 +83,7 @@ func TestConflictPreventsTheAnnouncement(t *testing.T) {
 		if strings.Contains(plan, vip+" ") && strings.Contains(plan, "owner="+n.Name) && strings.Contains(plan, "reason=Conflict") {
 			metrics, err := n.Get(f.Context(), "/metrics")
 			f.must(err)
-			if !strings.Contains(metrics, `baremetal_layer2_conflict{mac="02:00:00:00:01:00",vip="`+vip+`"} 1`) {
+			if !strings.Contains(metrics, `baremetal_layer2_conflict{link="eth0",vip="`+vip+`"} 1`) {
 				f.Errorf("no metric of the conflict on %s", n.Name)
 			}
 		}
