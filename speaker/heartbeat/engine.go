@@ -27,7 +27,8 @@ type engine struct {
 	timing  Timing
 	epoch   uint64
 	members map[string]*member
-	order   []*member // by name
+	former  map[string]identity // of members that are none any more
+	order   []*member           // by name
 	ring    ring
 
 	planned time.Time // when step should be called next
@@ -39,6 +40,8 @@ type engine struct {
 	// suspicions are what this speaker tells the other members.
 	suspicions map[suspicion]bool
 
+	started         time.Time
+	wasGone         bool // see View.WasGone
 	readyBy         time.Time
 	ready           bool      // all neighbours were heard, or readyBy has passed
 	witnessedUntil  time.Time // until then a witness says that this node's network works
@@ -60,7 +63,7 @@ type packet struct {
 
 func newEngine(name string, timing Timing, now time.Time) *engine {
 	return &engine{
-		name: name, timing: timing, epoch: uint64(now.UnixNano()), members: map[string]*member{}, planned: now, due: now, ticked: now,
+		name: name, timing: timing, epoch: uint64(now.UnixNano()), members: map[string]*member{}, former: map[string]identity{}, started: now, planned: now, due: now, ticked: now,
 		loud: loudTicks, // a new speaker introduces itself to all members
 	}
 }
@@ -150,7 +153,10 @@ func (e *engine) tick(now time.Time) {
 	}
 }
 
-func (e *engine) send(p *path, f flags, now time.Time) {
+func (e *engine) send(p *path, f flags, now time.Time) { e.sendEcho(p, f, p.member.epoch, now) }
+
+// sendEcho sends a message that repeats an epoch of the member.
+func (e *engine) sendEcho(p *path, f flags, echo uint64, now time.Time) {
 	e.seq++
 	if p.established && !p.expired(now) {
 		f |= flagHearing
@@ -161,7 +167,10 @@ func (e *engine) send(p *path, f flags, now time.Time) {
 	if len(p.member.losses) >= maxLosses {
 		f |= flagSuppress
 	}
-	m := message{name: e.name, from: p.Local, to: p.Remote, epoch: e.epoch, echo: p.member.epoch, seq: e.seq, flags: f}
+	if !p.member.restarted.IsZero() && now.Sub(p.member.restarted) < goneMemory {
+		f |= flagGone
+	}
+	m := message{name: e.name, from: p.Local, to: p.Remote, epoch: e.epoch, echo: echo, seq: e.seq, flags: f}
 	for s := range e.suspicions {
 		m.suspicions = append(m.suspicions, s)
 	}

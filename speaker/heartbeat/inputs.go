@@ -6,9 +6,18 @@ import (
 )
 
 const (
-	// epochRollback is the time without a message after which the epoch of a member may
-	// also go backwards: a machine without a battery-backed clock has restarted.
-	epochRollback = 10 * time.Second
+	// challengePause is the shortest time between two answers on a path to messages that do
+	// not prove to be recent. They may be recordings.
+	challengePause = 10 * time.Millisecond
+	// maxEpochStep bounds how far a speaker raises its epoch because another speaker knows a
+	// higher one, in nanoseconds.
+	maxEpochStep = uint64(20 * 365 * 24 * time.Hour)
+	// maxIdentities bounds how many former members are remembered.
+	maxIdentities = 4096
+	// goneMemory is how long a restarted member is told that it was dead before.
+	goneMemory = 10 * time.Second
+	// startTime is how long after its start a speaker believes that.
+	startTime = 5 * time.Second
 	// suppressionLife is how long this speaker stays suppressed after a message of a
 	// member that suppresses it.
 	suppressionLife = 3 * time.Second
@@ -29,15 +38,22 @@ func (e *engine) set(now time.Time, members []Member) {
 	for _, want := range members {
 		m := before[want.Name]
 		if m == nil {
-			m = &member{name: want.Name, id: nodeID(want.Name), lost: true}
+			m = &member{name: want.Name, id: nodeID(want.Name), lost: true, identity: e.former[want.Name]}
+			delete(e.former, want.Name)
 		}
 		if !m.lost && want.Lost && len(m.dead) == 0 && heard {
 			e.countLoss(now, m, true) // the member list has detected a death that the heartbeats did not
 		}
+		m.gone = m.gone || want.Lost && !m.lost
 		m.lost = want.Lost
 		m.setPaths(now, e.timing, want.Paths, !want.Lost && e.ring.neighbours(e.name, want.Name))
 		e.members[want.Name] = m
 		e.order = append(e.order, m)
+	}
+	for name, m := range before {
+		if e.members[name] == nil && m.epoch > 0 && len(e.former) < maxIdentities {
+			e.former[name] = m.identity
+		}
 	}
 	if e.readyBy.IsZero() {
 		e.readyBy = now.Add(readyPatience)
@@ -83,19 +99,20 @@ func (e *engine) receive(now time.Time, msg message) {
 	if path == nil {
 		return
 	}
-	switch {
-	case msg.epoch > m.epoch, msg.epoch < m.epoch && now.Sub(path.deadline) > epochRollback:
-		m.epoch = msg.epoch
-		for _, other := range m.paths {
-			other.lastSeq = 0
-		}
-	case msg.epoch < m.epoch, msg.seq <= path.lastSeq:
+	if msg.echo != e.epoch || msg.epoch < m.epoch {
+		e.challenge(now, path, msg)
 		return
 	}
-	path.lastSeq = msg.seq
-	if msg.echo != e.epoch {
-		e.send(path, 0, now) // so that the member learns our epoch
+	before := m.epoch
+	if !m.accept(msg) {
 		return
+	}
+	if m.gone && before > 0 && m.epoch > before {
+		m.restarted = now
+	}
+	m.gone = false
+	if msg.flags&flagGone != 0 && now.Sub(e.started) < startTime {
+		e.wasGone = true
 	}
 	fresh := !path.established || path.watched && path.expired(now)
 	if !path.established {
@@ -112,6 +129,21 @@ func (e *engine) receive(now time.Time, msg message) {
 	if fresh || msg.flags&flagProbe != 0 {
 		e.send(path, 0, now)
 	}
+}
+
+// challenge answers a message that does not prove to be recent: it does not repeat this
+// speaker's epoch, or it is of an earlier epoch of its sender. Nothing of it is kept. The
+// answer has this speaker's epoch, and the sender's newest one. A sender that lives repeats
+// the first, and takes a higher one than the second if its clock has gone back.
+func (e *engine) challenge(now time.Time, path *path, msg message) {
+	if msg.echo > e.epoch && msg.echo-e.epoch < maxEpochStep {
+		e.epoch = msg.echo + 1
+	}
+	if now.Sub(path.challenged) < challengePause {
+		return
+	}
+	path.challenged = now
+	e.sendEcho(path, 0, max(msg.epoch, path.member.epoch), now)
 }
 
 // noteSuspicions keeps the suspicions of a message, unless its sender is fenced.

@@ -14,7 +14,8 @@ import (
 // Epochs make a replay worthless. A speaker chooses its epoch when it starts and
 // after a freeze. A receiver counts a message only if it repeats the receiver's own
 // epoch, and if its sequence number is higher than the last one in the sender's
-// epoch.
+// epoch. The epoch of a sender never goes back. If the clock of a machine goes back, its
+// speaker learns its last epoch from the other speakers and takes a higher one.
 type message struct {
 	name       string // of the sender's node
 	from, to   netip.Addr
@@ -32,6 +33,7 @@ const (
 	flagHearing                    // the sender hears the receiver on this path
 	flagFenced                     // the sender announces nothing on this link
 	flagSuppress                   // the sender suppresses the receiver: it has failed too often
+	flagGone                       // before it started, the receiver was dead without a goodbye
 )
 
 // suspicion says that a speaker cannot be heard at one of its addresses.

@@ -48,8 +48,8 @@ type path struct {
 	closed bool
 	// flags are those of the last message.
 	flags flags
-	// lastSeq is the last sequence number that was accepted.
-	lastSeq uint64
+	// challenged is when a message that does not prove to be recent was last answered.
+	challenged time.Time
 }
 
 // member is what the engine knows about a Member.
@@ -58,7 +58,11 @@ type member struct {
 	id    uint64
 	lost  bool
 	paths []*path
-	epoch uint64
+	identity
+	// gone is set when the member is dead or lost, until it is heard again. restarted is when
+	// such a member was heard in a new epoch; the zero value if it was not.
+	gone      bool
+	restarted time.Time
 	// suspicions are what the member said at suspectedAt: the members that it cannot hear.
 	suspicions  map[suspicion]bool
 	suspectedAt time.Time
@@ -66,6 +70,29 @@ type member struct {
 	dead []netip.Addr
 	// losses are the times of its last deaths.
 	losses []time.Time
+}
+
+// identity is what makes messages of a member recent. The engine keeps it when the member
+// goes: otherwise old messages would count when it returns.
+type identity struct {
+	// epoch is the last epoch that the member has proven to be recent; 0 for none.
+	epoch uint64
+	// seqs are the last sequence numbers that were accepted in this epoch, by the addresses of
+	// the paths.
+	seqs map[[2]netip.Addr]uint64
+}
+
+// accept notes a message that repeats this speaker's epoch, and reports whether it is new.
+func (i *identity) accept(msg message) bool {
+	on := [2]netip.Addr{msg.to, msg.from}
+	switch {
+	case msg.epoch > i.epoch:
+		i.epoch, i.seqs = msg.epoch, map[[2]netip.Addr]uint64{}
+	case msg.epoch < i.epoch, msg.seq <= i.seqs[on]:
+		return false
+	}
+	i.seqs[on] = msg.seq
+	return true
 }
 
 // expired reports whether no message has come in time.

@@ -190,40 +190,6 @@ func TestHeartbeatsThatNeverArriveProveNoDeath(t *testing.T) {
 	}
 }
 
-func TestEngineIgnoresReplayedMessages(t *testing.T) {
-	w := newWorld(t, 3, defaultTiming)
-	var recorded []flight
-	dead := w.nodes[0]
-	w.lost = func(from, to *node) bool { return false }
-	record := w.now
-	w.run(time.Second, func() bool {
-		for _, f := range w.flights {
-			if f.m.name == dead.name {
-				recorded = append(recorded, f)
-			}
-		}
-		return w.now.Sub(record) > 500*time.Millisecond
-	})
-	dead.off = true
-	w.run(time.Second, w.allBelieveDead(dead))
-	// All recorded messages are replayed, also to a speaker that has restarted.
-	w.nodes[1].engine = newEngine("node2", defaultTiming, w.now)
-	w.tell(w.nodes[1])
-	for range 20 {
-		for _, f := range recorded {
-			f.to.engine.receive(w.now, f.m)
-			w.after(f.to)
-		}
-		w.run(100 * time.Millisecond)
-	}
-	if v := w.nodes[2].engine.view; len(v.Dead[dead.name]) == 0 && w.nodes[2].engine.suspicions[suspicion{nodeID(dead.name), dead.addr}] == false {
-		t.Errorf("it seems to live: %+v", v)
-	}
-	if p := w.nodes[1].engine.members[dead.name]; p.paths[0].established {
-		t.Error("one that has started anew believes the recording")
-	}
-}
-
 // The engine calls observe at any time and often. So two calls must have the same result,
 // and currentView must change nothing.
 func TestViewDoesNotChangeByLooking(t *testing.T) {

@@ -14,6 +14,9 @@ type View struct {
 	// Suppressed has the names of the members that failed too often in the last
 	// minutes. This node can be among them.
 	Suppressed map[string]bool
+	// WasGone is set if another speaker has told this one, shortly after its start, that it
+	// was dead before without a goodbye.
+	WasGone bool
 	// FencedLinks has the names of this node's links on which no member hears it.
 	FencedLinks map[string]bool
 	// Fenced says why this speaker must not announce; "" if it may.
@@ -52,6 +55,8 @@ func (e *engine) observe(now time.Time) {
 		}
 		e.countLoss(now, m, len(dead) > 0 && (!e.alone || m.proven()))
 		m.dead = dead
+		// A member that is dead on one of its links only has not gone.
+		m.gone = m.gone || len(dead) > 0 && len(dead) == len(m.paths)
 	}
 }
 
@@ -59,7 +64,7 @@ func (e *engine) observe(now time.Time) {
 func (e *engine) currentView(now time.Time) View {
 	v := View{
 		Ready: e.ready, Dead: map[string][]netip.Addr{}, Suppressed: map[string]bool{},
-		FencedLinks: e.fencing.links, Fenced: e.fencing.reason, NeedWitness: e.fencing.needWitness, Freezes: e.freezes,
+		FencedLinks: e.fencing.links, Fenced: e.fencing.reason, NeedWitness: e.fencing.needWitness, Freezes: e.freezes, WasGone: e.wasGone,
 	}
 	if now.Before(e.suppressedUntil) {
 		v.Suppressed[e.name] = true
