@@ -57,6 +57,15 @@ type Options struct {
 	MetricsAddress string
 	// ExcludeInterfaces matches the names of interfaces that are not announced on.
 	ExcludeInterfaces *regexp.Regexp
+	// IgnoreExcludeLabel lets nodes with the label
+	// node.kubernetes.io/exclude-from-external-load-balancers announce.
+	IgnoreExcludeLabel bool
+	// FailbackAfter is how long other nodes are preferred to one that was lost without a
+	// goodbye and has come back; 0 means not at all.
+	FailbackAfter time.Duration
+	// KubeProxyHealth is where kube-proxy's health check listens on this node; "" if there is
+	// none.
+	KubeProxyHealth string
 	// ServiceConditions says whether the condition Announced is written.
 	ServiceConditions reconcile.Conditions
 	Log               *slog.Logger
@@ -91,7 +100,7 @@ func run(ctx, background context.Context, group *errgroup.Group, o Options) erro
 	}
 
 	wake := signal.New()
-	cluster, err := view.NewCluster(o.Client, o.Scope, o.ConfigMap.Namespace, wake.Set)
+	cluster, err := view.NewCluster(o.Client, o.Scope, o.ConfigMap.Namespace, o.IgnoreExcludeLabel, wake.Set)
 	if err != nil {
 		return err
 	}
@@ -141,8 +150,11 @@ func run(ctx, background context.Context, group *errgroup.Group, o Options) erro
 	status := reconcile.NewStatusWriter(o.StatusClient, o.ServiceConditions, cluster.Service, o.Log)
 	group.Go(func() error { return status.Run(background) })
 
+	proxy := view.NewKubeProxy(o.KubeProxyHealth, wake.Set, o.Log)
+	group.Go(func() error { return proxy.Run(background) })
+
 	loop := reconcile.New(reconcile.Options{
-		Node: o.Node, Reader: view.NewReader(o.Node, addr, cluster, config, o.ExcludeInterfaces), Cluster: cluster,
+		Node: o.Node, Reader: view.NewReader(o.Node, addr, cluster, config, proxy, o.ExcludeInterfaces), Cluster: cluster, FailbackAfter: o.FailbackAfter,
 		Members: others, Heartbeat: beats, Layer2: announcer, BGP: routers, Status: status,
 		Wake: wake, Events: events, Log: o.Log, Metrics: registry,
 	})

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"regexp"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+	v1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes"
 	restclient "k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -51,6 +53,9 @@ func run(ctx context.Context, args []string) error {
 	flags.DurationVar(&options.Refresh, "announce-refresh", layer2.DefaultRefresh, "How often an address that does not move is announced again, so that switches do not forget its port. 0 means never.")
 	flags.StringVar(&options.MetricsAddress, "metrics-address", ":7472", "Address that serves /metrics, /healthz, /readyz, /debug/plan and /debug/bgp.")
 	flags.StringVar(&exclude, "exclude-interfaces", links.DefaultExclude, "Regular expression. The speaker announces nothing on interfaces whose name matches.")
+	flags.DurationVar(&options.FailbackAfter, "failback-after", time.Minute, "How long a node that was lost without a goodbye must be well before it takes its addresses back. 0 means at once.")
+	flags.BoolVar(&options.IgnoreExcludeLabel, "ignore-exclude-label", false, "Let nodes announce that have the label "+v1.LabelNodeExcludeBalancers+". Must be the same on all nodes.")
+	flags.StringVar(&options.KubeProxyHealth, "kube-proxy-health", "127.0.0.1:10256", "Where kube-proxy's health check listens on this node. After a start, a node gets addresses when this answers, or when the Node has been Ready for 5 s. Empty: only the Node counts.")
 	flags.StringVar(&level, "log-level", "info", "Level of the log: debug, info, warn or error.")
 	conditions := flags.String("service-conditions", string(reconcile.ConditionsAuto), "Whether the speakers write the condition "+service.Announced+" to Services: true, false, or auto: if the API server has the admission policy "+service.PolicyName+", which lets them write nothing else.")
 	version := flags.Bool("version", false, "Print the version and exit.")
@@ -74,6 +79,12 @@ func run(ctx context.Context, args []string) error {
 	}
 	if options.Refresh < 0 || options.Refresh > 0 && options.Refresh < time.Second {
 		return fmt.Errorf("--announce-refresh=%v: write 0, or 1s or more", options.Refresh)
+	}
+	if options.FailbackAfter < 0 {
+		return fmt.Errorf("--failback-after=%v: write 0, or a duration like 1m", options.FailbackAfter)
+	}
+	if _, _, err := net.SplitHostPort(options.KubeProxyHealth); err != nil && options.KubeProxyHealth != "" {
+		return fmt.Errorf("--kube-proxy-health=%s: write host:port, like 127.0.0.1:10256, or nothing", options.KubeProxyHealth)
 	}
 	var err error
 	if options.Failover, err = heartbeat.ParseTiming(failover); err != nil {

@@ -27,6 +27,9 @@ const (
 	IPModeAnnotation = "lb.baremetal/ip-mode"
 	// HostnameAnnotation is a DNS name to write beside the addresses in the status.
 	HostnameAnnotation = "lb.baremetal/hostname"
+	// NodeAnnotation is the name of the node that announces the addresses by layer 2 while it
+	// can.
+	NodeAnnotation = "lb.baremetal/node"
 )
 
 // aliases are MetalLB's names of the same annotations, the newer name first.
@@ -102,6 +105,17 @@ func Hostname(svc *v1.Service) (string, error) {
 		return "", fmt.Errorf("annotation %s: %s is not a DNS name like lb.example.com", HostnameAnnotation, quote.Short(name))
 	}
 	return name, nil
+}
+
+// PreferredNode returns the node that svc asks for, or "".
+func PreferredNode(svc *v1.Service) string { return svc.Annotations[NodeAnnotation] }
+
+// SpeakerAnnotations returns those of the annotations that speakers read; nil for none.
+func SpeakerAnnotations(annotations map[string]string) map[string]string {
+	if node := annotations[NodeAnnotation]; node != "" {
+		return map[string]string{NodeAnnotation: node}
+	}
+	return nil
 }
 
 // Backend identifies the pods that decide which nodes can receive svc's traffic. It is

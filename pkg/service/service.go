@@ -76,12 +76,11 @@ func Local(svc *v1.Service) bool {
 // Sticky reports whether all connections of a client to svc should reach the same pod.
 func Sticky(svc *v1.Service) bool { return svc.Spec.SessionAffinity == v1.ServiceAffinityClientIP }
 
-// EndpointNodes returns the nodes that have a ready endpoint in any of the slices, in
-// alphabetical order. The slices belong to one Service. If no endpoint is ready, it returns
-// the nodes with an endpoint that still serves while it terminates, like kube-proxy
+// EndpointNodes returns the nodes that have a ready endpoint in any of the slices, and those
+// with an endpoint that still serves while it terminates, both in alphabetical order. The
+// slices belong to one Service. kube-proxy uses the second kind if it has none of the first
 // (KEP-1669).
-func EndpointNodes(endpointSlices []*discoveryv1.EndpointSlice) []string {
-	var ready, terminating []string
+func EndpointNodes(endpointSlices []*discoveryv1.EndpointSlice) (ready, terminating []string) {
 	for _, slice := range endpointSlices {
 		for _, e := range slice.Endpoints {
 			switch {
@@ -93,12 +92,9 @@ func EndpointNodes(endpointSlices []*discoveryv1.EndpointSlice) []string {
 			}
 		}
 	}
-	nodes := ready
-	if len(nodes) == 0 {
-		nodes = terminating
-	}
-	slices.Sort(nodes)
-	return slices.Compact(nodes)
+	slices.Sort(ready)
+	slices.Sort(terminating)
+	return slices.Compact(ready), slices.Compact(terminating)
 }
 
 func isTrue(b *bool) bool { return b != nil && *b }

@@ -2,7 +2,6 @@ package service_test
 
 import (
 	"fmt"
-	"slices"
 	"testing"
 
 	v1 "k8s.io/api/core/v1"
@@ -116,21 +115,22 @@ func TestEndpointNodes(t *testing.T) {
 	}
 	for name, test := range map[string]struct {
 		endpoints []discoveryv1.Endpoint
-		want      []string
+		want      string // the ready ones and the terminating ones
 	}{
-		"none":                       {nil, nil},
-		"ready ones, each node once": {[]discoveryv1.Endpoint{endpoint("b", &yes, nil, nil), endpoint("a", nil, nil, nil), endpoint("b", &yes, nil, nil)}, []string{"a", "b"}},
-		"no unready endpoint":        {[]discoveryv1.Endpoint{endpoint("a", &no, &no, &no)}, nil},
-		"ready endpoints before terminating ones": {[]discoveryv1.Endpoint{endpoint("a", &no, &yes, &yes), endpoint("b", &yes, &yes, &no)}, []string{"b"}},
-		"terminating endpoints if none is ready":  {[]discoveryv1.Endpoint{endpoint("a", &no, &yes, &yes), endpoint("b", &no, &no, &yes)}, []string{"a"}},
-		"no endpoint without a node":              {[]discoveryv1.Endpoint{endpoint("", &yes, nil, nil)}, nil},
+		"none":                                   {nil, "[] []"},
+		"ready ones, each node once":             {[]discoveryv1.Endpoint{endpoint("b", &yes, nil, nil), endpoint("a", nil, nil, nil), endpoint("b", &yes, nil, nil)}, "[a b] []"},
+		"no unready endpoint":                    {[]discoveryv1.Endpoint{endpoint("a", &no, &no, &no)}, "[] []"},
+		"a ready and a terminating endpoint":     {[]discoveryv1.Endpoint{endpoint("a", &no, &yes, &yes), endpoint("b", &yes, &yes, &no)}, "[b] [a]"},
+		"terminating endpoints that still serve": {[]discoveryv1.Endpoint{endpoint("a", &no, &yes, &yes), endpoint("b", &no, &no, &yes)}, "[] [a]"},
+		"no endpoint without a node":             {[]discoveryv1.Endpoint{endpoint("", &yes, nil, nil)}, "[] []"},
 	} {
 		// The endpoints of one Service may be in any number of slices.
 		var endpointSlices []*discoveryv1.EndpointSlice
 		for _, e := range test.endpoints {
 			endpointSlices = append(endpointSlices, &discoveryv1.EndpointSlice{Endpoints: []discoveryv1.Endpoint{e}})
 		}
-		if got := service.EndpointNodes(endpointSlices); !slices.Equal(got, test.want) {
+		ready, terminating := service.EndpointNodes(endpointSlices)
+		if got := fmt.Sprint(ready, terminating); got != test.want {
 			t.Errorf("%s: got %v", name, got)
 		}
 	}

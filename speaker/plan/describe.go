@@ -13,6 +13,9 @@ func (p Plan) Describe() string {
 	if p.Fenced != "" {
 		fmt.Fprintf(&b, "fenced: %s\n", p.Fenced)
 	}
+	if p.Suppressed != "" {
+		fmt.Fprintf(&b, "suppressed: %s\n", p.Suppressed)
+	}
 	for _, d := range p.Decisions {
 		d.describe(&b)
 	}

@@ -64,6 +64,8 @@ type Plan struct {
 	Node string
 	// Fenced says why the node must not announce by layer 2; empty if it may.
 	Fenced string
+	// Suppressed says why other nodes are preferred to this one; empty if they are not.
+	Suppressed string
 	// Decisions are in the order of their VIPs.
 	Decisions []Decision
 	// Routes and Peers are what the node advertises over BGP, and to whom. They are
@@ -103,7 +105,7 @@ func Make(s State, previous Plan) Plan {
 		}
 	}
 	p := Plan{
-		Node: s.Node, Fenced: s.Fenced, Decisions: make([]Decision, 0, len(byVIP)),
+		Node: s.Node, Fenced: s.Fenced, Suppressed: s.Suppressed, Decisions: make([]Decision, 0, len(byVIP)),
 		KeepSessions: s.Config == nil || !hasNode, KeepRoutes: hasNode && self.Excluded == "" && !self.Cordoned,
 		groups: b.groups, owners: make(map[netip.Addr]ownership, len(byVIP)),
 	}

@@ -36,6 +36,8 @@ type State struct {
 	Networks map[string][]NodeNetwork
 	// Fenced says why this speaker must not announce by layer 2; empty if it may.
 	Fenced string
+	// Suppressed says why other nodes are preferred to this one; empty if they are not.
+	Suppressed string
 	// Conflicts are the VIPs of this node that a foreign host has, with the MAC
 	// address of that host.
 	Conflicts map[netip.Addr]string

@@ -49,6 +49,8 @@ type Options struct {
 	Layer2    *layer2.Announcer
 	BGP       *bgp.Announcer
 	Status    *StatusWriter
+	// FailbackAfter is how long this speaker is suppressed after it came back.
+	FailbackAfter time.Duration
 	// Wake is set when something has changed.
 	Wake    signal.Signal
 	Events  record.EventRecorder
@@ -93,7 +95,9 @@ type planned struct {
 
 // New returns a Loop.
 func New(o Options) *Loop {
-	return &Loop{Options: o, metrics: newMetrics(o.Metrics), contestedEvents: loglimit.New(contestedEvents)}
+	l := &Loop{Options: o, metrics: newMetrics(o.Metrics), contestedEvents: loglimit.New(contestedEvents)}
+	l.self.failback.after = o.FailbackAfter
+	return l
 }
 
 // Run plans whenever something has changed, until ctx ends. It acts on an event at once
@@ -145,6 +149,7 @@ func (l *Loop) pass(ctx context.Context) (again time.Duration) {
 	}
 	beats := l.setHeartbeatMembers(ctx, in)
 	state, rejoin, again := l.self.update(time.Now(), in, beats)
+	again = sooner(again, in.Again)
 	state.Advertises = slices.ContainsFunc(l.BGP.Status(), func(s bgp.Status) bool { return s.Up })
 	if rejoin {
 		l.self.rejoining(l.Members.Rejoin())

@@ -12,8 +12,11 @@ const gossipDelay = 500 * time.Millisecond
 
 // self decides whether this speaker must be fenced, and whether it is suppressed.
 type self struct {
+	start       start
 	fence       fence
 	suppression suppression
+	readiness   readiness
+	failback    failback
 }
 
 // update returns what this speaker concludes about itself now. If rejoin is set, the
@@ -32,8 +35,44 @@ func (s *self) update(now time.Time, in view.Inputs, beats heartbeat.View) (stat
 	case !beats.Ready:
 		state.Fenced = "it waits for the heartbeats of its neighbours"
 	}
-	state.Suppressed, again = s.suppression.update(now, beats.Suppressed[in.Node])
-	return state, rejoin, again
+	cutOff := state.Fenced != ""
+	waits, again := s.start.update(now, in)
+	if waits && state.Fenced == "" {
+		state.Fenced = "it waits for the speakers of the other nodes to start"
+	}
+	why, later := s.whySuppressed(now, in, beats, cutOff)
+	state.SaysSuppressed = why != ""
+	ending, last := s.suppression.update(now, why != "")
+	if state.Suppressed = why; why == "" && ending {
+		state.Suppressed = "its suppression has ended, and the other members hear of it now"
+	}
+	return state, rejoin, sooner(sooner(again, later), last)
+}
+
+// whySuppressed says why other nodes are preferred to this one, and after which time that can
+// end by itself. cutOff is set while this speaker cannot announce.
+func (s *self) whySuppressed(now time.Time, in view.Inputs, beats heartbeat.View, cutOff bool) (why string, again time.Duration) {
+	unready, again := s.readiness.update(now, in.Ready, in.KubeProxy)
+	returned, later := s.failback.update(now, cutOff, beats)
+	switch {
+	case beats.Suppressed[in.Node]:
+		why = "it failed too often in the last minutes"
+	case in.Config == nil:
+		why = "it has no configuration, so it does not know what the other speakers do"
+	case unready:
+		why = "kube-proxy does not answer yet, and the Node is not Ready"
+	case returned:
+		why = "it came back a short time ago (--failback-after)"
+	}
+	return why, sooner(again, later)
+}
+
+// sooner returns the shorter of two durations; 0 means never.
+func sooner(a, b time.Duration) time.Duration {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
 }
 
 // rejoining tells the fence that the speaker looks for the other members. done is closed

@@ -4,8 +4,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/heartbeat"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/links"
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/members"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/view"
 )
 
@@ -94,5 +96,129 @@ func TestSelfSaysWhyItIsFenced(t *testing.T) {
 	s.update(time.Unix(1000, 0), view.Inputs{Node: "node1"}, ready)
 	if state, rejoin, _ := s.update(time.Unix(1001, 0), link, ready); !rejoin || state.Fenced != "it heard no member or had no link, and looks for the other members now" {
 		t.Errorf("after the link is back: %q, rejoin %v", state.Fenced, rejoin)
+	}
+}
+
+func TestSelfSaysWhyItIsSuppressed(t *testing.T) {
+	fit := view.Inputs{Node: "node1", Links: []links.Link{{Name: "eth0"}}, Config: &config.Config{}, KubeProxy: true}
+	unready, unconfigured := fit, fit
+	unready.KubeProxy, unconfigured.Config = false, nil
+	for _, test := range []struct {
+		in    view.Inputs
+		beats heartbeat.View
+		want  string
+	}{
+		{fit, heartbeat.View{Ready: true}, ""},
+		{fit, heartbeat.View{Ready: true, Suppressed: map[string]bool{"node1": true}}, "it failed too often in the last minutes"},
+		{fit, heartbeat.View{Ready: true, WasGone: true}, "it came back a short time ago (--failback-after)"},
+		{unready, heartbeat.View{Ready: true}, "kube-proxy does not answer yet, and the Node is not Ready"},
+		{unconfigured, heartbeat.View{Ready: true}, "it has no configuration, so it does not know what the other speakers do"},
+	} {
+		s := self{failback: failback{after: time.Minute}}
+		state, _, _ := s.update(time.Unix(1000, 0), test.in, test.beats)
+		if state.Suppressed != test.want || state.SaysSuppressed != (test.want != "") || state.Fenced != "" {
+			t.Errorf("got %+v, want %q", state, test.want)
+		}
+	}
+	s := self{failback: failback{after: time.Minute}}
+	s.update(time.Unix(1000, 0), fit, heartbeat.View{Ready: true, WasGone: true})
+	state, _, again := s.update(time.Unix(1060, 0), fit, heartbeat.View{Ready: true, WasGone: true})
+	if state.SaysSuppressed || state.Suppressed == "" || again != gossipDelay {
+		t.Errorf("when it ends: %+v, again after %v", state, again)
+	}
+	if state, _, _ := s.update(time.Unix(1061, 0), fit, heartbeat.View{Ready: true, WasGone: true}); state.Suppressed != "" {
+		t.Errorf("after it has ended: %+v", state)
+	}
+}
+
+func TestReadinessIsReachedOnce(t *testing.T) {
+	type step struct {
+		after                    time.Duration
+		node, kubeProxy, unready bool
+		again                    time.Duration
+	}
+	at := time.Unix(1000, 0)
+	for _, tt := range []struct {
+		name  string
+		steps []step
+	}{
+		{"kube-proxy answers, and then the node turns NotReady", []step{{0, false, false, true, 0}, {time.Second, false, true, false, 0}, {time.Minute, false, false, false, 0}}},
+		{"no kube-proxy answers", []step{{0, false, false, true, 0}, {time.Second, true, false, true, readyPatience}, {time.Second, false, false, true, 0}, {time.Second, true, false, true, readyPatience}, {readyPatience, true, false, false, 0}, {0, false, false, false, 0}}},
+	} {
+		var r readiness
+		now := at
+		for i, step := range tt.steps {
+			now = now.Add(step.after)
+			if unready, again := r.update(now, step.node, step.kubeProxy); unready != step.unready || again != step.again {
+				t.Errorf("%s, step %d: %v and again after %v", tt.name, i+1, unready, again)
+			}
+		}
+	}
+}
+
+func TestFailbackWaitsAfterALossWithoutGoodbye(t *testing.T) {
+	healthy := heartbeat.View{Ready: true}
+	for _, tt := range []struct {
+		name   string
+		happen func(f *failback, now time.Time)
+		beats  heartbeat.View
+		want   bool
+	}{
+		{"a start", func(f *failback, now time.Time) { f.update(now, true, heartbeat.View{}) }, healthy, false},
+		{"its link was down", func(f *failback, now time.Time) { f.update(now, false, healthy); f.update(now, true, healthy) }, healthy, true},
+		{"its process was frozen", func(f *failback, now time.Time) { f.update(now, false, healthy) }, heartbeat.View{Ready: true, Freezes: 1}, true},
+		{"it was dead before it started", func(f *failback, now time.Time) { f.update(now, true, heartbeat.View{}) }, heartbeat.View{Ready: true, WasGone: true}, true},
+		{"it was dead long before", func(f *failback, now time.Time) {
+			f.update(now.Add(-time.Minute), false, heartbeat.View{WasGone: true})
+		}, heartbeat.View{Ready: true, WasGone: true}, false},
+	} {
+		f, now := failback{after: time.Minute}, time.Unix(1000, 0)
+		tt.happen(&f, now)
+		if got, again := f.update(now, false, tt.beats); got != tt.want || got && again != time.Minute {
+			t.Errorf("%s: %v, again after %v", tt.name, got, again)
+		}
+		if got, _ := f.update(now.Add(time.Minute), false, tt.beats); got {
+			t.Errorf("%s: still after a minute", tt.name)
+		}
+		at := failback{}
+		tt.happen(&at, now)
+		if got, _ := at.update(now, false, tt.beats); got {
+			t.Errorf("%s: with --failback-after=0", tt.name)
+		}
+	}
+}
+
+func TestFirstSpeakersWaitForEachOther(t *testing.T) {
+	now := time.Unix(1000, 0)
+	alone := view.Inputs{Node: "node1", ReadyNodes: []string{"node1", "node2"}}
+	member := func(p members.Profile, lost bool) view.Inputs {
+		in := alone
+		in.Others = []members.Member{{Name: "node2", Profile: p, Lost: lost}}
+		return in
+	}
+	for _, tt := range []struct {
+		name  string
+		in    view.Inputs
+		after time.Duration
+		waits bool
+	}{
+		{"a node has no speaker yet", alone, 0, true},
+		{"it has none for long", alone, startPatience, false},
+		{"it is not Ready", view.Inputs{Node: "node1", ReadyNodes: []string{"node1"}}, 0, false},
+		{"its speaker starts, too", member(members.Profile{Fenced: true}, false), 0, false},
+		{"its speaker is lost", member(members.Profile{}, true), 0, true},
+		{"another speaker announces", view.Inputs{Node: "node1", ReadyNodes: []string{"node1", "node2", "node3"}, Others: []members.Member{{Name: "node2"}}}, 0, false},
+	} {
+		var s start
+		s.update(now, alone)
+		waits, again := s.update(now.Add(tt.after), tt.in)
+		if waits != tt.waits || waits != (again > 0) {
+			t.Errorf("%s: %v, again after %v", tt.name, waits, again)
+		}
+		if !waits {
+			if waits, _ := s.update(now.Add(tt.after), alone); waits {
+				t.Errorf("%s: waits again", tt.name)
+			}
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -33,17 +34,22 @@ type Cluster struct {
 	slices    cache.Indexer
 	passwords *passwords
 	synced    []cache.InformerSynced
+	// ignoreExcludeLabel lets nodes with the exclude label announce.
+	ignoreExcludeLabel bool
 }
 
 // NewCluster returns a Cluster that knows nothing yet. The passwords are in Secrets of
-// secretNamespace. changed is called for every event and must not block.
-func NewCluster(client kubernetes.Interface, scope service.Scope, secretNamespace string, changed func()) (*Cluster, error) {
+// secretNamespace. ignoreExcludeLabel lets nodes with the exclude label announce. changed is
+// called for every event and must not block.
+func NewCluster(client kubernetes.Interface, scope service.Scope, secretNamespace string, ignoreExcludeLabel bool, changed func()) (*Cluster, error) {
 	factory := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(slim))
 	c := &Cluster{
 		scope:    scope,
 		factory:  factory,
 		services: factory.Core().V1().Services().Lister(),
 		nodes:    factory.Core().V1().Nodes().Lister(),
+
+		ignoreExcludeLabel: ignoreExcludeLabel,
 	}
 	slices := factory.Discovery().V1().EndpointSlices().Informer()
 	c.slices = slices.GetIndexer()
@@ -107,7 +113,7 @@ func serviceOfSlice(o any) ([]string, error) {
 func slim(o any) (any, error) {
 	switch o := o.(type) {
 	case *v1.Service:
-		o.ManagedFields, o.Annotations = nil, nil
+		o.ManagedFields, o.Annotations = nil, service.SpeakerAnnotations(o.Annotations)
 	case *v1.Node:
 		o.ManagedFields, o.Annotations, o.Status.Images, o.Status.Capacity, o.Status.Allocatable = nil, nil, nil, nil, nil
 	case *v1.Secret:
@@ -185,7 +191,9 @@ func (c *Cluster) nodeAddrs() (map[netip.Addr]string, error) {
 }
 
 // planServices returns the Services that this project serves and that have addresses.
-func (c *Cluster) planServices() ([]plan.Service, error) {
+func (c *Cluster) planServices(now time.Time, settling *settling) ([]plan.Service, error) {
+	settling.begin()
+	defer settling.end()
 	all, err := c.services.List(labels.Everything())
 	if err != nil {
 		return nil, fmt.Errorf("listing Services from the cache: %w", err)
@@ -196,21 +204,23 @@ func (c *Cluster) planServices() ([]plan.Service, error) {
 		if !c.scope.Ours(svc) || len(vips) == 0 {
 			continue
 		}
-		s := plan.Service{Name: service.Name(svc), VIPs: vips, Local: service.Local(svc), Sticky: service.Sticky(svc)}
+		s := plan.Service{Name: service.Name(svc), VIPs: vips, Local: service.Local(svc), Sticky: service.Sticky(svc), Preferred: service.PreferredNode(svc)}
 		if s.Local {
-			if s.EndpointNodes, err = c.endpointNodes(s.Name); err != nil {
+			ready, terminating, err := c.endpointNodes(s.Name)
+			if err != nil {
 				return nil, err
 			}
+			s.EndpointNodes = settling.nodes(now, s.Name, ready, terminating)
 		}
 		services = append(services, s)
 	}
 	return services, nil
 }
 
-func (c *Cluster) endpointNodes(name string) ([]string, error) {
+func (c *Cluster) endpointNodes(name string) (ready, terminating []string, err error) {
 	objects, err := c.slices.ByIndex(byService, name)
 	if err != nil {
-		return nil, fmt.Errorf("listing EndpointSlices of %s from the cache: %w", name, err)
+		return nil, nil, fmt.Errorf("listing EndpointSlices of %s from the cache: %w", name, err)
 	}
 	var slices []*discoveryv1.EndpointSlice
 	for _, o := range objects {
@@ -218,7 +228,8 @@ func (c *Cluster) endpointNodes(name string) ([]string, error) {
 			slices = append(slices, slice)
 		}
 	}
-	return service.EndpointNodes(slices), nil
+	ready, terminating = service.EndpointNodes(slices)
+	return ready, terminating, nil
 }
 
 func (c *Cluster) planNodes() ([]plan.Node, error) {
@@ -228,17 +239,51 @@ func (c *Cluster) planNodes() ([]plan.Node, error) {
 	}
 	values := make([]plan.Node, len(nodes))
 	for i, n := range nodes {
-		values[i] = plan.Node{Name: n.Name, Labels: n.Labels, Excluded: excluded(n), Cordoned: n.Spec.Unschedulable}
+		values[i] = plan.Node{Name: n.Name, Labels: n.Labels, Excluded: excluded(n), ExcludeLabel: c.hasExcludeLabel(n), Cordoned: n.Spec.Unschedulable}
 	}
 	return values, nil
 }
 
-// excluded says why a node must not announce, or "". A node that is only cordoned or
-// NotReady may announce: if its speaker is alive, the node can receive traffic.
-func excluded(n *v1.Node) string {
-	if _, ok := n.Labels[v1.LabelNodeExcludeBalancers]; ok {
-		return "it has the label " + v1.LabelNodeExcludeBalancers
+// readyNodes returns the names of the Nodes that are Ready and not excluded.
+func (c *Cluster) readyNodes() (names []string, err error) {
+	nodes, err := c.nodes.List(labels.Everything())
+	if err != nil {
+		return nil, fmt.Errorf("listing Nodes from the cache: %w", err)
 	}
+	for _, n := range nodes {
+		if isReady(n, "") && excluded(n) == "" {
+			names = append(names, n.Name)
+		}
+	}
+	return names, nil
+}
+
+// isReady reports whether a Node is Ready. After a restart of the machine the API server
+// still has the condition from before. So the Node must also have the machine's boot ID, if
+// both are known.
+func isReady(n *v1.Node, bootID string) bool {
+	if n == nil || bootID != "" && n.Status.NodeInfo.BootID != "" && n.Status.NodeInfo.BootID != bootID {
+		return false
+	}
+	for _, c := range n.Status.Conditions {
+		if c.Type == v1.NodeReady {
+			return c.Status == v1.ConditionTrue
+		}
+	}
+	return false
+}
+
+// hasExcludeLabel reports whether a node has the label that excludes it from announcing, and
+// the operator has not told the speakers to ignore it.
+func (c *Cluster) hasExcludeLabel(n *v1.Node) bool {
+	_, ok := n.Labels[v1.LabelNodeExcludeBalancers]
+	return ok && !c.ignoreExcludeLabel
+}
+
+// excluded says why a node must not announce, apart from the exclude label, or "". A node
+// that is only cordoned or NotReady may announce: if its speaker is alive, the node can
+// receive traffic.
+func excluded(n *v1.Node) string {
 	for _, c := range n.Status.Conditions {
 		if c.Type == v1.NodeNetworkUnavailable && c.Status == v1.ConditionTrue {
 			return "its network is unavailable"

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"regexp"
 	"slices"
+	"time"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/configmap"
@@ -40,6 +41,13 @@ type Inputs struct {
 	Deleted []string
 	// Addrs are the addresses of type InternalIP of this Node.
 	Addrs []netip.Addr
+	// Ready is set if this Node is Ready, and its kubelet has said so since the machine
+	// started. KubeProxy is set if kube-proxy has answered on this node.
+	Ready, KubeProxy bool
+	// ReadyNodes are the names of all Nodes that are Ready and may announce.
+	ReadyNodes []string
+	// Again is after which time the Inputs change by themselves; 0 means never.
+	Again time.Duration
 	// Routers is what is known about the configured BGP peers, by their names.
 	Routers map[string]plan.Router
 }
@@ -52,6 +60,10 @@ type Reader struct {
 	cluster *Cluster
 	config  *configmap.Watcher
 	exclude *regexp.Regexp
+	proxy   *KubeProxy
+	bootID  string // of this machine
+
+	settling settling
 
 	addrs []netip.Addr
 	paths map[pathKey]routerPath
@@ -70,13 +82,13 @@ type routerPath struct {
 
 // NewReader returns a Reader for a node. addr is the node's address in the member
 // list. exclude matches the names of interfaces that are not used.
-func NewReader(node string, addr netip.Addr, cluster *Cluster, config *configmap.Watcher, exclude *regexp.Regexp) *Reader {
-	return &Reader{node: node, addr: addr, cluster: cluster, config: config, exclude: exclude, paths: map[pathKey]routerPath{}}
+func NewReader(node string, addr netip.Addr, cluster *Cluster, config *configmap.Watcher, proxy *KubeProxy, exclude *regexp.Regexp) *Reader {
+	return &Reader{node: node, addr: addr, cluster: cluster, config: config, proxy: proxy, exclude: exclude, bootID: bootID(), paths: map[pathKey]routerPath{}}
 }
 
 // Read reads everything once. others are the other members at this moment.
 func (r *Reader) Read(others []members.Member) (Inputs, error) {
-	state := r.config.State()
+	now, state := time.Now(), r.config.State()
 	in := Inputs{Node: r.node, Addr: r.addr, Config: state.Config}
 	in.Earlier, in.Orphans = r.readPublished(state.Hash)
 	in.NothingPublished = r.config.InUse().Object == nil
@@ -84,8 +96,11 @@ func (r *Reader) Read(others []members.Member) (Inputs, error) {
 	if in.NodeAddrs, err = r.cluster.nodeAddrs(); err != nil {
 		return Inputs{}, err
 	}
-	if in.Services, err = r.cluster.planServices(); err != nil {
+	if in.Services, err = r.cluster.planServices(now, &r.settling); err != nil {
 		return Inputs{}, err
+	}
+	if !r.settling.again.IsZero() {
+		in.Again = max(time.Millisecond, r.settling.again.Sub(now))
 	}
 	if in.Nodes, err = r.cluster.planNodes(); err != nil {
 		return Inputs{}, err
@@ -97,6 +112,10 @@ func (r *Reader) Read(others []members.Member) (Inputs, error) {
 	in.Links = announcementLinks(in.AllLinks, in.Addrs, links.GatewayLinks(), in.Config, in.Earlier)
 	in.Networks = networksOf(r.config.Nodes())
 	in.setOthers(others)
+	in.Ready, in.KubeProxy = isReady(r.cluster.Node(r.node), r.bootID), r.proxy.Answered()
+	if in.ReadyNodes, err = r.cluster.readyNodes(); err != nil {
+		return Inputs{}, err
+	}
 	in.Routers = r.readRouters(in.Config, in.Nodes)
 	return in, nil
 }

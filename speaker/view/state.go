@@ -20,8 +20,11 @@ import (
 type Self struct {
 	// Fenced says why it must not announce; empty if it may.
 	Fenced string
-	// Suppressed is set while other nodes are preferred to this one.
-	Suppressed bool
+	// Suppressed says why other nodes are preferred to this one; empty if they are not.
+	Suppressed string
+	// SaysSuppressed is what this speaker tells the other members. It ends before Suppressed
+	// does, so that the old owners stop announcing before this speaker begins.
+	SaysSuppressed bool
 	// Advertises is set if it has an established BGP session.
 	Advertises bool
 }
@@ -32,15 +35,14 @@ func State(in Inputs, beats heartbeat.View, self Self, conflicts map[netip.Addr]
 	return plan.State{
 		Node: in.Node, Config: in.Config, Earlier: in.Earlier, Orphans: in.Orphans, NothingPublished: in.NothingPublished, Services: in.Services, Nodes: in.Nodes,
 		NodeAddrs: nodeAddrs(in),
-		Members:   candidates(in, beats, self), Networks: in.Networks, Fenced: self.Fenced, Conflicts: conflicts,
+		Members:   candidates(in, beats, self), Networks: in.Networks, Fenced: self.Fenced, Suppressed: self.Suppressed, Conflicts: conflicts,
 		Addrs: in.Addrs, Interfaces: interfaces(in.AllLinks), Routers: in.Routers,
 	}
 }
 
-// Profile returns what this speaker tells the other members about itself. A speaker
-// without a configuration does not know what other speakers do; it is suppressed.
+// Profile returns what this speaker tells the other members about itself.
 func Profile(in Inputs, beats heartbeat.View, self Self) members.Profile {
-	p := members.Profile{Fenced: self.Fenced != "", Advertises: self.Advertises, Suppressed: beats.Suppressed[in.Node] || in.Config == nil}
+	p := members.Profile{Fenced: self.Fenced != "", Advertises: self.Advertises, Suppressed: self.SaysSuppressed}
 	for _, l := range in.Links {
 		p.Links = append(p.Links, members.Link{Name: l.Name, MAC: l.MAC, IPv4: l.IPv4, IPv6: l.IPv6, Networks: l.Networks, Ports: l.Ports})
 	}
@@ -50,7 +52,7 @@ func Profile(in Inputs, beats heartbeat.View, self Self) members.Profile {
 // candidates returns the members that may announce, this speaker included.
 func candidates(in Inputs, beats heartbeat.View, self Self) (candidates []plan.Member) {
 	if self.Fenced == "" {
-		m := plan.Member{Name: in.Node, Suppressed: self.Suppressed || in.Config == nil, Advertises: self.Advertises}
+		m := plan.Member{Name: in.Node, Suppressed: self.Suppressed != "", Advertises: self.Advertises}
 		for _, l := range in.Links {
 			m.Segments = append(m.Segments, plan.Segment{Link: l.Name, Networks: l.Networks, Dead: beats.FencedLinks[l.Name]})
 		}

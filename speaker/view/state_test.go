@@ -90,11 +90,13 @@ func TestFencedSpeakerSaysSoAndIsNotElected(t *testing.T) {
 	}
 }
 
-func TestSpeakerWithoutConfigurationIsSuppressed(t *testing.T) {
-	in := twoLinks()
-	in.Config = nil
-	if s := State(in, heartbeat.View{}, Self{}, nil); !s.Members[0].Suppressed || !Profile(in, heartbeat.View{}, Self{}).Suppressed {
+func TestSuppressionIsToldBeforeItEnds(t *testing.T) {
+	in, ending := twoLinks(), Self{Suppressed: "its suppression has ended"}
+	if s := State(in, heartbeat.View{}, ending, nil); !s.Members[0].Suppressed || s.Suppressed == "" || Profile(in, heartbeat.View{}, ending).Suppressed {
 		t.Errorf("%+v", s.Members[0])
+	}
+	if !Profile(in, heartbeat.View{}, Self{SaysSuppressed: true}).Suppressed {
+		t.Error("is not told")
 	}
 }
 
