@@ -42,6 +42,7 @@ type engine struct {
 
 	started         time.Time
 	wasGone         bool // see View.WasGone
+	held            bool // see Heartbeat.Hold
 	readyBy         time.Time
 	ready           bool      // all neighbours were heard, or readyBy has passed
 	witnessedUntil  time.Time // until then a witness says that this node's network works
@@ -161,7 +162,7 @@ func (e *engine) sendEcho(p *path, f flags, echo uint64, now time.Time) {
 	if p.established && !p.expired(now) {
 		f |= flagHearing
 	}
-	if e.view.Fenced != "" || e.view.FencedLinks[p.Link] {
+	if e.view.Fenced != "" || e.view.FencedLinks[p.Link] || e.held {
 		f |= flagFenced
 	}
 	if len(p.member.losses) >= maxLosses {

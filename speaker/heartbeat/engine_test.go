@@ -302,3 +302,20 @@ func TestWitnessUnfencesTheLastSpeakerAfterAFreeze(t *testing.T) {
 		t.Errorf("with a witness: %+v, lease %v", v, last.engine.lease())
 	}
 }
+
+func TestHeldSpeakerIsDeadToTheOthers(t *testing.T) {
+	w := newWorld(t, 3, defaultTiming)
+	held := w.nodes[0]
+	held.engine.held = true
+	if took := w.run(time.Second, w.allBelieveDead(held)); took > defaultTiming.Detection() {
+		t.Errorf("it took %v", took)
+	}
+	if v := held.engine.view; v.Fenced != "" {
+		t.Errorf("it fences itself: %+v", v)
+	}
+	w.run(2 * time.Second)
+	held.engine.held = false
+	if took := w.run(time.Second, w.noneBelievedDead); took > defaultTiming.Detection() {
+		t.Errorf("it took %v until it was well again", took)
+	}
+}

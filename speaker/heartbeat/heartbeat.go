@@ -66,6 +66,7 @@ type Heartbeat struct {
 	ended     chan struct{} // closed when Run ends
 
 	view atomic.Pointer[View]
+	held atomic.Bool // see Hold
 	// lease is the time until which this speaker may answer, in nanoseconds since
 	// start.
 	lease atomic.Int64
@@ -151,6 +152,7 @@ func (h *Heartbeat) turn(ctx context.Context, work *sync.WaitGroup) {
 		case <-ctx.Done():
 			return
 		}
+		e.held = h.held.Load()
 		timer.Reset(time.Until(e.step(time.Now())))
 		h.send(e.out)
 		e.out = e.out[:0]
@@ -228,6 +230,11 @@ func (h *Heartbeat) Set(ctx context.Context, members []Member) View {
 	}
 	return h.View()
 }
+
+// Hold makes this speaker say that it is fenced although the heartbeats do not fence it. A
+// speaker that was disconnected uses it until the other members can know its new profile.
+// Otherwise they would take it for well by its heartbeats, and by its old profile.
+func (h *Heartbeat) Hold(held bool) { h.held.Store(held) }
 
 // View returns the present view. The caller must not change it.
 func (h *Heartbeat) View() View { return *h.view.Load() }

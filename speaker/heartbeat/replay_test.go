@@ -1,6 +1,9 @@
 package heartbeat
 
 import (
+	"cmp"
+	"os"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -165,6 +168,34 @@ func TestSpeakerLearnsThatItWasDeadBefore(t *testing.T) {
 		for _, other := range w.nodes[:3] {
 			if other.engine.view.WasGone {
 				t.Errorf("%s: %s thinks that it was gone", tt.name, other.name)
+			}
+		}
+	}
+}
+
+// Everything that a dead member has ever sent is replayed all the time, in a random order. The
+// test takes HOURS of simulated time.
+func TestAttackByReplaysRevivesNoMember(t *testing.T) {
+	hours, err := strconv.Atoi(cmp.Or(os.Getenv("HOURS"), "1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, 3, defaultTiming)
+	dead := w.nodes[0]
+	recorded := w.record(dead)
+	dead.engine = newEngine(dead.name, defaultTiming, w.now)
+	w.tell(dead)
+	w.run(2 * time.Second)
+	recorded = append(recorded, w.record(dead)...)
+	dead.off = true
+	w.run(time.Second, w.allBelieveDead(dead))
+	for end := w.now.Add(time.Duration(hours) * time.Hour); w.now.Before(end); w.run(100 * time.Millisecond) {
+		f := recorded[w.rng.IntN(len(recorded))]
+		f.to.engine.receive(w.now, f.m)
+		w.after(f.to)
+		for _, n := range w.nodes[1:] {
+			if !n.believesDead(dead) || n.engine.view.Fenced != "" {
+				t.Fatalf("%s: %+v", n.name, n.engine.view)
 			}
 		}
 	}

@@ -18,13 +18,15 @@ func forged() map[[6]byte]Member {
 	return map[[6]byte]Member{[6]byte(ours): {Name: "node1", Self: true}, alive: {Name: "node2"}, dead: {Name: "node3", Lost: true}}
 }
 
-// Every two seconds is how often a frame was enough, when such a member was believed.
-func TestForgedFrameOfADeadNodeSilencesNothing(t *testing.T) {
+// One frame every two seconds was enough, when such a member was believed. The test takes a
+// day of simulated time.
+func TestAttackByADeadNodesFramesSilencesNothing(t *testing.T) {
 	announcer(t, func(h *harness) {
 		h.members = forged()
 		h.set(owner)
-		for range 100 {
+		for range 24 * 60 * 30 {
 			h.claim(dead)
+			h.claimOf(claim{source: dead, sender: foreign, link: "eth0"})
 			if h.answersFor() != 1 || h.phase() != announcing {
 				t.Fatalf("answers for %d, phase %d", h.answersFor(), h.phase())
 			}

@@ -159,6 +159,7 @@ func (l *Loop) pass(ctx context.Context) (again time.Duration) {
 		l.rejoin()
 	}
 	l.lostHeard = lostHeard
+	l.Heartbeat.Hold(state.Rejoining)
 	l.Members.SetProfile(view.Profile(in, beats, state))
 
 	conflicts := l.Layer2.Conflicts()

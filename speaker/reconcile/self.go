@@ -31,11 +31,15 @@ func (s *self) update(now time.Time, in view.Inputs, beats heartbeat.View) (stat
 	case beats.Fenced != "":
 		state.Fenced = beats.Fenced
 	case !open:
+		state.Rejoining = true
 		state.Fenced = "it heard no member or had no link, and looks for the other members now"
 	case !beats.Ready:
 		state.Fenced = "it waits for the heartbeats of its neighbours"
 	}
 	cutOff := state.Fenced != ""
+	if s.failback.cutOff && !cutOff && s.failback.announced {
+		s.suppression.until = now.Add(gossipDelay)
+	}
 	waits, again := s.start.update(now, in)
 	if waits && state.Fenced == "" {
 		state.Fenced = "it waits for the speakers of the other nodes to start"
@@ -110,8 +114,8 @@ func (f *fence) update(connected bool) (open, rejoin bool) {
 }
 
 // suppression keeps this speaker suppressed for gossipDelay after its suppression has
-// ended. All members know that by then. So the old owners stop announcing before this
-// speaker begins.
+// ended, and after it was fenced. All members know that by then. So the old owners stop
+// announcing before this speaker begins.
 type suppression struct {
 	before bool
 	until  time.Time

@@ -222,3 +222,27 @@ func TestFirstSpeakersWaitForEachOther(t *testing.T) {
 		}
 	}
 }
+
+func TestSpeakerThatComesBackLetsTheOthersKnowFirst(t *testing.T) {
+	in := view.Inputs{Node: "node1", Links: []links.Link{{Name: "eth0"}}, Config: &config.Config{}, KubeProxy: true}
+	well, now := heartbeat.View{Ready: true}, time.Unix(1000, 0)
+	var s self // with --failback-after=0
+	s.update(now, in, heartbeat.View{})
+	if state, _, _ := s.update(now, in, well); state.Suppressed != "" || state.Fenced != "" {
+		t.Errorf("at its start: %+v", state)
+	}
+	s.update(now, in, heartbeat.View{Ready: true, Fenced: "no member is heard"})
+	if state, rejoin, _ := s.update(now, in, well); !rejoin || !state.Rejoining || state.Fenced == "" {
+		t.Errorf("when it is heard again: %+v", state)
+	}
+	found := make(chan struct{})
+	close(found)
+	s.rejoining(found)
+	state, _, again := s.update(now, in, well)
+	if state.Rejoining || state.Fenced != "" || state.SaysSuppressed || state.Suppressed == "" || again != gossipDelay {
+		t.Errorf("when it has found the others: %+v, again after %v", state, again)
+	}
+	if state, _, _ := s.update(now.Add(gossipDelay), in, well); state.Suppressed != "" {
+		t.Errorf("then: %+v", state)
+	}
+}

@@ -20,6 +20,8 @@ import (
 type Self struct {
 	// Fenced says why it must not announce; empty if it may.
 	Fenced string
+	// Rejoining is set while it is fenced because it looks for the other members.
+	Rejoining bool
 	// Suppressed says why other nodes are preferred to this one; empty if they are not.
 	Suppressed string
 	// SaysSuppressed is what this speaker tells the other members. It ends before Suppressed

@@ -157,6 +157,18 @@ func (a *Asker) Unanswered(t time.Time) (n int) {
 	return n
 }
 
+// LongestSilence returns the longest time after t in which no question was answered.
+func (a *Asker) LongestSilence(t time.Time) (longest time.Duration) {
+	last := t
+	for _, q := range a.Since(t) {
+		if len(q.MACs) > 0 {
+			last = q.At
+		}
+		longest = max(longest, q.At.Sub(last))
+	}
+	return longest
+}
+
 // Moves returns the times after t at which another node began to answer. Such a time is
 // the time of the first question that the node answered.
 func (a *Asker) Moves(t time.Time) (moves []time.Time) {

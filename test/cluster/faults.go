@@ -25,6 +25,13 @@ func (n *Node) Thaw() {
 	n.speaker.Thaw()
 }
 
+// FreezeProxy makes the node's kube-proxy hang, so that it writes no rules. ThawProxy undoes
+// FreezeProxy.
+func (n *Node) FreezeProxy() { n.proxy.Freeze() }
+
+// ThawProxy lets the kube-proxy run again that FreezeProxy has frozen.
+func (n *Node) ThawProxy() { n.proxy.Thaw() }
+
 // Deafen drops all frames to the node, until Heal.
 func (n *Node) Deafen() error { return disturb(`oifname "` + n.Name + `" drop`) }
 

@@ -107,6 +107,9 @@ func (n *Node) StartSpeakerWith(_ context.Context, capabilities string, flags ..
 	}, flags...)...)
 }
 
+// Addr returns the node's IPv4 address.
+func (n *Node) Addr() string { return nodeIPv4(n.n) }
+
 // Speaker returns the speaker that StartSpeaker has started last.
 func (n *Node) Speaker() *Process { return n.speaker }
 
