@@ -128,7 +128,7 @@ func (c *Cluster) Record(n *Node, during time.Duration) (frames [][]byte, err er
 	if err != nil {
 		return nil, fmt.Errorf("recording heartbeats: %w", err)
 	}
-	conn, err := packet.Listen(ifi, packet.Raw, unix.ETH_P_IP, nil)
+	conn, err := packet.Listen(ifi, packet.Raw, unix.ETH_P_ALL, nil) // the bridge takes a frame before other sockets see it
 	if err != nil {
 		return nil, fmt.Errorf("recording heartbeats: %w", err)
 	}
@@ -138,7 +138,7 @@ func (c *Cluster) Record(n *Node, during time.Duration) (frames [][]byte, err er
 	}
 	frame := make([]byte, 2000)
 	for {
-		n, _, err := conn.ReadFrom(frame)
+		length, _, err := conn.ReadFrom(frame)
 		if nerr := net.Error(nil); errors.As(err, &nerr) && nerr.Timeout() {
 			return frames, nil
 		}
@@ -146,8 +146,9 @@ func (c *Cluster) Record(n *Node, during time.Duration) (frames [][]byte, err er
 			return nil, fmt.Errorf("recording heartbeats: %w", err)
 		}
 		const udp, port = 17, 7947
-		if n > 42 && frame[23] == udp && int(frame[36])<<8|int(frame[37]) == port {
-			frames = append(frames, slices.Clone(frame[:n]))
+		ipv4, from := int(frame[12])<<8|int(frame[13]) == unix.ETH_P_IP, net.HardwareAddr(frame[6:12]).String()
+		if length > 42 && ipv4 && from == n.MAC && frame[23] == udp && int(frame[36])<<8|int(frame[37]) == port {
+			frames = append(frames, slices.Clone(frame[:length]))
 		}
 	}
 }
