@@ -73,7 +73,7 @@ var poolSection = section[rawPool]{name: "a pool", keys: []key[rawPool]{
 	boolean("ignore-exclude-label", value{byDefault: "false", doc: "`true`: nodes with the label `node.kubernetes.io/exclude-from-external-load-balancers` announce the addresses, too. Some installers set this label on control planes."},
 		func(to *rawPool, b bool) { to.IgnoreExcludeLabel = b }),
 	{"conflicts", value{options: []string{refuseConflicts, announceConflicts}, byDefault: refuseConflicts, doc: "with `protocol: layer2` or `both`: what the owner does on a link on which a foreign host has the address already: it does not announce the address there (`refuse`), or it announces it anyway and defends it (`announce`)"}, readConflicts},
-	list("interfaces", value{byDefault: "the link on the address's own segment; see [layer 2](../concepts/layer2.md#which-links)", doc: "with `protocol: layer2` or `both`: the nodes announce the addresses only on these interfaces"},
+	list("interfaces", value{byDefault: "the link on the address's own network; see [layer 2](../concepts/layer2.md#which-links)", doc: "with `protocol: layer2` or `both`: the nodes announce the addresses only on these interfaces"},
 		func(p *parser, n *yaml.Node, to *rawPool, s string) {
 			if s == "" || len(s) > 15 || strings.ContainsAny(s, "/ \t") {
 				p.errorf(n, "%q is not the name of an interface", s)

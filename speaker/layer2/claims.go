@@ -101,6 +101,8 @@ func (a *Announcer) handleClaim(c claim) (changed bool) {
 // whether it lives. Until then this node defends its address: the frame may be forged.
 func (a *Announcer) handleMemberClaim(e *entry, c claim, member Member) (changed bool) {
 	switch {
+	case e.phase == lingering && member.Lost:
+		return false // it cannot be the new owner
 	case e.phase == lingering:
 		a.log.Info("address handed over", "vip", c.addr, "to", member.Name, "link", c.link)
 		a.remove(c.addr, e)
@@ -130,8 +132,12 @@ func (a *Announcer) handleMemberClaim(e *entry, c claim, member Member) (changed
 func (a *Announcer) handleForeignClaim(e *entry, c claim) (changed bool) {
 	switch {
 	case e.phase == probing && e.despiteConflicts:
+		a.metrics.conflicts.WithLabelValues(c.link).Inc()
+		a.logClaim(slog.LevelError, "a foreign host has the VIP, it is announced all the same", c)
 		a.start(c.addr, e)
+		e.found = conflict{MAC: c.sender, at: a.now()}
 		a.publish()
+		a.options.Changed()
 		return true
 	case e.phase == probing:
 		a.metrics.conflicts.WithLabelValues(c.link).Inc()

@@ -171,8 +171,8 @@ func (m *Members) SetProfile(p Profile) {
 		return
 	}
 	m.self.Store(&p)
-	if sent, err := decode(encode(p, memberlist.MetaMaxSize)); err != nil || len(sent.Links) < len(p.Links) {
-		m.options.Log.Warn("this node has more links than fit into its profile", "hint", "exclude some with --exclude-interfaces", "links", len(p.Links), "sent", len(sent.Links))
+	if sent, err := decode(encode(p, memberlist.MetaMaxSize)); err != nil || !sent.Equal(p) {
+		m.options.Log.Warn("this node has more links or networks than fit into its profile", "hint", "exclude some with --exclude-interfaces", "links", len(p.Links), "sent", len(sent.Links))
 	}
 	m.profileChanged.Set()
 }

@@ -12,6 +12,8 @@ type Profile struct {
 	Fenced bool
 	// Suppressed members died too often in the last minutes. Other members are preferred.
 	Suppressed bool
+	// Returned members could not announce for a while, and have come back a short time ago.
+	Returned bool
 	// Leaving members are about to end.
 	Leaving bool
 	// Advertises is set if the member has an established BGP session.
@@ -51,7 +53,7 @@ func (l Link) ownNetworks() (networks []netip.Prefix) {
 
 // Equal reports whether two profiles say the same.
 func (p Profile) Equal(q Profile) bool {
-	return p.Fenced == q.Fenced && p.Suppressed == q.Suppressed && p.Leaving == q.Leaving && p.Advertises == q.Advertises && slices.EqualFunc(p.Links, q.Links, Link.equal)
+	return p.Fenced == q.Fenced && p.Suppressed == q.Suppressed && p.Leaving == q.Leaving && p.Advertises == q.Advertises && p.Returned == q.Returned && slices.EqualFunc(p.Links, q.Links, Link.equal)
 }
 
 const (
@@ -60,6 +62,7 @@ const (
 	suppressedBit  = 1 << 1
 	leavingBit     = 1 << 2
 	advertisesBit  = 1 << 3
+	returnedBit    = 1 << 4
 	// Each record after the links begins with one of these.
 	networksRecord = 1
 	portsRecord    = 2
@@ -85,6 +88,9 @@ func encode(p Profile, limit int) []byte {
 	}
 	if p.Advertises {
 		b[1] |= advertisesBit
+	}
+	if p.Returned {
+		b[1] |= returnedBit
 	}
 	for _, l := range p.Links {
 		length := len(b)
@@ -132,7 +138,7 @@ func decode(b []byte) (Profile, error) {
 		return Profile{}, errProfile
 	}
 	r := reader{b[3:], true}
-	p := Profile{Fenced: b[1]&fencedBit != 0, Suppressed: b[1]&suppressedBit != 0, Leaving: b[1]&leavingBit != 0, Advertises: b[1]&advertisesBit != 0}
+	p := Profile{Fenced: b[1]&fencedBit != 0, Suppressed: b[1]&suppressedBit != 0, Leaving: b[1]&leavingBit != 0, Advertises: b[1]&advertisesBit != 0, Returned: b[1]&returnedBit != 0}
 	for range b[2] {
 		l := Link{Name: string(r.take(int(r.byte())))}
 		copy(l.MAC[:], r.take(6))

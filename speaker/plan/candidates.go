@@ -63,16 +63,17 @@ func (b *builder) decide(d *Decision, pool *config.Pool, local bool, services []
 	key := groupKey{pool, b.networksOf(pool).holding(d.VIP)}
 	d.Network = key.network
 	g := b.group(key)
+	fit := g.fit
 	if local {
-		d.Candidates = g.withEndpoints(services)
+		d.Candidates, fit = withEndpoints(services, g.preferred, g.fit, g.all), withEndpoints(services, g.fit, g.all)
 		d.Owner = election.Owner(d.VIP, d.Candidates)
 	} else {
 		d.Candidates = g.preferred
 		d.Owner = g.owner(d.VIP, before, key)
 		o = ownership{key, d.Owner}
 	}
-	if name := g.asked(services, d.Candidates, local); name != "" {
-		d.Owner = name
+	if name := asked(services, fit); name != "" {
+		d.Owner, d.Candidates = name, fit
 	}
 	switch {
 	case b.Fenced != "":
@@ -95,11 +96,9 @@ func (b *builder) decide(d *Decision, pool *config.Pool, local bool, services []
 	return o
 }
 
-// asked returns the candidate that one of the Services prefers; "" for none.
-func (g *group) asked(services []Service, candidates []string, local bool) string {
-	if !local {
-		candidates = g.fit // also those that the pool does not prefer
-	}
+// asked returns the node that one of the Services prefers, if it is fit; "" for none. The pool
+// may prefer other nodes.
+func asked(services []Service, candidates []string) string {
 	for _, svc := range services {
 		if svc.Preferred != "" && slices.Contains(candidates, svc.Preferred) {
 			return svc.Preferred
@@ -120,7 +119,7 @@ func (b *builder) group(key groupKey) *group {
 		if !key.pool.Announces(n.Labels) || n.excludedFrom(key.pool) != "" {
 			continue
 		}
-		links := linksFor(m, key)
+		links := b.linksFor(m, key)
 		if len(links) == 0 {
 			g.linkless = true
 			continue
@@ -151,10 +150,12 @@ func (b *builder) group(key groupKey) *group {
 // linksFor returns the links on which a member would announce; none if it cannot. If any
 // node that the pool allows has a link on the VIP's own network, only such links count.
 // Hosts of that network ask there. On another link their answers could be dropped by
-// rp_filter (RFC 3704), or hosts could not ask at all.
-func linksFor(m Member, key groupKey) (names []string) {
+// rp_filter (RFC 3704), or hosts could not ask at all. A link with a wider network counts only
+// for a node that does not know the VIP's own network.
+func (b *builder) linksFor(m Member, key groupKey) (names []string) {
+	knows := b.knows(m, key)
 	for _, seg := range m.Segments {
-		if seg.Dead || !onInterfaces(key.pool, seg.Link) || key.network.IsValid() && !seg.isOn(key.network) {
+		if seg.Dead || !onInterfaces(key.pool, seg.Link) || key.network.IsValid() && !seg.isOn(key.network, !knows) {
 			continue
 		}
 		names = append(names, seg.Link)
@@ -162,9 +163,17 @@ func linksFor(m Member, key groupKey) (names []string) {
 	return names
 }
 
-// isOn reports whether the link reaches all hosts of a network.
-func (s Segment) isOn(network netip.Prefix) bool {
-	return slices.ContainsFunc(s.Networks, func(n netip.Prefix) bool { return n.Bits() <= network.Bits() && n.Contains(network.Addr()) })
+// knows reports whether a member has a link on the VIP's own network, also if it is down.
+func (b *builder) knows(m Member, key groupKey) bool {
+	return slices.ContainsFunc(m.Segments, func(s Segment) bool { return onInterfaces(key.pool, s.Link) && s.isOn(key.network, false) }) ||
+		slices.ContainsFunc(b.Networks[m.Name], func(n NodeNetwork) bool { return onInterfaces(key.pool, n.Link) && n.Network == key.network })
+}
+
+// isOn reports whether the link is on a network, or if wider is set, on one that holds it.
+func (s Segment) isOn(network netip.Prefix, wider bool) bool {
+	return slices.ContainsFunc(s.Networks, func(n netip.Prefix) bool {
+		return n == network || wider && n.Bits() < network.Bits() && n.Contains(network.Addr())
+	})
 }
 
 func onInterfaces(pool *config.Pool, link string) bool {
@@ -208,15 +217,14 @@ func (g *group) owner(vip netip.Addr, before ownership, key groupKey) string {
 	return owner
 }
 
-// withEndpoints returns the candidates that have an endpoint of one of the
-// Services. It returns suppressed candidates only if no other candidate has one, and
-// candidates that the pool does not prefer only if no preferred one has one.
-func (g *group) withEndpoints(services []Service) []string {
+// withEndpoints returns the candidates that have an endpoint of one of the Services, from the
+// first list that has such a candidate.
+func withEndpoints(services []Service, lists ...[]string) []string {
 	var local []string
 	for _, svc := range services {
 		local = append(local, svc.EndpointNodes...)
 	}
-	for _, candidates := range [][]string{g.preferred, g.fit, g.all} {
+	for _, candidates := range lists {
 		var both []string
 		for _, name := range candidates {
 			if slices.Contains(local, name) {

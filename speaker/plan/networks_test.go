@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
@@ -108,6 +109,14 @@ func TestOnlyLinksOnTheAddressesNetworkCount(t *testing.T) {
 			want: "node1 [node1 node2]", links: "[eth0]",
 		},
 		{
+			name: "a wider network of the same node does not count, also when its own link is gone",
+			change: func(s *State) {
+				s.Members = []Member{on("node1", "mgmt 192.0.0.0/8", "data "+lan), on("node2", "mgmt 192.0.0.0/8", "-data "+lan), on("node3", "mgmt 192.0.0.0/8")}
+				s.Networks = map[string][]NodeNetwork{"node3": {{"data", netip.MustParsePrefix(lan)}}}
+			},
+			want: "node1 [node1]", links: "[data]",
+		},
+		{
 			name: "interfaces of the pool are asked first",
 			change: func(s *State) {
 				s.Orphans = map[netip.Addr]*config.Pool{addr("192.0.2.7"): {Protocol: config.Layer2, Interfaces: []string{"vlan7"}}}
@@ -146,6 +155,9 @@ func TestPreferredNodeOwnsWhileItCan(t *testing.T) {
 		}, "node1"},
 		{"the Service prefers a node", func(s *State) { s.Services[0].Preferred = "node1" }, "node1"},
 		{"the Service prefers another node than the pool", func(s *State) { s.Nodes[1].Labels, s.Services[0].Preferred = edge, "node1" }, "node1"},
+		{"the Service prefers another node than the pool, with policy Local", func(s *State) {
+			s.Nodes[1].Labels, s.Services[0].Preferred, s.Services[0].Local, s.Services[0].EndpointNodes = edge, "node1", true, []string{"node1", "node2"}
+		}, "node1"},
 		{"the Service's node is dead", func(s *State) { s.Members, s.Services[0].Preferred = alive("node2", "node3"), "node1" }, "node3"},
 		{"the Service's node is suppressed", func(s *State) { s.Members[0].Suppressed, s.Services[0].Preferred = true, "node1" }, "node3"},
 		{"the Service's node has no endpoint", func(s *State) {
@@ -153,8 +165,8 @@ func TestPreferredNodeOwnsWhileItCan(t *testing.T) {
 		}, "node2"},
 	} {
 		s := state(func(s *State) { s.Config = c; tt.change(s) })
-		if got := Make(s, Plan{}).Decisions[0].Owner; got != tt.want {
-			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
+		if d := Make(s, Plan{}).Decisions[0]; d.Owner != tt.want || !slices.Contains(d.Candidates, d.Owner) {
+			t.Errorf("%s: %s of %v, want %s", tt.name, d.Owner, d.Candidates, tt.want)
 		}
 	}
 }

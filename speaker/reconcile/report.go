@@ -49,13 +49,14 @@ func (l *Loop) reportContested(p plan.Plan, conflicts []layer2.Conflict) {
 		if c.Nowhere {
 			continue // see reportPlan
 		}
-		now[c.Addr] = true
 		if l.contested[c.Addr] {
+			now[c.Addr] = true
 			continue
 		}
 		if _, ok := l.contestedEvents.Allow(); !ok {
-			continue
+			continue // a later pass reports it
 		}
+		now[c.Addr] = true
 		what := "This node defends the address"
 		if !c.Announced {
 			what = "This node announces the address only on its other links"

@@ -15,7 +15,12 @@ const (
 	// readyPatience is how long a Node must be Ready if kube-proxy does not answer: the
 	// cluster may have no kube-proxy.
 	readyPatience = 5 * time.Second
+	// returnPatience is how long a speaker that comes back waits until it knows whether the
+	// other speakers come back, too.
+	returnPatience = 2 * time.Second
 )
+
+const unreadyReason = "kube-proxy does not answer yet, and the Node has not been Ready for 5 s"
 
 // start lets the speakers of a cluster that starts wait for each other. Otherwise an address
 // would move from one speaker to the next in the order in which they start. A speaker that
@@ -25,13 +30,14 @@ type start struct {
 	since time.Time
 }
 
-// update reports whether this speaker waits, and for how long it does so at most.
-func (s *start) update(now time.Time, in view.Inputs) (waits bool, again time.Duration) {
+// update reports whether this speaker waits, and for how long it does so at most. unready is
+// set if this node cannot send traffic to pods yet.
+func (s *start) update(now time.Time, in view.Inputs, unready bool) (waits bool, again time.Duration) {
 	if s.since.IsZero() {
 		s.since = now
 	}
 	left := s.since.Add(startPatience).Sub(now)
-	if s.over = s.over || left <= 0 || anyAnnounces(in.Others) || !anyMissing(in); s.over {
+	if s.over = s.over || left <= 0 || anyAnnounces(in.Others) || !unready && !anyMissing(in); s.over {
 		return false, 0
 	}
 	return true, left
@@ -41,10 +47,13 @@ func anyAnnounces(others []members.Member) bool {
 	return slices.ContainsFunc(others, func(o members.Member) bool { return !o.Lost && !o.Profile.Leaving && !o.Profile.Fenced })
 }
 
-// anyMissing reports whether a node that is Ready has no speaker yet.
+// anyMissing reports whether a node that is Ready has no speaker yet, or one that is not ready
+// for traffic.
 func anyMissing(in view.Inputs) bool {
 	return slices.ContainsFunc(in.ReadyNodes, func(name string) bool {
-		return name != in.Node && !slices.ContainsFunc(in.Others, func(o members.Member) bool { return o.Name == name && !o.Lost })
+		return name != in.Node && !slices.ContainsFunc(in.Others, func(o members.Member) bool {
+			return o.Name == name && !o.Lost && !o.Profile.Suppressed
+		})
 	})
 }
 
@@ -52,30 +61,25 @@ func anyMissing(in view.Inputs) bool {
 // node that turns NotReady keeps its addresses, because its kernel goes on forwarding.
 type readiness struct {
 	reached bool
-	since   time.Time // the Node is Ready; the zero Time if it is not
 }
 
 // update reports whether the node cannot send traffic to pods yet, and after which time that
 // can end by itself.
-func (r *readiness) update(now time.Time, ready, kubeProxy bool) (unready bool, again time.Duration) {
-	switch {
-	case !ready:
-		r.since = time.Time{}
-	case r.since.IsZero():
-		r.since = now
-	}
-	left := r.since.Add(readyPatience).Sub(now)
-	if r.reached = r.reached || kubeProxy || ready && left <= 0; r.reached {
+func (r *readiness) update(now time.Time, in view.Inputs) (unready bool, again time.Duration) {
+	left := in.ReadySince.Add(readyPatience).Sub(now)
+	if r.reached = r.reached || in.KubeProxy || in.Ready && left <= 0; r.reached {
 		return false, 0
 	}
-	if !ready {
+	if !in.Ready {
 		return true, 0
 	}
 	return true, left
 }
 
 // failback keeps addresses on the nodes that have taken them over from this one. Every move
-// costs the open connections, and what has failed once often fails again soon.
+// costs the open connections, and what has failed once often fails again soon. If all speakers
+// come back, as after the restart of a switch, no speaker has taken anything over: then it
+// does not count.
 type failback struct {
 	after     time.Duration // 0 means at once
 	announced bool          // this speaker could announce at some time
@@ -83,17 +87,32 @@ type failback struct {
 	told      bool // see heartbeat.View.WasGone
 	freezes   int
 	until     time.Time
+	decided   time.Time // until then, a change of stayed counts
+	counts    bool
 }
 
-// update reports whether this speaker came back a short time ago after others had to take
-// over without its goodbye, and for how long that counts.
-func (f *failback) update(now time.Time, cutOff bool, beats heartbeat.View) (returned bool, again time.Duration) {
+// update reports whether this speaker leaves its addresses to others because it came back a
+// short time ago without a goodbye before, and for how long. stayed is set if another speaker
+// was well all the time.
+func (f *failback) update(now time.Time, cutOff bool, beats heartbeat.View, stayed bool) (waits bool, again time.Duration) {
 	back := f.cutOff && !cutOff && f.announced
 	if back || beats.WasGone && !f.told || beats.Freezes != f.freezes {
-		f.until = now.Add(f.after)
+		f.until, f.decided = now.Add(f.after), now.Add(returnPatience)
 	}
 	f.cutOff, f.told, f.freezes = cutOff, beats.WasGone, beats.Freezes
 	f.announced = f.announced || !cutOff
-	left := f.until.Sub(now)
-	return left > 0, max(0, left)
+	if now.Before(f.decided) {
+		f.counts = stayed
+	}
+	return f.counts && f.returned(now), max(0, f.until.Sub(now))
+}
+
+// returned reports whether this speaker came back a short time ago.
+func (f *failback) returned(now time.Time) bool { return now.Before(f.until) }
+
+// anyStayed reports whether another speaker can announce and has not come back itself.
+func anyStayed(others []members.Member) bool {
+	return slices.ContainsFunc(others, func(o members.Member) bool {
+		return !o.Lost && !o.Profile.Leaving && !o.Profile.Fenced && !o.Profile.Returned
+	})
 }

@@ -23,52 +23,63 @@ type self struct {
 // caller must look for the other members and call rejoining. again is after which time
 // the result changes by itself; 0 means never.
 func (s *self) update(now time.Time, in view.Inputs, beats heartbeat.View) (state view.Self, rejoin bool, again time.Duration) {
+	unready, again := s.readiness.update(now, in)
+	state.Fenced, state.Rejoining, rejoin = s.whyFenced(in, beats)
+	waits, later := s.start.update(now, in, unready)
+	if again = sooner(again, later); waits && state.Fenced == "" {
+		state.Fenced = "it waits for the speakers of the other nodes to start"
+	}
+
+	fenced, before := state.Fenced != "", s.failback
+	goesBack, later := s.failback.update(now, fenced, beats, anyStayed(in.Others))
+	again = sooner(again, later)
+	state.Returned = s.failback.returned(now)
+	why := whySuppressed(in, beats, unready, goesBack)
+	state.SaysSuppressed = why != ""
+	if before.cutOff && !fenced && before.announced {
+		s.suppression.until = now.Add(gossipDelay)
+	}
+	ending, later := s.suppression.update(now, why != "")
+	if !s.failback.announced {
+		ending, later, s.suppression.until = false, 0, time.Time{} // no other speaker counts on this one yet
+	}
+	if state.Suppressed = why; why == "" && ending {
+		state.Suppressed = "its suppression has ended, and the other members hear of it now"
+	}
+	return state, rejoin, sooner(again, later)
+}
+
+// whyFenced says why this speaker is fenced, apart from the start of a cluster; "" if it is
+// not. rejoining is set while it looks for the other members; rejoin if that must begin.
+func (s *self) whyFenced(in view.Inputs, beats heartbeat.View) (why string, rejoining, rejoin bool) {
 	hasLink := len(in.Links) > 0
 	open, rejoin := s.fence.update(hasLink && beats.Fenced == "")
 	switch {
 	case !hasLink:
-		state.Fenced = "it has no link that can be used"
+		why = "it has no link that can be used"
 	case beats.Fenced != "":
-		state.Fenced = beats.Fenced
+		why = beats.Fenced
 	case !open:
-		state.Rejoining = true
-		state.Fenced = "it heard no member or had no link, and looks for the other members now"
+		why, rejoining = "it heard no member or had no link, and looks for the other members now", true
 	case !beats.Ready:
-		state.Fenced = "it waits for the heartbeats of its neighbours"
+		why = "it waits for the heartbeats of its neighbours"
 	}
-	cutOff := state.Fenced != ""
-	if s.failback.cutOff && !cutOff && s.failback.announced {
-		s.suppression.until = now.Add(gossipDelay)
-	}
-	waits, again := s.start.update(now, in)
-	if waits && state.Fenced == "" {
-		state.Fenced = "it waits for the speakers of the other nodes to start"
-	}
-	why, later := s.whySuppressed(now, in, beats, cutOff)
-	state.SaysSuppressed = why != ""
-	ending, last := s.suppression.update(now, why != "")
-	if state.Suppressed = why; why == "" && ending {
-		state.Suppressed = "its suppression has ended, and the other members hear of it now"
-	}
-	return state, rejoin, sooner(sooner(again, later), last)
+	return why, rejoining, rejoin
 }
 
-// whySuppressed says why other nodes are preferred to this one, and after which time that can
-// end by itself. cutOff is set while this speaker cannot announce.
-func (s *self) whySuppressed(now time.Time, in view.Inputs, beats heartbeat.View, cutOff bool) (why string, again time.Duration) {
-	unready, again := s.readiness.update(now, in.Ready, in.KubeProxy)
-	returned, later := s.failback.update(now, cutOff, beats)
+// whySuppressed says why other nodes are preferred to this one; "" if they are not.
+func whySuppressed(in view.Inputs, beats heartbeat.View, unready, goesBack bool) string {
 	switch {
 	case beats.Suppressed[in.Node]:
-		why = "it failed too often in the last minutes"
+		return "it failed too often in the last minutes"
 	case in.Config == nil:
-		why = "it has no configuration, so it does not know what the other speakers do"
+		return "it has no configuration, so it does not know what the other speakers do"
 	case unready:
-		why = "kube-proxy does not answer yet, and the Node is not Ready"
-	case returned:
-		why = "it came back a short time ago (--failback-after)"
+		return unreadyReason
+	case goesBack:
+		return "it came back a short time ago (--failback-after)"
 	}
-	return why, sooner(again, later)
+	return ""
 }
 
 // sooner returns the shorter of two durations; 0 means never.

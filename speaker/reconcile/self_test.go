@@ -76,7 +76,7 @@ func TestSuppressionEndsWhenAllMembersKnowIt(t *testing.T) {
 
 func TestSelfSaysWhyItIsFenced(t *testing.T) {
 	ready := heartbeat.View{Ready: true}
-	link := view.Inputs{Node: "node1", Links: []links.Link{{Name: "eth0"}}}
+	link := view.Inputs{Node: "node1", Links: []links.Link{{Name: "eth0"}}, KubeProxy: true}
 	for _, test := range []struct {
 		in    view.Inputs
 		beats heartbeat.View
@@ -100,7 +100,7 @@ func TestSelfSaysWhyItIsFenced(t *testing.T) {
 }
 
 func TestSelfSaysWhyItIsSuppressed(t *testing.T) {
-	fit := view.Inputs{Node: "node1", Links: []links.Link{{Name: "eth0"}}, Config: &config.Config{}, KubeProxy: true}
+	fit := view.Inputs{Node: "node1", Links: []links.Link{{Name: "eth0"}}, Config: &config.Config{}, KubeProxy: true, Others: []members.Member{{Name: "node2"}}}
 	unready, unconfigured := fit, fit
 	unready.KubeProxy, unconfigured.Config = false, nil
 	for _, test := range []struct {
@@ -111,7 +111,7 @@ func TestSelfSaysWhyItIsSuppressed(t *testing.T) {
 		{fit, heartbeat.View{Ready: true}, ""},
 		{fit, heartbeat.View{Ready: true, Suppressed: map[string]bool{"node1": true}}, "it failed too often in the last minutes"},
 		{fit, heartbeat.View{Ready: true, WasGone: true}, "it came back a short time ago (--failback-after)"},
-		{unready, heartbeat.View{Ready: true}, "kube-proxy does not answer yet, and the Node is not Ready"},
+		{unready, heartbeat.View{Ready: true}, unreadyReason},
 		{unconfigured, heartbeat.View{Ready: true}, "it has no configuration, so it does not know what the other speakers do"},
 	} {
 		s := self{failback: failback{after: time.Minute}}
@@ -132,24 +132,27 @@ func TestSelfSaysWhyItIsSuppressed(t *testing.T) {
 }
 
 func TestReadinessIsReachedOnce(t *testing.T) {
-	type step struct {
-		after                    time.Duration
-		node, kubeProxy, unready bool
-		again                    time.Duration
-	}
 	at := time.Unix(1000, 0)
+	type step struct {
+		after   time.Duration
+		in      view.Inputs
+		unready bool
+		again   time.Duration
+	}
 	for _, tt := range []struct {
 		name  string
 		steps []step
 	}{
-		{"kube-proxy answers, and then the node turns NotReady", []step{{0, false, false, true, 0}, {time.Second, false, true, false, 0}, {time.Minute, false, false, false, 0}}},
-		{"no kube-proxy answers", []step{{0, false, false, true, 0}, {time.Second, true, false, true, readyPatience}, {time.Second, false, false, true, 0}, {time.Second, true, false, true, readyPatience}, {readyPatience, true, false, false, 0}, {0, false, false, false, 0}}},
+		{"kube-proxy answers, and then the node turns NotReady", []step{{0, view.Inputs{}, true, 0}, {time.Second, view.Inputs{KubeProxy: true}, false, 0}, {time.Minute, view.Inputs{}, false, 0}}},
+		{"no kube-proxy answers", []step{{0, view.Inputs{}, true, 0}, {time.Second, view.Inputs{Ready: true, ReadySince: at}, true, readyPatience - time.Second}, {readyPatience - time.Second, view.Inputs{Ready: true, ReadySince: at}, false, 0}}},
+		{"the Node has been Ready for long", []step{{0, view.Inputs{Ready: true, ReadySince: at.Add(-time.Hour)}, false, 0}, {time.Second, view.Inputs{}, false, 0}}},
+		{"the Node was Ready", []step{{0, view.Inputs{ReadySince: at.Add(-time.Hour)}, true, 0}}},
 	} {
 		var r readiness
 		now := at
 		for i, step := range tt.steps {
 			now = now.Add(step.after)
-			if unready, again := r.update(now, step.node, step.kubeProxy); unready != step.unready || again != step.again {
+			if unready, again := r.update(now, step.in); unready != step.unready || again != step.again {
 				t.Errorf("%s, step %d: %v and again after %v", tt.name, i+1, unready, again)
 			}
 		}
@@ -164,25 +167,28 @@ func TestFailbackWaitsAfterALossWithoutGoodbye(t *testing.T) {
 		beats  heartbeat.View
 		want   bool
 	}{
-		{"a start", func(f *failback, now time.Time) { f.update(now, true, heartbeat.View{}) }, healthy, false},
-		{"its link was down", func(f *failback, now time.Time) { f.update(now, false, healthy); f.update(now, true, healthy) }, healthy, true},
-		{"its process was frozen", func(f *failback, now time.Time) { f.update(now, false, healthy) }, heartbeat.View{Ready: true, Freezes: 1}, true},
-		{"it was dead before it started", func(f *failback, now time.Time) { f.update(now, true, heartbeat.View{}) }, heartbeat.View{Ready: true, WasGone: true}, true},
+		{"a start", func(f *failback, now time.Time) { f.update(now, true, heartbeat.View{}, true) }, healthy, false},
+		{"its link was down", func(f *failback, now time.Time) {
+			f.update(now, false, healthy, true)
+			f.update(now, true, healthy, true)
+		}, healthy, true},
+		{"its process was frozen", func(f *failback, now time.Time) { f.update(now, false, healthy, true) }, heartbeat.View{Ready: true, Freezes: 1}, true},
+		{"it was dead before it started", func(f *failback, now time.Time) { f.update(now, true, heartbeat.View{}, true) }, heartbeat.View{Ready: true, WasGone: true}, true},
 		{"it was dead long before", func(f *failback, now time.Time) {
-			f.update(now.Add(-time.Minute), false, heartbeat.View{WasGone: true})
+			f.update(now.Add(-time.Minute), false, heartbeat.View{WasGone: true}, true)
 		}, heartbeat.View{Ready: true, WasGone: true}, false},
 	} {
 		f, now := failback{after: time.Minute}, time.Unix(1000, 0)
 		tt.happen(&f, now)
-		if got, again := f.update(now, false, tt.beats); got != tt.want || got && again != time.Minute {
+		if got, again := f.update(now, false, tt.beats, true); got != tt.want || got && again != time.Minute {
 			t.Errorf("%s: %v, again after %v", tt.name, got, again)
 		}
-		if got, _ := f.update(now.Add(time.Minute), false, tt.beats); got {
+		if got, _ := f.update(now.Add(time.Minute), false, tt.beats, true); got {
 			t.Errorf("%s: still after a minute", tt.name)
 		}
 		at := failback{}
 		tt.happen(&at, now)
-		if got, _ := at.update(now, false, tt.beats); got {
+		if got, _ := at.update(now, false, tt.beats, true); got {
 			t.Errorf("%s: with --failback-after=0", tt.name)
 		}
 	}
@@ -197,26 +203,29 @@ func TestFirstSpeakersWaitForEachOther(t *testing.T) {
 		return in
 	}
 	for _, tt := range []struct {
-		name  string
-		in    view.Inputs
-		after time.Duration
-		waits bool
+		name    string
+		in      view.Inputs
+		after   time.Duration
+		unready bool
+		waits   bool
 	}{
-		{"a node has no speaker yet", alone, 0, true},
-		{"it has none for long", alone, startPatience, false},
-		{"it is not Ready", view.Inputs{Node: "node1", ReadyNodes: []string{"node1"}}, 0, false},
-		{"its speaker starts, too", member(members.Profile{Fenced: true}, false), 0, false},
-		{"its speaker is lost", member(members.Profile{}, true), 0, true},
-		{"another speaker announces", view.Inputs{Node: "node1", ReadyNodes: []string{"node1", "node2", "node3"}, Others: []members.Member{{Name: "node2"}}}, 0, false},
+		{"a node has no speaker yet", alone, 0, false, true},
+		{"it has none for long", alone, startPatience, true, false},
+		{"it is not Ready", view.Inputs{Node: "node1", ReadyNodes: []string{"node1"}}, 0, false, false},
+		{"its speaker starts, too", member(members.Profile{Fenced: true}, false), 0, false, false},
+		{"its speaker starts, too, and waits for kube-proxy", member(members.Profile{Fenced: true, Suppressed: true}, false), 0, false, true},
+		{"this one waits for kube-proxy", member(members.Profile{Fenced: true}, false), 0, true, true},
+		{"its speaker is lost", member(members.Profile{}, true), 0, false, true},
+		{"another speaker announces", view.Inputs{Node: "node1", ReadyNodes: []string{"node1", "node2", "node3"}, Others: []members.Member{{Name: "node2"}}}, 0, true, false},
 	} {
 		var s start
-		s.update(now, alone)
-		waits, again := s.update(now.Add(tt.after), tt.in)
+		s.update(now, alone, false)
+		waits, again := s.update(now.Add(tt.after), tt.in, tt.unready)
 		if waits != tt.waits || waits != (again > 0) {
 			t.Errorf("%s: %v, again after %v", tt.name, waits, again)
 		}
 		if !waits {
-			if waits, _ := s.update(now.Add(tt.after), alone); waits {
+			if waits, _ := s.update(now.Add(tt.after), alone, true); waits {
 				t.Errorf("%s: waits again", tt.name)
 			}
 		}
@@ -244,5 +253,37 @@ func TestSpeakerThatComesBackLetsTheOthersKnowFirst(t *testing.T) {
 	}
 	if state, _, _ := s.update(now.Add(gossipDelay), in, well); state.Suppressed != "" {
 		t.Errorf("then: %+v", state)
+	}
+}
+
+// After the restart of a switch all speakers come back within a second.
+func TestFailbackDoesNotCountIfAllComeBack(t *testing.T) {
+	now, healthy := time.Unix(1000, 0), heartbeat.View{Ready: true}
+	back := func() *failback {
+		f := &failback{after: time.Minute}
+		f.update(now, false, healthy, true)
+		f.update(now, true, healthy, false)
+		return f
+	}
+	for _, tt := range []struct {
+		name          string
+		others, later []members.Member // when it comes back, and before returnPatience has passed
+		want          bool
+	}{
+		{"another speaker was well all the time", []members.Member{{}}, []members.Member{{}}, true},
+		{"the others are fenced", []members.Member{{Profile: members.Profile{Fenced: true}}}, []members.Member{{Profile: members.Profile{Returned: true}}}, false},
+		{"another one came back before", []members.Member{{Profile: members.Profile{Returned: true}}}, []members.Member{{Profile: members.Profile{Returned: true}}}, false},
+		{"another one tells late that it came back", []members.Member{{}}, []members.Member{{Profile: members.Profile{Returned: true}}}, false},
+		{"the others are lost or leave", []members.Member{{Lost: true}, {Profile: members.Profile{Leaving: true}}}, []members.Member{{Lost: true}}, false},
+	} {
+		f := back()
+		if got, _ := f.update(now, false, healthy, anyStayed(tt.others)); got != anyStayed(tt.others) {
+			t.Errorf("%s: %v at once", tt.name, got)
+		}
+		f.update(now.Add(returnPatience/2), false, healthy, anyStayed(tt.later))
+		// What the others say later does not count: the minute of each ends at its own time.
+		if got, _ := f.update(now.Add(time.Minute-1), false, healthy, true); got != tt.want || !f.returned(now.Add(time.Minute-1)) {
+			t.Errorf("%s: %v", tt.name, got)
+		}
 	}
 }

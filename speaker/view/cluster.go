@@ -251,26 +251,26 @@ func (c *Cluster) readyNodes() (names []string, err error) {
 		return nil, fmt.Errorf("listing Nodes from the cache: %w", err)
 	}
 	for _, n := range nodes {
-		if isReady(n, "") && excluded(n) == "" {
+		if _, ready := readySince(n, ""); ready && excluded(n) == "" {
 			names = append(names, n.Name)
 		}
 	}
 	return names, nil
 }
 
-// isReady reports whether a Node is Ready. After a restart of the machine the API server
-// still has the condition from before. So the Node must also have the machine's boot ID, if
-// both are known.
-func isReady(n *v1.Node, bootID string) bool {
+// readySince reports whether a Node is Ready, and since when. After a restart of the machine
+// the API server still has the condition from before. So the Node must also have the machine's
+// boot ID, if both are known.
+func readySince(n *v1.Node, bootID string) (since time.Time, ready bool) {
 	if n == nil || bootID != "" && n.Status.NodeInfo.BootID != "" && n.Status.NodeInfo.BootID != bootID {
-		return false
+		return time.Time{}, false
 	}
 	for _, c := range n.Status.Conditions {
 		if c.Type == v1.NodeReady {
-			return c.Status == v1.ConditionTrue
+			return c.LastTransitionTime.Time, c.Status == v1.ConditionTrue
 		}
 	}
-	return false
+	return time.Time{}, false
 }
 
 // hasExcludeLabel reports whether a node has the label that excludes it from announcing, and

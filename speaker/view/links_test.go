@@ -7,6 +7,7 @@ import (
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/links"
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/plan"
 )
 
 func TestAddressesAreAnnouncedWhereClientsAre(t *testing.T) {
@@ -25,22 +26,24 @@ func TestAddressesAreAnnouncedWhereClientsAre(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	service := []plan.Service{{VIPs: []netip.Addr{addr("10.9.0.77")}}, {VIPs: []netip.Addr{addr("198.18.0.1")}}}
+	orphans := map[netip.Addr]*config.Pool{addr("198.18.0.1"): {Interfaces: []string{"bare"}}}
 	for _, tt := range []struct {
 		name     string
-		all      []links.Link
-		internal []netip.Addr
+		in       Inputs
 		gateways []int
-		configs  []*config.Config
 		want     string
 	}{
-		{"InternalIP", all, []netip.Addr{addr("10.0.0.1")}, nil, nil, "[node]"},
-		{"default gateway", all, nil, []int{3}, nil, "[internet]"},
-		{"a pool's addresses, and a pool's interface", all, nil, nil, []*config.Config{nil, c}, "[vips vlan7]"},
-		{"all together", all, []netip.Addr{addr("10.0.0.1")}, []int{2, 3}, []*config.Config{c, nil}, "[node internet vips vlan7]"},
-		{"nothing fits", all[3:5], []netip.Addr{addr("10.0.0.1")}, []int{2}, []*config.Config{c}, "[storage bare]"},
+		{"InternalIP", Inputs{Addrs: []netip.Addr{addr("10.0.0.1")}}, nil, "[node]"},
+		{"default gateway", Inputs{}, []int{3}, "[internet]"},
+		{"a pool's addresses, and a pool's interface", Inputs{Earlier: c}, nil, "[vips vlan7]"},
+		{"all together", Inputs{Addrs: []netip.Addr{addr("10.0.0.1")}, Config: c}, []int{2, 3}, "[node internet vips vlan7]"},
+		{"addresses of no pool any more", Inputs{Addrs: []netip.Addr{addr("10.0.0.1")}, Services: service, Orphans: orphans}, nil, "[node storage bare]"},
+		{"nothing fits", Inputs{}, nil, "[node internet vips storage bare vlan7]"},
 	} {
+		tt.in.AllLinks = all
 		var names []string
-		for _, l := range announcementLinks(tt.all, tt.internal, tt.gateways, tt.configs...) {
+		for _, l := range announcementLinks(tt.in, tt.gateways) {
 			names = append(names, l.Name)
 		}
 		if got := fmt.Sprint(names); got != tt.want {

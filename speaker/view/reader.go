@@ -41,10 +41,14 @@ type Inputs struct {
 	Deleted []string
 	// Addrs are the addresses of type InternalIP of this Node.
 	Addrs []netip.Addr
-	// Ready is set if this Node is Ready, and its kubelet has said so since the machine
-	// started. KubeProxy is set if kube-proxy has answered on this node.
-	Ready, KubeProxy bool
-	// ReadyNodes are the names of all Nodes that are Ready and may announce.
+	// Ready is set if this Node is Ready since ReadySince, and its kubelet has said so since the
+	// machine started.
+	Ready      bool
+	ReadySince time.Time
+	// KubeProxy is set if kube-proxy has answered on this node.
+	KubeProxy bool
+	// ReadyNodes are the names of all Nodes that are Ready, without those whose network is
+	// unavailable and those that are out of service.
 	ReadyNodes []string
 	// Again is after which time the Inputs change by themselves; 0 means never.
 	Again time.Duration
@@ -109,10 +113,11 @@ func (r *Reader) Read(others []members.Member) (Inputs, error) {
 	if in.AllLinks, err = links.List(r.exclude, in.Addrs); err != nil {
 		return Inputs{}, err
 	}
-	in.Links = announcementLinks(in.AllLinks, in.Addrs, links.GatewayLinks(), in.Config, in.Earlier)
+	in.Links = announcementLinks(in, links.GatewayLinks())
 	in.Networks = networksOf(r.config.Nodes())
 	in.setOthers(others)
-	in.Ready, in.KubeProxy = isReady(r.cluster.Node(r.node), r.bootID), r.proxy.Answered()
+	in.ReadySince, in.Ready = readySince(r.cluster.Node(r.node), r.bootID)
+	in.KubeProxy = r.proxy.Answered()
 	if in.ReadyNodes, err = r.cluster.readyNodes(); err != nil {
 		return Inputs{}, err
 	}

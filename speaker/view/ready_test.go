@@ -31,7 +31,7 @@ func TestNodeIsReadyOnlySinceItsMachineStarted(t *testing.T) {
 		{"no kubelet has written the boot ID", node(v1.ConditionTrue, ""), "b", true},
 		{"this machine has no boot ID", node(v1.ConditionTrue, "a"), "", true},
 	} {
-		if got := isReady(tt.node, tt.boot); got != tt.want {
+		if _, got := readySince(tt.node, tt.boot); got != tt.want {
 			t.Errorf("%s: %v", tt.name, got)
 		}
 	}

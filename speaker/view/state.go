@@ -27,6 +27,8 @@ type Self struct {
 	// SaysSuppressed is what this speaker tells the other members. It ends before Suppressed
 	// does, so that the old owners stop announcing before this speaker begins.
 	SaysSuppressed bool
+	// Returned is set if it could not announce for a while, and has come back a short time ago.
+	Returned bool
 	// Advertises is set if it has an established BGP session.
 	Advertises bool
 }
@@ -44,7 +46,7 @@ func State(in Inputs, beats heartbeat.View, self Self, conflicts map[netip.Addr]
 
 // Profile returns what this speaker tells the other members about itself.
 func Profile(in Inputs, beats heartbeat.View, self Self) members.Profile {
-	p := members.Profile{Fenced: self.Fenced != "", Advertises: self.Advertises, Suppressed: self.SaysSuppressed}
+	p := members.Profile{Fenced: self.Fenced != "", Advertises: self.Advertises, Suppressed: self.SaysSuppressed, Returned: self.Returned}
 	for _, l := range in.Links {
 		p.Links = append(p.Links, members.Link{Name: l.Name, MAC: l.MAC, IPv4: l.IPv4, IPv6: l.IPv6, Networks: l.Networks, Ports: l.Ports})
 	}
