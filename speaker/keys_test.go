@@ -40,12 +40,22 @@ func secretOf(send, accepted string) *v1.Secret {
 type followed struct {
 	client *fake.Clientset
 	log    logBuffer
-	used   string // the keys in use, the one for sending first
+
+	mu   sync.Mutex
+	keys string // the keys in use, the one for sending first
+}
+
+// used returns the keys in use, when all goroutines have done what they can.
+func (f *followed) used() string {
+	synctest.Wait()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.keys
 }
 
 // follow starts a speaker with the key "a" inside a synctest bubble.
 func follow(t *testing.T) *followed {
-	f := &followed{client: fake.NewClientset(secretOf("a", "")), used: "a"}
+	f := &followed{client: fake.NewClientset(secretOf("a", "")), keys: "a"}
 	w, err := newKeyWatcher(f.client, namespace, slog.New(slog.NewTextHandler(&f.log, nil)))
 	if err != nil {
 		t.Fatal(err)
@@ -61,9 +71,11 @@ func follow(t *testing.T) *followed {
 	}
 	work.Go(func() {
 		_ = w.follow(ctx, memberkey.NewRing(keys), func(keys [][]byte) {
-			f.used = ""
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.keys = ""
 			for _, k := range keys {
-				f.used += string(k[:1])
+				f.keys += string(k[:1])
 			}
 		})
 	})
@@ -79,15 +91,31 @@ func (f *followed) write(t *testing.T, secret *v1.Secret) {
 	synctest.Wait()
 }
 
-type logBuffer struct{ bytes.Buffer }
+// logBuffer keeps what is logged.
+type logBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
 
 func TestSpeakerFollowsTheSecret(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := follow(t)
 		check := func(when, want string) {
 			t.Helper()
-			if synctest.Wait(); f.used != want {
-				t.Errorf("%s: %q is in use, want %q", when, f.used, want)
+			if got := f.used(); got != want {
+				t.Errorf("%s: %q is in use, want %q", when, got, want)
 			}
 		}
 		f.write(t, secretOf("a", "b"))
@@ -127,8 +155,8 @@ func TestSpeakerKeepsItsKeysWhenTheSecretIsBad(t *testing.T) {
 		for _, bad := range []*v1.Secret{short, secretOf("", "b"), short} {
 			f.write(t, bad)
 			time.Sleep(2 * time.Minute)
-			if synctest.Wait(); f.used != "a" {
-				t.Errorf("%q is in use", f.used)
+			if got := f.used(); got != "a" {
+				t.Errorf("%q is in use", got)
 			}
 		}
 		log := f.log.String()
@@ -136,8 +164,8 @@ func TestSpeakerKeepsItsKeysWhenTheSecretIsBad(t *testing.T) {
 			t.Errorf("the short key is logged %d times, it was written twice: %s", n, log)
 		}
 		f.write(t, secretOf("a", "b"))
-		if f.used != "ab" {
-			t.Errorf("after the repair %q is in use", f.used)
+		if got := f.used(); got != "ab" {
+			t.Errorf("after the repair %q is in use", got)
 		}
 	})
 }

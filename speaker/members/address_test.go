@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -178,13 +179,40 @@ func TestMemberFollowsItsOwnAddress(t *testing.T) {
 	eventually(t, func() []string { return at(all[0]) }, "node1 127.0.0.3")
 }
 
-func TestMemberThatHasMovedMissesWhoDiedMeanwhile(t *testing.T) {
-	n, all := loopbackNetwork(t, "s", "s", "s")
-	eventuallyAlive(t, all[2], "node0", "node1", "node2")
-	n.set("node2", "127.0.0.9")
-	all[1].die()
-	eventually(t, func() []string { return []string{all[2].Addr().String()} }, "127.0.0.9")
-	eventually(t, func() []string { return at(all[2]) }, "node0 127.0.0.2")
+// A memberlist that has ended still detects deaths, because nothing answers it.
+func TestEventsOfAnEndedListDoNotCount(t *testing.T) {
+	m := New(newNetwork(t).options("node1", "s"))
+	now, old := events{m, &atomic.Bool{}}, events{m, &atomic.Bool{}}
+	node := func(addr string) *memberlist.Node {
+		return &memberlist.Node{Name: "node2", Addr: netip.MustParseAddr(addr).AsSlice(), Meta: encode(Profile{}, 512)}
+	}
+	now.NotifyJoin(node("192.0.2.2"))
+	old.ended.Store(true)
+	old.NotifyLeave(node("192.0.2.2"))
+	old.NotifyJoin(node("192.0.2.3"))
+	old.NotifyUpdate(node("192.0.2.4"))
+	if got := at(running{Members: m}); strings.Join(got, ", ") != "node2 192.0.2.2" {
+		t.Errorf("got %v", got)
+	}
+	now.NotifyLeave(node("192.0.2.2"))
+	if got := at(running{Members: m}); len(got) > 0 {
+		t.Errorf("the present list does not count: %v", got)
+	}
+}
+
+// The new memberlist has never known the dead member, and no third member tells of it.
+func TestMemberThatHasMovedMissesTheDead(t *testing.T) {
+	n, all := loopbackNetwork(t, "s", "s")
+	eventuallyAlive(t, all[1], "node0", "node1")
+	all[0].die()
+	n.set("node1", "127.0.0.9")
+	if err := all[1].moveTo(t.Context(), netip.MustParseAddr("127.0.0.9")); err != nil {
+		t.Fatal(err)
+	}
+	if got := at(all[1]); len(got) != 1 {
+		t.Errorf("directly after the move the others are %v", got)
+	}
+	eventually(t, func() []string { return at(all[1]) })
 }
 
 func TestMemberMovesOnlyIfItsNodeHasLostTheAddress(t *testing.T) {

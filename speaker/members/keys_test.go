@@ -3,7 +3,10 @@ package members
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"testing"
+
+	"github.com/hashicorp/memberlist"
 )
 
 func secrets(text ...string) (all [][]byte) {
@@ -15,30 +18,33 @@ func secrets(text ...string) (all [][]byte) {
 
 func TestKeysOfMemberlistAreThoseThatWereSet(t *testing.T) {
 	var k keys
-	for _, set := range [][]string{{"a"}, {"a", "b"}, {"b", "a"}, {"b"}, {"a", "b", "c", "d"}, {"c", "a", "d"}, {"d"}, {"d"}, {"e", "f"}, {"f", "d"}} {
-		read := k.ring // as memberlist does: without a lock
-		var before [][]byte
-		var copied [][]byte
-		if read != nil {
-			before = read.GetKeys()
-			copied = append(copied, before...)
-		}
-		k.set(secrets(set...))
-		for i := range before {
-			if !bytes.Equal(before[i], copied[i]) {
-				t.Errorf("%v: the keys that memberlist reads at this moment were overwritten", set)
+	k.set(secrets("a"))
+	// memberlist reads the keys all the time, without a lock. The race detector sees if
+	// they are overwritten.
+	stop, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				for _, key := range k.ring.GetKeys() {
+					_ = memberlist.ValidateKey(key)
+				}
 			}
 		}
+	}()
+	defer func() { close(stop); <-ended }()
+	sets := [][]string{{"a", "b"}, {"b", "a"}, {"b"}, {"a", "b", "c", "d"}, {"c", "a", "d"}, {"d"}, {"d"}, {"e", "f"}, {"f", "d"}}
+	for _, set := range slices.Repeat(sets, 200) {
+		k.set(secrets(set...))
 		got := k.ring.GetKeys()
 		if len(got) != len(set) || k.count() != len(set) || !bytes.Equal(got[0], encryptionKey([]byte(set[0]))) {
 			t.Fatalf("%v: %d keys, or another one is the first", set, len(got))
 		}
 		for _, s := range set {
-			found := false
-			for _, key := range got {
-				found = found || bytes.Equal(key, encryptionKey([]byte(s)))
-			}
-			if !found {
+			if !slices.ContainsFunc(got, func(key []byte) bool { return bytes.Equal(key, encryptionKey([]byte(s))) }) {
 				t.Errorf("%v: the key %s is missing", set, s)
 			}
 		}
