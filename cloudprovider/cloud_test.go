@@ -417,26 +417,3 @@ func TestDualStackIsCompletedWhenAPoolHasTheFamily(t *testing.T) {
 		return r.event("AddressAssigned", "Assigned fd00::1 from pool \"default\" and 10.0.0.1 from pool \"default\"")
 	})
 }
-
-func TestMemberKeyIsMadeOnceAndNeverChanged(t *testing.T) {
-	get := func(r *rig) (key []byte) {
-		r.eventually("there is a key", func() bool {
-			s, err := r.client.CoreV1().Secrets("baremetal-system").Get(context.Background(), "memberlist", metav1.GetOptions{})
-			if err != nil {
-				return false
-			}
-			key = s.Data["secretkey"]
-			return true
-		})
-		return key
-	}
-	if key := get(start(t)); len(key) != 32 {
-		t.Errorf("the key has %d bytes", len(key))
-	}
-	mine := &v1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "baremetal-system", Name: "memberlist"}, Data: map[string][]byte{"secretkey": []byte("mine")}}
-	r := start(t, mine)
-	<-r.cloud.config.Loaded()
-	if key := get(r); string(key) != "mine" {
-		t.Errorf("the key was replaced")
-	}
-}

@@ -21,6 +21,7 @@ import (
 	"k8s.io/client-go/tools/record"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/configmap"
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/memberkey"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/service"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/signal"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/bgp"
@@ -109,18 +110,25 @@ func run(ctx, background context.Context, group *errgroup.Group, o Options) erro
 	registerConfig(registry, config)
 	group.Go(func() error { return config.Run(background) })
 	events := startEvents(background, group, o)
+	secret, err := newKeyWatcher(o.Client, o.ConfigMap.Namespace, o.Log)
+	if err != nil {
+		return err
+	}
+	group.Go(func() error { return secret.Run(background) })
 
-	w := waiter{options: o, cluster: cluster, config: config}
+	w := waiter{options: o, cluster: cluster, config: config, keys: secret}
 	if !w.api(ctx) {
 		return nil
 	}
-	addr, key, ok := w.self(ctx)
+	addr, memberKeys, ok := w.self(ctx)
 	if !ok {
 		return nil
 	}
+	ring := memberkey.NewRing(memberKeys)
+	keys, _ := ring.Keys(time.Now())
 
 	beats, err := heartbeat.New(heartbeat.Options{
-		Name: o.Node, Port: o.HeartbeatPort, Secret: key, Timing: o.Failover, Changed: wake.Set, Log: o.Log, Metrics: registry,
+		Name: o.Node, Port: o.HeartbeatPort, Keys: keys, Timing: o.Failover, Changed: wake.Set, Log: o.Log, Metrics: registry,
 	})
 	if err != nil {
 		return err
@@ -129,10 +137,13 @@ func run(ctx, background context.Context, group *errgroup.Group, o Options) erro
 	witness := view.NewWitness(beats, o.Client, o.ExcludeInterfaces, o.Failover.Detection(), o.Log)
 	group.Go(func() error { return witness.Run(background) })
 	others := members.New(members.Options{
-		Name: o.Node, Addr: netip.AddrPortFrom(addr, o.MembersPort), Secret: key, Addresses: w.addresses,
+		Name: o.Node, Addr: netip.AddrPortFrom(addr, o.MembersPort), Keys: keys, Addresses: w.addresses, NodeAddrs: w.nodeAddrs,
 		Changed: wake.Set, ProbeInterval: max(200*time.Millisecond, 2*o.Failover.Interval), Log: o.Log, Metrics: registry,
 	})
 	group.Go(func() error { return others.Run(background) })
+	group.Go(func() error {
+		return secret.follow(background, ring, func(keys [][]byte) { beats.SetKeys(keys); others.SetKeys(keys) })
+	})
 	select {
 	case <-others.Joined():
 	case <-ctx.Done():
@@ -154,7 +165,7 @@ func run(ctx, background context.Context, group *errgroup.Group, o Options) erro
 	group.Go(func() error { return proxy.Run(background) })
 
 	loop := reconcile.New(reconcile.Options{
-		Node: o.Node, Reader: view.NewReader(o.Node, addr, cluster, config, proxy, o.ExcludeInterfaces), Cluster: cluster, FailbackAfter: o.FailbackAfter,
+		Node: o.Node, Reader: view.NewReader(o.Node, others.Addr, cluster, config, proxy, o.ExcludeInterfaces), Cluster: cluster, FailbackAfter: o.FailbackAfter,
 		Members: others, Heartbeat: beats, Layer2: announcer, BGP: routers, Status: status,
 		Wake: wake, Events: events, Log: o.Log, Metrics: registry,
 	})

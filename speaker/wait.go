@@ -27,6 +27,7 @@ type waiter struct {
 	options Options
 	cluster *view.Cluster
 	config  *configmap.Watcher
+	keys    *keyWatcher
 }
 
 // api waits until the caches are filled and the ConfigMap's first state is known. It
@@ -54,20 +55,20 @@ func (w waiter) whyNotSynced(ctx context.Context) error {
 	return errNotSynced
 }
 
-// self waits for this node's address and for the key of the speakers.
-func (w waiter) self(ctx context.Context) (addr netip.Addr, key []byte, ok bool) {
+// self waits for this node's address and for the keys of the speakers.
+func (w waiter) self(ctx context.Context) (addr netip.Addr, keys memberkey.Keys, ok bool) {
 	ok = w.until(ctx, "the address of this node", func() (err error) {
 		addr, err = w.ownAddr()
 		return err
 	})
 	if !ok {
-		return addr, nil, false
+		return addr, keys, false
 	}
 	ok = w.until(ctx, "the key of the speakers", func() (err error) {
-		key, err = w.key(ctx)
+		keys, err = w.keys.read(ctx)
 		return err
 	})
-	return addr, key, ok
+	return addr, keys, ok
 }
 
 // ownAddr returns this node's address in the member list.
@@ -91,12 +92,14 @@ func (w waiter) addresses() map[string]netip.Addr {
 	return addresses
 }
 
-func (w waiter) key(ctx context.Context) ([]byte, error) {
-	secret, err := w.options.Client.CoreV1().Secrets(w.options.ConfigMap.Namespace).Get(ctx, memberkey.Name, metav1.GetOptions{})
+// nodeAddrs returns all addresses of all nodes, each with its node's name.
+func (w waiter) nodeAddrs() map[netip.Addr]string {
+	addrs, err := w.cluster.NodeAddrs()
 	if err != nil {
-		return nil, fmt.Errorf("%w (the cloud controller manager creates this Secret when it becomes the leader)", err)
+		w.options.Log.Error("the addresses of the nodes are unknown", "error", err)
+		return map[netip.Addr]string{}
 	}
-	return memberkey.Read(secret)
+	return addrs
 }
 
 // until calls ready until it succeeds. If ctx ends before, until reports false. It logs

@@ -13,20 +13,40 @@ import (
 func TestNewKeysAreLongAndDiffer(t *testing.T) {
 	a, errA := memberkey.Read(memberkey.New("ns"))
 	b, errB := memberkey.Read(memberkey.New("ns"))
-	if errA != nil || errB != nil || len(a) != 32 || bytes.Equal(a, b) {
+	if errA != nil || errB != nil || len(a.Send) != 32 || a.Accepted != nil || a.Equal(b) {
 		t.Errorf("%x %v, %x %v", a, errA, b, errB)
 	}
 }
 
-func TestReadSaysHowToRepairASecretWithoutKey(t *testing.T) {
-	for name, data := range map[string]map[string][]byte{
-		"no data":     nil,
-		"another key": {"key": []byte("x")},
-		"empty":       {memberkey.DataKey: {}},
+func TestReadReturnsBothKeys(t *testing.T) {
+	secret := memberkey.New("ns")
+	first, second := secret.Data[memberkey.DataKey], bytes.Repeat([]byte{1}, memberkey.MinLength)
+	secret.Data[memberkey.AcceptedDataKey] = second
+	if got, err := memberkey.Read(secret); err != nil || !got.Equal(memberkey.Keys{Send: first, Accepted: second}) {
+		t.Errorf("%x, %v", got, err)
+	}
+	secret.Data[memberkey.AcceptedDataKey] = nil
+	if got, err := memberkey.Read(secret); err != nil || got.Accepted != nil {
+		t.Errorf("an empty second key is none: %x, %v", got, err)
+	}
+}
+
+func TestReadSaysHowToRepairABadSecret(t *testing.T) {
+	good, short := bytes.Repeat([]byte{1}, 16), bytes.Repeat([]byte{1}, 15)
+	for name, tt := range map[string]struct {
+		data          map[string][]byte
+		problem, cure string
+	}{
+		"no data":               {nil, `the Secret ns/memberlist has no "secretkey"`, "delete the Secret"},
+		"another key":           {map[string][]byte{"key": good}, `the Secret ns/memberlist has no "secretkey"`, "delete the Secret"},
+		"empty":                 {map[string][]byte{"secretkey": {}}, `the Secret ns/memberlist has no "secretkey"`, "delete the Secret"},
+		"only the accepted":     {map[string][]byte{"secretkey-accepted": good}, `the Secret ns/memberlist has no "secretkey"`, "delete the Secret"},
+		"short":                 {map[string][]byte{"secretkey": short}, `"secretkey" in the Secret ns/memberlist has 15 bytes, at least 16`, "delete the Secret"},
+		"the accepted is short": {map[string][]byte{"secretkey": good, "secretkey-accepted": short}, `"secretkey-accepted" in the Secret ns/memberlist has 15 bytes, at least 16`, "write a longer key"},
 	} {
 		secret := memberkey.New("ns")
-		secret.Data = data
-		if _, err := memberkey.Read(secret); err == nil || !strings.Contains(err.Error(), `Secret ns/memberlist has no "secretkey"`) || !strings.Contains(err.Error(), "delete the Secret") {
+		secret.Data = tt.data
+		if _, err := memberkey.Read(secret); err == nil || !strings.Contains(err.Error(), tt.problem) || !strings.Contains(err.Error(), tt.cure) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

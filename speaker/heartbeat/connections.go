@@ -36,8 +36,9 @@ func proof(key []byte, side string, challenge []byte) []byte {
 	return mac.Sum(nil)
 }
 
-// greet begins a connection on the side that dials.
-func greet(conn io.ReadWriter, key []byte) error {
+// greet begins a connection on the side that dials. It answers with the key that the
+// other side has used, because the other side may not know this speaker's newest key yet.
+func greet(conn io.ReadWriter, keys keyring) error {
 	mine := make([]byte, helloLength)
 	rand.Read(mine) // never fails
 	if _, err := conn.Write(mine); err != nil {
@@ -47,7 +48,8 @@ func greet(conn io.ReadWriter, key []byte) error {
 	if _, err := io.ReadFull(conn, reply); err != nil {
 		return err
 	}
-	if !hmac.Equal(reply[:sha256.Size], proof(key, "watched", mine)) {
+	key := keys.find(reply[:sha256.Size], func(key []byte) []byte { return proof(key, "watched", mine) })
+	if key == nil {
 		return errKey
 	}
 	_, err := conn.Write(proof(key, "watcher", reply[sha256.Size:]))
@@ -55,20 +57,20 @@ func greet(conn io.ReadWriter, key []byte) error {
 }
 
 // welcome begins a connection on the side that accepts.
-func welcome(conn io.ReadWriter, key []byte) error {
+func welcome(conn io.ReadWriter, keys keyring) error {
 	theirs, mine := make([]byte, helloLength), make([]byte, helloLength)
 	rand.Read(mine) // never fails
 	if _, err := io.ReadFull(conn, theirs); err != nil {
 		return err
 	}
-	if _, err := conn.Write(append(proof(key, "watched", theirs), mine...)); err != nil {
+	if _, err := conn.Write(append(proof(keys.send(), "watched", theirs), mine...)); err != nil {
 		return err
 	}
 	answer := make([]byte, sha256.Size)
 	if _, err := io.ReadFull(conn, answer); err != nil {
 		return err
 	}
-	if !hmac.Equal(answer, proof(key, "watcher", mine)) {
+	if keys.find(answer, func(key []byte) []byte { return proof(key, "watcher", mine) }) == nil {
 		return errKey
 	}
 	return nil
@@ -104,7 +106,7 @@ func (h *Heartbeat) accept(ctx context.Context) {
 
 // keep holds a connection until one side closes it. It returns whether the
 // connection began well, and why it ended.
-func (h *Heartbeat) keep(ctx context.Context, conn net.Conn, begin func(io.ReadWriter, []byte) error) (ended error, began bool) {
+func (h *Heartbeat) keep(ctx context.Context, conn net.Conn, begin func(io.ReadWriter, keyring) error) (ended error, began bool) {
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() }) // ends the read
 	defer stop()
@@ -112,7 +114,7 @@ func (h *Heartbeat) keep(ctx context.Context, conn net.Conn, begin func(io.ReadW
 		_ = tcp.SetKeepAliveConfig(keepAlive) // without it the connection of a dead member stays longer
 	}
 	_ = conn.SetDeadline(time.Now().Add(helloPatience))
-	if err := begin(conn, h.key); err != nil {
+	if err := begin(conn, *h.keys.Load()); err != nil {
 		return err, false
 	}
 	_ = conn.SetDeadline(time.Time{})

@@ -29,8 +29,9 @@ type Options struct {
 	Name string
 	// Port is the port of the heartbeats, UDP and TCP. It is the same on all nodes.
 	Port uint16
-	// Secret is the key that all speakers share.
-	Secret []byte
+	// Keys are the keys that all speakers share. This speaker sends with the first one,
+	// and accepts all of them. See SetKeys.
+	Keys   [][]byte
 	Timing Timing
 	// Changed is called, from any goroutine, when the View has changed. It must not
 	// block.
@@ -50,7 +51,7 @@ const (
 type Heartbeat struct {
 	options  Options
 	log      *slog.Logger
-	key      []byte
+	keys     atomic.Pointer[keyring]
 	metrics  *metrics
 	near     *net.UDPConn // from all members, and to members on the same segment
 	far      *net.UDPConn // to members behind a router
@@ -87,10 +88,11 @@ func New(o Options) (*Heartbeat, error) { return newOn("", o) }
 // newOn listens on one address of this host; "" means on all.
 func newOn(host string, o Options) (*Heartbeat, error) {
 	h := &Heartbeat{
-		options: o, log: o.Log, key: key(o.Secret), start: time.Now(), sets: make(chan setRequest), messages: make(chan message, 256),
+		options: o, log: o.Log, start: time.Now(), sets: make(chan setRequest), messages: make(chan message, 256),
 		closed: make(chan string), resumed: make(chan int), testimony: make(chan time.Time), wanted: signal.New(), ended: make(chan struct{}),
 	}
 	h.view.Store(&View{})
+	h.SetKeys(o.Keys)
 	h.metrics = newMetrics(o.Metrics, h)
 	addr := net.JoinHostPort(host, strconv.Itoa(int(o.Port)))
 	var err error
@@ -104,6 +106,13 @@ func newOn(host string, o Options) (*Heartbeat, error) {
 		return nil, errors.Join(fmt.Errorf("opening the port of the heartbeats, TCP %d (--heartbeat-port): %w", o.Port, err), h.near.Close(), h.far.Close())
 	}
 	return h, nil
+}
+
+// SetKeys replaces the keys. This speaker sends with the first one, and accepts all of
+// them. There must be one at least. Connections that exist stay open.
+func (h *Heartbeat) SetKeys(keys [][]byte) {
+	ring := newKeyring(keys)
+	h.keys.Store(&ring)
 }
 
 // Run exchanges heartbeats until ctx ends. It returns nil when everything that it

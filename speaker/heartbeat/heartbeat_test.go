@@ -25,8 +25,17 @@ func example() message {
 	}
 }
 
+// testKeys returns the keys of a speaker that has these secrets.
+func testKeys(secrets ...string) keyring {
+	var all [][]byte
+	for _, s := range secrets {
+		all = append(all, []byte(s))
+	}
+	return newKeyring(all)
+}
+
 func TestMessageRoundTrip(t *testing.T) {
-	k := key([]byte("secret"))
+	k := testKeys("secret")
 	long := example()
 	long.name = strings.Repeat("n", 300)
 	for range maxSuspicions {
@@ -35,7 +44,7 @@ func TestMessageRoundTrip(t *testing.T) {
 	short := example()
 	short.suspicions = nil
 	for _, m := range []message{example(), short, long} {
-		sealed := m.seal(k)
+		sealed := m.seal(k.send())
 		if len(sealed) > maxMessage {
 			t.Errorf("%d bytes, more than %d", len(sealed), maxMessage)
 		}
@@ -48,8 +57,8 @@ func TestMessageRoundTrip(t *testing.T) {
 }
 
 func TestOpenRefusesForeignMessages(t *testing.T) {
-	k := key([]byte("secret"))
-	good := example().seal(k)
+	k := testKeys("secret")
+	good := example().seal(k.send())
 	other := bytes.Clone(good)
 	other[0]++
 	for name, tt := range map[string]struct {
@@ -59,7 +68,7 @@ func TestOpenRefusesForeignMessages(t *testing.T) {
 		"nothing":         {nil, errMalformed},
 		"short":           {good[:fixedLength+tagLength], errMalformed},
 		"another version": {other, errVersion},
-		"another key":     {example().seal(key([]byte("Secret"))), errKey},
+		"another key":     {example().seal(testKeys("Secret").send()), errKey},
 		"truncated":       {good[:len(good)-1], errKey},
 	} {
 		if _, err := open(k, tt.bytes); !errors.Is(err, tt.want) {
@@ -77,16 +86,16 @@ func TestOpenRefusesForeignMessages(t *testing.T) {
 
 // FuzzOpen calls open with messages that have a correct tag, to reach all of its code.
 func FuzzOpen(f *testing.F) {
-	k := key([]byte("secret"))
-	sealed := example().seal(k)
+	k := testKeys("secret")
+	sealed := example().seal(k.send())
 	f.Add(sealed[:len(sealed)-tagLength])
 	f.Fuzz(func(t *testing.T, text []byte) {
 		_, _ = open(k, text)
-		m, err := open(k, append(bytes.Clone(text), tag(k, text)...))
+		m, err := open(k, append(bytes.Clone(text), tag(k.send(), text)...))
 		if err != nil {
 			return
 		}
-		if again, err := open(k, m.seal(k)); err != nil || len(m.suspicions) <= maxSuspicions && !reflect.DeepEqual(again, m) {
+		if again, err := open(k, m.seal(k.send())); err != nil || len(m.suspicions) <= maxSuspicions && !reflect.DeepEqual(again, m) {
 			t.Errorf("%+v is read again as %+v (%v)", m, again, err)
 		}
 	})
@@ -107,12 +116,17 @@ func TestParseTiming(t *testing.T) {
 // and their logs.
 func loopback(t *testing.T, secrets ...string) (all []*Heartbeat, ends []func(), logs []*logBuffer) {
 	t.Helper()
+	return loopbackWith(t, defaultTiming, secrets...)
+}
+
+func loopbackWith(t *testing.T, timing Timing, secrets ...string) (all []*Heartbeat, ends []func(), logs []*logBuffer) {
+	t.Helper()
 	port := freePort(t)
 	addr := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{127, 0, 0, byte(i + 2)}) }
 	for i, secret := range secrets {
 		log := &logBuffer{}
 		h, err := newOn(addr(i).String(), Options{
-			Name: fmt.Sprint("node", i), Port: port, Secret: []byte(secret), Timing: defaultTiming, Changed: func() {},
+			Name: fmt.Sprint("node", i), Port: port, Keys: [][]byte{[]byte(secret)}, Timing: timing, Changed: func() {},
 			Log: slog.New(slog.NewTextHandler(log, nil)), Metrics: prometheus.NewRegistry(),
 		})
 		if err != nil {
@@ -208,7 +222,7 @@ func TestPortInUseIsReported(t *testing.T) {
 	}
 	defer taken.Close()
 	port := taken.Addr().(*net.TCPAddr).AddrPort().Port()
-	_, err = newOn("127.0.0.2", Options{Port: port, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()})
+	_, err = newOn("127.0.0.2", Options{Port: port, Keys: [][]byte{[]byte("s")}, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()})
 	if err == nil || !strings.Contains(err.Error(), "--heartbeat-port") {
 		t.Errorf("got %v", err)
 	}
@@ -219,10 +233,10 @@ func TestHandshakeProvesTheKeyToBothSides(t *testing.T) {
 		a, b := net.Pipe()
 		result := make(chan error, 1)
 		go func() {
-			result <- welcome(b, key([]byte(keys[1])))
+			result <- welcome(b, testKeys(keys[1]))
 			b.Close()
 		}()
-		err := greet(a, key([]byte(keys[0])))
+		err := greet(a, testKeys(keys[0]))
 		a.Close()
 		other := <-result
 		if same := keys[0] == keys[1]; (err == nil) != same || (other == nil) != same {
@@ -238,7 +252,7 @@ func FuzzWelcome(f *testing.F) {
 		if err := welcome(struct {
 			*bytes.Reader
 			discard
-		}{bytes.NewReader(sent), discard{}}, key([]byte("s"))); err == nil {
+		}{bytes.NewReader(sent), discard{}}, testKeys("s")); err == nil {
 			t.Errorf("%x was welcome", sent)
 		}
 	})

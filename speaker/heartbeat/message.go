@@ -65,10 +65,31 @@ var (
 	errKey       = errors.New("key")
 )
 
-// key derives the key of the heartbeats from the key that all speakers share.
-func key(secret []byte) []byte {
-	sum := sha256.Sum256(append([]byte("baremetal heartbeat\x00"), secret...))
-	return sum[:]
+// keyring holds the keys of the heartbeats. A speaker sends with the first one, and
+// accepts all of them.
+type keyring [][]byte
+
+// newKeyring derives the keys of the heartbeats from the keys that all speakers share.
+func newKeyring(secrets [][]byte) keyring {
+	keys := make(keyring, len(secrets))
+	for i, secret := range secrets {
+		sum := sha256.Sum256(append([]byte("baremetal heartbeat\x00"), secret...))
+		keys[i] = sum[:]
+	}
+	return keys
+}
+
+// send is the key to send with.
+func (k keyring) send() []byte { return k[0] }
+
+// find returns the first key for which made returns got, or nil.
+func (k keyring) find(got []byte, made func(key []byte) []byte) []byte {
+	for _, key := range k {
+		if hmac.Equal(got, made(key)) {
+			return key
+		}
+	}
+	return nil
 }
 
 func tag(key, text []byte) []byte {
@@ -98,8 +119,8 @@ func (m message) seal(key []byte) []byte {
 	return append(b, tag(key, b)...)
 }
 
-// open reads a message and checks that its sender has the key.
-func open(key, b []byte) (message, error) {
+// open reads a message and checks that its sender has one of the keys.
+func open(keys keyring, b []byte) (message, error) {
 	if len(b) < fixedLength+1+tagLength {
 		return message{}, errMalformed
 	}
@@ -107,7 +128,7 @@ func open(key, b []byte) (message, error) {
 		return message{}, errVersion
 	}
 	text := b[:len(b)-tagLength]
-	if !hmac.Equal(tag(key, text), b[len(text):]) {
+	if keys.find(b[len(text):], func(key []byte) []byte { return tag(key, text) }) == nil {
 		return message{}, errKey
 	}
 	m := message{

@@ -48,7 +48,7 @@ func (h *Heartbeat) send(packets []packet) {
 			conn = h.far
 		}
 		_ = conn.SetWriteDeadline(time.Now().Add(writePatience)) // fails only if conn is closed
-		_, err := conn.WriteToUDPAddrPort(p.seal(h.key), netip.AddrPortFrom(p.path.Remote, h.options.Port))
+		_, err := conn.WriteToUDPAddrPort(p.seal(h.keys.Load().send()), netip.AddrPortFrom(p.path.Remote, h.options.Port))
 		if err != nil {
 			h.metrics.unsent.Inc() // the next heartbeat follows soon
 			continue
@@ -70,12 +70,12 @@ func (h *Heartbeat) read(ctx context.Context) {
 			}
 			continue
 		}
-		m, err := open(h.key, buffer[:n])
+		m, err := open(*h.keys.Load(), buffer[:n])
 		if err != nil {
 			h.metrics.rejected.WithLabelValues(err.Error()).Inc()
 			if errors.Is(err, errKey) && time.Since(warned) > keyWarningInterval {
 				warned = time.Now()
-				h.log.Warn("a heartbeat was made with another key", "from", from, "hint", "all speakers must have the same Secret: restart the speakers that are older than the Secret")
+				h.log.Warn("a heartbeat was made with another key", "from", from, "hint", "all speakers follow the Secret memberlist; if this goes on for more than a minute, check that the node's speaker can watch the Secret")
 			}
 			continue
 		}

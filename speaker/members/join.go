@@ -2,7 +2,6 @@ package members
 
 import (
 	"context"
-	"crypto/sha256"
 	"maps"
 	"net/netip"
 	"slices"
@@ -27,12 +26,6 @@ const (
 	maxDials = 16
 )
 
-// encryptionKey returns the key of memberlist, which has to be 32 bytes long.
-func encryptionKey(secret []byte) []byte {
-	key := sha256.Sum256(secret)
-	return key[:]
-}
-
 // keepJoined joins the other members and then looks for missing ones, until ctx
 // ends.
 func (m *Members) keepJoined(ctx context.Context, dials *sync.WaitGroup) {
@@ -51,7 +44,10 @@ func (m *Members) keepJoined(ctx context.Context, dials *sync.WaitGroup) {
 		select {
 		case <-tick.C:
 			wait(ctx, m.join(ctx, dials, m.missing()), rejoinPatience)
+			m.loseUnheard()
 			m.reportMissing()
+		case <-m.search.C():
+			wait(ctx, m.join(ctx, dials, m.missing()), rejoinPatience)
 		case <-m.rejoin.C():
 			if !m.leaving.Load() {
 				m.rejoinAll(ctx, dials)

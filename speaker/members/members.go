@@ -24,15 +24,22 @@ import (
 type Options struct {
 	// Name is the name of this node.
 	Name string
-	// Addr is where this member listens and where the other members reach it.
+	// Addr is where this member listens first, and where the other members reach it. If
+	// Addresses has another address for this node later, the member goes on with that one
+	// and the same port.
 	Addr netip.AddrPort
-	// Secret is the key that all speakers share. The encryption key is its SHA-256.
-	Secret []byte
+	// Keys are the keys that all speakers share. This member sends with the first one, and
+	// accepts all of them. memberlist's keys are their SHA-256. See SetKeys.
+	Keys [][]byte
 	// Addresses returns a new map of the addresses where members should be found, by
 	// the names of their nodes. This node may be among them.
 	Addresses func() map[string]netip.Addr
+	// NodeAddrs returns a new map of all addresses of all nodes, each with its node's name.
+	// Only these addresses, and those of members, may send to this member. It is called in
+	// every second, and must not block.
+	NodeAddrs func() map[netip.Addr]string
 	// Changed is called, from any goroutine, when a member has joined, left, died or
-	// changed its profile. It must not block.
+	// changed its profile, or when this member has another address. It must not block.
 	Changed func()
 	// ProbeInterval is how often memberlist probes a member. A dead member is given up
 	// after about five of them.
@@ -44,7 +51,8 @@ type Options struct {
 // Members is this node's view of all members.
 type Members struct {
 	options Options
-	list    atomic.Pointer[memberlist.Memberlist] // nil until Run
+	guard   *guard
+	keys    keys
 	joined  chan struct{}
 	self    atomic.Pointer[Profile]
 	// returned counts how often a member that was declared dead has come back.
@@ -52,10 +60,19 @@ type Members struct {
 	leaving        atomic.Bool // see Leave
 	profileChanged signal.Signal
 	rejoin         signal.Signal
+	search         signal.Signal // asks to look for missing members at once
+
+	list     atomic.Pointer[list] // nil until Run
+	replaced sync.Mutex           // is held while the list is replaced, leaves or ends
 
 	mu     sync.Mutex // guards the fields below
 	others map[string]Member
 	absent map[string]absence
+	// displaced are members that have lost their address to a newcomer of the same name.
+	displaced map[string]displacement
+	// unheardAt is when others that the present list does not have are lost; zero if the
+	// list was not replaced.
+	unheardAt time.Time
 	// rejoined is closed when the rejoin that was asked for has ended; nil if none was.
 	rejoined chan struct{}
 }
@@ -73,9 +90,11 @@ type Member struct {
 // New returns a Members that knows no other member yet.
 func New(o Options) *Members {
 	m := &Members{
-		options: o, joined: make(chan struct{}), profileChanged: signal.New(), rejoin: signal.New(),
-		others: map[string]Member{}, absent: map[string]absence{},
+		options: o, joined: make(chan struct{}), profileChanged: signal.New(), rejoin: signal.New(), search: signal.New(),
+		others: map[string]Member{}, absent: map[string]absence{}, displaced: map[string]displacement{},
 	}
+	m.guard = newGuard(m.knownAddrs, o.Log, o.Metrics)
+	m.keys.set(o.Keys)
 	m.self.Store(&Profile{Fenced: true})
 	gauge := func(name, help string, value func() int) {
 		o.Metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "baremetal", Subsystem: "members", Name: name, Help: help},
@@ -83,6 +102,7 @@ func New(o Options) *Members {
 	}
 	gauge("alive", "Number of speakers that this one believes to be alive, itself included.", func() int { return len(m.alive()) })
 	gauge("announcing", "Number of speakers that can announce, this one included. A speaker without a usable link and a fenced speaker cannot.", m.announcing)
+	gauge("keys", "Number of keys of other speakers that this one accepts: two or more while the key is rotated.", m.keys.count)
 	return m
 }
 
@@ -90,15 +110,16 @@ func New(o Options) *Members {
 // ctx ends. It does not tell the members that it leaves; see Leave. It returns when
 // everything that it started has ended, which may take seconds.
 func (m *Members) Run(ctx context.Context) error {
-	list, err := memberlist.Create(m.config())
+	first, err := m.open(m.options.Addr)
 	if err != nil {
 		return fmt.Errorf("listening for other speakers on %s (--members-port): %w", m.options.Addr, err)
 	}
-	m.list.Store(list)
+	m.list.Store(first)
 	var work sync.WaitGroup
-	work.Go(func() { m.tellProfile(ctx, list) })
+	work.Go(func() { m.tellProfile(ctx) })
+	work.Go(func() { m.followOwnAddr(ctx) })
 	m.keepJoined(ctx, &work)
-	err = list.Shutdown()
+	err = m.closeList()
 	work.Wait()
 	if err != nil {
 		return fmt.Errorf("closing the member list: %w", err)
@@ -106,27 +127,9 @@ func (m *Members) Run(ctx context.Context) error {
 	return nil
 }
 
-// config returns memberlist's configuration, with a failure detector about six
-// times as fast as its default for LANs. With probes every 200 ms a dead member is
-// detected after about a second. A second member that confirms the death makes it
-// faster. A member that gets too little CPU time becomes more patient, so that a
-// busy node is not taken for a dead one.
-func (m *Members) config() *memberlist.Config {
-	c := memberlist.DefaultLANConfig()
-	c.Name = m.options.Name
-	c.BindAddr, c.BindPort = m.options.Addr.Addr().String(), int(m.options.Addr.Port())
-	c.AdvertiseAddr, c.AdvertisePort = c.BindAddr, c.BindPort
-	c.SecretKey = encryptionKey(m.options.Secret)
-	c.TCPTimeout = 2 * time.Second
-	c.ProbeInterval, c.ProbeTimeout = m.options.ProbeInterval, m.options.ProbeInterval/2
-	c.SuspicionMult, c.SuspicionMaxTimeoutMult = 3, 2
-	c.AwarenessMaxMultiplier = 4
-	c.GossipInterval = 50 * time.Millisecond
-	c.Events = events{m}
-	c.Delegate = delegate{m}
-	c.LogOutput = &logWriter{log: m.options.Log}
-	return c
-}
+// SetKeys replaces the keys. This member sends with the first one, and accepts all of
+// them. There must be one at least.
+func (m *Members) SetKeys(keys [][]byte) { m.keys.set(keys) }
 
 // Joined returns a channel that is closed when the first join has ended or has
 // taken too long.
@@ -178,7 +181,7 @@ func (m *Members) SetProfile(p Profile) {
 }
 
 // tellProfile tells the other members every change of the profile, until ctx ends.
-func (m *Members) tellProfile(ctx context.Context, list *memberlist.Memberlist) {
+func (m *Members) tellProfile(ctx context.Context) {
 	for {
 		select {
 		case <-m.profileChanged.C():
@@ -188,7 +191,7 @@ func (m *Members) tellProfile(ctx context.Context, list *memberlist.Memberlist) 
 		if m.leaving.Load() {
 			return // Leave tells the last profile, and a later update would replace its message
 		}
-		if err := list.UpdateNode(time.Second); err != nil {
+		if err := m.list.Load().UpdateNode(time.Second); err != nil {
 			m.options.Log.Debug("no member has heard this node's profile yet", "error", err)
 		}
 	}
@@ -198,9 +201,11 @@ func (m *Members) tellProfile(ctx context.Context, list *memberlist.Memberlist) 
 // they have heard it. The profile says so as well, because memberlist does not
 // distinguish a member that leaves from one that dies.
 func (m *Members) Leave() error {
+	m.replaced.Lock()
+	defer m.replaced.Unlock()
 	list := m.list.Load()
-	if list == nil {
-		return nil // it has never joined
+	if list == nil || list.ended.Load() {
+		return nil // it has never joined, or has ended
 	}
 	m.leaving.Store(true)
 	p := *m.self.Load()

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,32 +24,80 @@ type running struct {
 	die func()
 }
 
+// network is what the API server says about the nodes of a test.
+type network struct {
+	port uint16
+
+	mu    sync.Mutex
+	addrs map[string]netip.Addr
+}
+
+func newNetwork(t *testing.T) *network {
+	return &network{port: freePort(t), addrs: map[string]netip.Addr{}}
+}
+
+// set gives a node an address.
+func (n *network) set(name, addr string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.addrs[name] = netip.MustParseAddr(addr)
+}
+
+func (n *network) addresses() map[string]netip.Addr {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return maps.Clone(n.addrs)
+}
+
+func (n *network) nodeAddrs() map[netip.Addr]string {
+	addrs := map[netip.Addr]string{}
+	for name, addr := range n.addresses() {
+		addrs[addr] = name
+	}
+	return addrs
+}
+
+// options returns those of a member on a node.
+func (n *network) options(name, secret string) Options {
+	return Options{
+		Name: name, Addr: netip.AddrPortFrom(n.addresses()[name], n.port), Keys: [][]byte{[]byte(secret)},
+		Addresses: n.addresses, NodeAddrs: n.nodeAddrs, Changed: func() {}, ProbeInterval: 200 * time.Millisecond,
+		Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
+	}
+}
+
+// start runs a member.
+func start(t *testing.T, o Options) running {
+	t.Helper()
+	m := New(o)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := m.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	}()
+	die := func() { cancel(); <-ended }
+	t.Cleanup(die)
+	return running{m, die}
+}
+
 // loopback starts members on 127.0.0.2, .3, … with the same port.
 func loopback(t *testing.T, secrets ...string) (all []running) {
 	t.Helper()
-	port := freePort(t)
-	addrs := map[string]netip.Addr{}
+	_, all = loopbackNetwork(t, secrets...)
+	return all
+}
+
+func loopbackNetwork(t *testing.T, secrets ...string) (n *network, all []running) {
+	t.Helper()
+	n = newNetwork(t)
 	for i := range secrets {
-		addrs[fmt.Sprint("node", i)] = netip.AddrFrom4([4]byte{127, 0, 0, byte(i + 2)})
+		n.set(fmt.Sprint("node", i), fmt.Sprint("127.0.0.", i+2))
 	}
 	for i, secret := range secrets {
-		name := fmt.Sprint("node", i)
-		m := New(Options{
-			Name: name, Addr: netip.AddrPortFrom(addrs[name], port), Secret: []byte(secret),
-			Addresses: func() map[string]netip.Addr { return maps.Clone(addrs) }, Changed: func() {}, ProbeInterval: 200 * time.Millisecond,
-			Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
-		})
-		ctx, cancel := context.WithCancel(context.Background())
-		ended := make(chan struct{})
-		go func() {
-			defer close(ended)
-			if err := m.Run(ctx); err != nil {
-				t.Error(err)
-			}
-		}()
-		die := func() { cancel(); <-ended }
-		t.Cleanup(die)
-		all = append(all, running{m, die})
+		all = append(all, start(t, n.options(fmt.Sprint("node", i), secret)))
 	}
 	for _, m := range all {
 		select {
@@ -57,7 +106,7 @@ func loopback(t *testing.T, secrets ...string) (all []running) {
 			t.Fatal("the first join does not end")
 		}
 	}
-	return all
+	return n, all
 }
 
 // freePort returns a port that was free a moment ago.
@@ -240,10 +289,9 @@ func TestRunSaysWhichPortCannotBeOpened(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer listener.Close()
-	m := New(Options{
-		Name: "node0", Addr: listener.Addr().(*net.TCPAddr).AddrPort(), Secret: []byte("s"), Changed: func() {}, ProbeInterval: 200 * time.Millisecond,
-		Addresses: func() map[string]netip.Addr { return nil }, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
-	})
+	o := newNetwork(t).options("node0", "s")
+	o.Addr = listener.Addr().(*net.TCPAddr).AddrPort()
+	m := New(o)
 	if err := m.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "--members-port") {
 		t.Errorf("got %v", err)
 	}

@@ -65,7 +65,7 @@ func diagnose(err error) string {
 	case errors.As(err, &timeout) && timeout.Timeout(), strings.Contains(text, "timeout"), strings.Contains(text, "no route"):
 		return "no answer: the node is down, or a firewall blocks the port, TCP or UDP"
 	case errors.Is(err, io.EOF), strings.Contains(text, "EOF"), strings.Contains(text, "reset"), strings.Contains(text, "decrypt"):
-		return "the other end closes the connection: it has another key, or another program has the port; all speakers need the same Secret: restart the speakers that are older than the Secret"
+		return "the other end closes the connection: it does not know this node's address yet, it has another key, or another program has the port; all speakers follow the Nodes and the Secret memberlist: check that the speaker there reaches the API server"
 	}
 	return "unknown, see the error"
 }

@@ -3,7 +3,6 @@ package members
 import (
 	"cmp"
 	"maps"
-	"net/netip"
 	"slices"
 
 	"github.com/hashicorp/memberlist"
@@ -41,17 +40,32 @@ func (m *Members) update(n *memberlist.Node, joined bool) {
 		m.options.Log.Error("a speaker has another version, it is not elected", "node", n.Name, "error", err)
 		profile = Profile{Fenced: true}
 	}
-	addr, _ := netip.AddrFromSlice(n.Addr) // memberlist has checked it
 	m.mu.Lock()
-	if joined && m.others[n.Name].Lost {
+	before := m.others[n.Name]
+	if joined && before.Lost {
 		m.returned.Add(1)
 	}
-	m.others[n.Name] = Member{Name: n.Name, Addr: addr.Unmap(), Profile: profile}
+	now := Member{Name: n.Name, Addr: toAddr(n.Addr), Profile: profile}
+	m.others[n.Name] = now
+	delete(m.displaced, n.Name)
 	m.mu.Unlock()
+	if before.Addr != now.Addr {
+		m.guard.outdate()
+	}
 	m.options.Changed()
 }
 
-// remove is called when a member has left or died. It reports whether it left.
+// died is called when a member has left or died.
+func (m *Members) died(name string) {
+	if m.remove(name) {
+		m.options.Log.Info("speaker left", "node", name)
+		return
+	}
+	m.options.Log.Info("speaker died", "node", name)
+}
+
+// remove drops a member that has left, and marks one that has died as lost. It reports
+// whether it left.
 func (m *Members) remove(name string) (left bool) {
 	if name == m.options.Name {
 		return true
@@ -65,6 +79,9 @@ func (m *Members) remove(name string) (left bool) {
 		m.others[name] = other
 	}
 	m.mu.Unlock()
+	if addr, ok := m.options.Addresses()[name]; ok && addr != other.Addr {
+		m.search.Set() // it may have come back with another address, and can take its place now
+	}
 	m.options.Changed()
 	return left
 }

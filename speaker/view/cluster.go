@@ -172,9 +172,9 @@ func internalIPs(n *v1.Node) (addrs []netip.Addr) {
 	return addrs
 }
 
-// nodeAddrs returns the addresses in the statuses of all Nodes, of any type, each with the
+// NodeAddrs returns the addresses in the statuses of all Nodes, of any type, each with the
 // name of its Node.
-func (c *Cluster) nodeAddrs() (map[netip.Addr]string, error) {
+func (c *Cluster) NodeAddrs() (map[netip.Addr]string, error) {
 	nodes, err := c.nodes.List(labels.Everything())
 	if err != nil {
 		return nil, fmt.Errorf("listing Nodes from the cache: %w", err)

@@ -60,7 +60,7 @@ type Inputs struct {
 // their last value, so that BGP sessions do not end then. It is for one goroutine.
 type Reader struct {
 	node    string
-	addr    netip.Addr
+	addr    func() netip.Addr
 	cluster *Cluster
 	config  *configmap.Watcher
 	exclude *regexp.Regexp
@@ -84,20 +84,20 @@ type routerPath struct {
 	direct bool
 }
 
-// NewReader returns a Reader for a node. addr is the node's address in the member
-// list. exclude matches the names of interfaces that are not used.
-func NewReader(node string, addr netip.Addr, cluster *Cluster, config *configmap.Watcher, proxy *KubeProxy, exclude *regexp.Regexp) *Reader {
+// NewReader returns a Reader for a node. addr returns the node's present address in the
+// member list. exclude matches the names of interfaces that are not used.
+func NewReader(node string, addr func() netip.Addr, cluster *Cluster, config *configmap.Watcher, proxy *KubeProxy, exclude *regexp.Regexp) *Reader {
 	return &Reader{node: node, addr: addr, cluster: cluster, config: config, proxy: proxy, exclude: exclude, bootID: bootID(), paths: map[pathKey]routerPath{}}
 }
 
 // Read reads everything once. others are the other members at this moment.
 func (r *Reader) Read(others []members.Member) (Inputs, error) {
 	now, state := time.Now(), r.config.State()
-	in := Inputs{Node: r.node, Addr: r.addr, Config: state.Config}
+	in := Inputs{Node: r.node, Addr: r.addr(), Config: state.Config}
 	in.Earlier, in.Orphans = r.readPublished(state.Hash)
 	in.NothingPublished = r.config.InUse().Object == nil
 	var err error
-	if in.NodeAddrs, err = r.cluster.nodeAddrs(); err != nil {
+	if in.NodeAddrs, err = r.cluster.NodeAddrs(); err != nil {
 		return Inputs{}, err
 	}
 	if in.Services, err = r.cluster.planServices(now, &r.settling); err != nil {

@@ -206,11 +206,13 @@ func TestValuesHaveTheDocumentedEffect(t *testing.T) {
 		{"loadBalancerClass: example.com/lb\ndefaultLoadBalancer: false", ccm, []string{"- --load-balancer-class=example.com/lb", "- --default-load-balancer=false"}},
 		{"loadBalancerClass: example.com/lb\ndefaultLoadBalancer: false", speaker, []string{"- --load-balancer-class=example.com/lb", "- --default-load-balancer=false"}},
 		{"ccm: {replicas: 3, extraArgs: [--v=2], resources: {limits: {memory: 1Gi}}, nodeSelector: {a: b}, tolerations: [{operator: Exists}]}", ccm,
-			[]string{"replicas: 3", "- --v=2", "memory: 1Gi", "nodeSelector:\n        a: b", "tolerations:\n      - operator: Exists"}},
+			[]string{"replicas: 3", "- --v=2", "memory: 1Gi", "name: GOMEMLIMIT\n          value: 870MiB", "nodeSelector:\n        a: b", "tolerations:\n      - operator: Exists"}},
 		{"speaker: {failover: fast, membersPort: 1, heartbeatPort: 2, metricsPort: 3, extraArgs: [--log-level=debug]}", speaker,
 			[]string{"- --failover=fast", "- --members-port=1", "- --heartbeat-port=2", "- --metrics-address=:3", "- --log-level=debug", "containerPort: 3\n          name: metrics"}},
 		{"speaker: {resources: {limits: {memory: 1Gi}}, nodeSelector: {a: b}, tolerations: [{operator: Exists, key: x}]}", speaker,
-			[]string{"memory: 1Gi", "nodeSelector:\n        a: b", "tolerations:\n      - key: x\n        operator: Exists"}},
+			[]string{"memory: 1Gi", "name: GOMEMLIMIT\n          value: 870MiB", "nodeSelector:\n        a: b", "tolerations:\n      - key: x\n        operator: Exists"}},
+		{"speaker: {resources: {limits: {memory: 268435456}}}", speaker, []string{"memory: 268435456", "value: 217MiB"}},
+		{"speaker: {resources: {limits: {memory: 300M}}}", speaker, []string{"memory: 300M", "value: 243MiB"}},
 		{"loadBalancerClass: example.com/lb\ndefaultLoadBalancer: false\nadmissionPolicy: {allowedUsers: [\"system:serviceaccount:dns:names\"]}", "ValidatingAdmissionPolicy/baremetal-service-status",
 			[]string{"example.com/lb", ": false", "[''system:serviceaccount:dns:names'']"}},
 		{"monitoring: {enabled: true, labels: {release: prometheus}}", "PrometheusRule/cloud-provider-baremetal", []string{"release: prometheus", "{{ $labels.pool }}"}},
@@ -229,6 +231,12 @@ func TestValuesHaveTheDocumentedEffect(t *testing.T) {
 	}
 	if made := mustRender(t, "networkPolicy: {enabled: false}"); made["NetworkPolicy/baremetal-cloud-controller-manager"] != nil || made["ServiceMonitor/baremetal-speaker"] != nil || made["ConfigMap/config"] != nil {
 		t.Error("the chart makes a NetworkPolicy, a ServiceMonitor or a ConfigMap that the values did not ask for")
+	}
+	for _, key := range []string{ccm, speaker} {
+		made := text(t, mustRender(t, "{ccm: {resources: {limits: null}}, speaker: {resources: {limits: null}}}")[key])
+		if strings.Contains(made, "GOMEMLIMIT") || strings.Contains(made, "limits:") {
+			t.Errorf("without a limit %s has\n%s", key, made)
+		}
 	}
 }
 
@@ -264,16 +272,17 @@ func TestConfigIsPassedThroughUnchanged(t *testing.T) {
 
 func TestValuesAreRefusedByTheSchemaIfInvalid(t *testing.T) {
 	for values, want := range map[string]string{
-		"speaker: {failover: slow}":            "failover",
-		"admissionPolicy: {enabled: maybe}":    "admissionPolicy",
-		"speakers: {}":                         "speakers",
-		"ccm: {replicas: 0}":                   "replicas",
-		"config: {address-pools: []}":          "config",
-		"speaker: {metricsPort: 70000}":        "metricsPort",
-		"image: {repository: \"\"}":            "repository",
-		"ccm: {extraArgs: [not-a-flag]}":       "extraArgs",
-		"monitoring: {labels: {release: 1}}":   "labels",
-		"speaker: {nodeSelector: {edge: on }}": "nodeSelector",
+		"speaker: {failover: slow}":                       "failover",
+		"admissionPolicy: {enabled: maybe}":               "admissionPolicy",
+		"speakers: {}":                                    "speakers",
+		"ccm: {replicas: 0}":                              "replicas",
+		"config: {address-pools: []}":                     "config",
+		"speaker: {metricsPort: 70000}":                   "metricsPort",
+		"speaker: {resources: {limits: {memory: 1.5Gi}}}": "memory",
+		"image: {repository: \"\"}":                       "repository",
+		"ccm: {extraArgs: [not-a-flag]}":                  "extraArgs",
+		"monitoring: {labels: {release: 1}}":              "labels",
+		"speaker: {nodeSelector: {edge: on }}":            "nodeSelector",
 	} {
 		if _, err := render(t, values); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("the values %s must be refused with %q, got the error %v", values, want, err)
