@@ -1,4 +1,5 @@
-// Package loglimit bounds the log lines that an unauthenticated neighbour can cause.
+// Package loglimit bounds the log lines, Events and other work that an unauthenticated
+// neighbour can cause.
 package loglimit
 
 import (
@@ -6,32 +7,54 @@ import (
 	"time"
 )
 
-// Limiter allows a number of lines a minute, and counts the others.
-type Limiter struct {
-	perMinute int
+// MaxKinds bounds what a Limiter remembers. All further kinds count as one.
+const MaxKinds = 100
 
-	mu         sync.Mutex
-	since      time.Time // when the present minute began
-	used       int
-	suppressed int
+// Limiter allows a number of lines of each kind in an interval, and counts the others.
+type Limiter struct {
+	most     int
+	interval time.Duration
+
+	mu    sync.Mutex
+	kinds map[string]*lines
 }
 
-// New returns a Limiter that allows perMinute lines a minute.
-func New(perMinute int) *Limiter { return &Limiter{perMinute: perMinute} }
+// lines are those of one kind.
+type lines struct {
+	since  time.Time // when the present interval began
+	logged int       // in the present interval
+	more   int       // were not logged since the last one that was
+}
 
-// Allow reports whether to log a line now. suppressed is how many lines were not logged since
-// the last one that was.
-func (l *Limiter) Allow() (suppressed int, ok bool) {
+// New returns a Limiter that allows so many lines of a kind in an interval.
+func New(most int, interval time.Duration) *Limiter {
+	return &Limiter{most: most, interval: interval, kinds: map[string]*lines{}}
+}
+
+// Allow reports whether to log a line now. more is how many lines of its kind were not logged
+// since the last one that was.
+func (l *Limiter) Allow(kind string) (more int, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if now := time.Now(); now.Sub(l.since) >= time.Minute {
-		l.since, l.used = now, 0
+	now := time.Now()
+	k := l.kinds[kind]
+	if k == nil {
+		if len(l.kinds) >= MaxKinds {
+			kind = ""
+		}
+		if k = l.kinds[kind]; k == nil {
+			k = &lines{}
+			l.kinds[kind] = k
+		}
 	}
-	if l.used >= l.perMinute {
-		l.suppressed++
+	if now.Sub(k.since) >= l.interval {
+		k.since, k.logged = now, 0
+	}
+	if k.logged == l.most {
+		k.more++
 		return 0, false
 	}
-	l.used++
-	suppressed, l.suppressed = l.suppressed, 0
-	return suppressed, true
+	more = k.more
+	k.logged, k.more = k.logged+1, 0
+	return more, true
 }

@@ -18,8 +18,8 @@ const (
 	correctInterval = time.Second
 	// contestedFor is how long a claim is reported if the host does not repeat it.
 	contestedFor = time.Minute
-	// claimLogs is how many lines about claims are logged in a minute. Every neighbour can
-	// cause such a line.
+	// claimLogs is how many lines of each kind about claims are logged in a minute. Every
+	// neighbour can cause such a line.
 	claimLogs = 10
 )
 
@@ -161,8 +161,8 @@ func (a *Announcer) handleForeignClaim(e *entry, c claim) (changed bool) {
 
 // logClaim logs a line about a claim, unless there were many of them.
 func (a *Announcer) logClaim(level slog.Level, text string, c claim) {
-	if suppressed, ok := a.claimLog.Allow(); ok {
-		a.log.Log(context.Background(), level, text, "hint", "find that host and remove the address from it", "vip", c.addr, "mac", net.HardwareAddr(c.sender[:]).String(), "source", net.HardwareAddr(c.source[:]).String(), "link", c.link, "suppressed", suppressed)
+	if more, ok := a.claimLog.Allow(text); ok {
+		a.log.Log(context.Background(), level, text, "hint", "find that host and remove the address from it", "vip", c.addr, "mac", net.HardwareAddr(c.sender[:]).String(), "source", net.HardwareAddr(c.source[:]).String(), "link", c.link, "more", more)
 	}
 }
 

@@ -126,7 +126,7 @@ func New(o Options) *Announcer {
 	a := &Announcer{
 		options: o, log: o.Log, now: time.Now, started: time.Now(),
 		ports: map[int]*port{}, entries: map[netip.Addr][]*entry{}, retry: map[int]time.Time{},
-		changed: signal.New(), claims: make(chan claim, 64), claimLog: loglimit.New(claimLogs),
+		changed: signal.New(), claims: make(chan claim, 64), claimLog: loglimit.New(claimLogs, time.Minute),
 	}
 	a.metrics = newMetrics(o.Metrics, a)
 	return a

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/memberlist"
+
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/loglimit"
 )
 
 // A node can return with another address, and an address can change while its speaker
@@ -106,7 +108,7 @@ func (m *Members) Addr() netip.Addr {
 func (m *Members) followOwnAddr(ctx context.Context) {
 	tick := time.NewTicker(ownAddrInterval)
 	defer tick.Stop()
-	often := newLimiter(1, time.Minute)
+	often := loglimit.New(1, time.Minute)
 	var seen netip.Addr
 	for {
 		select {
@@ -120,7 +122,7 @@ func (m *Members) followOwnAddr(ctx context.Context) {
 			continue
 		}
 		if err := m.moveTo(ctx, seen); err != nil {
-			if more, ok := often.allow(""); ok {
+			if more, ok := often.Allow(""); ok {
 				m.options.Log.Error("this node has another address, but the member list cannot use it, trying again", "address", seen, "error", err, "more", more)
 			}
 		}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/loglimit"
 )
 
 // memberlist buffers what a connection sends before it decrypts it, and the port is open
@@ -55,12 +57,12 @@ type guard struct {
 	// read returns a new map with the addresses of all nodes and members.
 	read     func() map[netip.Addr]string
 	log      *slog.Logger
-	often    *limiter
+	often    *loglimit.Limiter
 	rejected *prometheus.CounterVec
 
 	known     atomic.Pointer[known]
 	reading   sync.Mutex
-	strangers *limiter
+	strangers *loglimit.Limiter
 
 	mu    sync.Mutex // guards the fields below
 	used  map[netip.Addr]usage
@@ -81,7 +83,7 @@ type usage struct {
 }
 
 func newGuard(read func() map[netip.Addr]string, log *slog.Logger, metrics prometheus.Registerer) *guard {
-	g := &guard{read: read, log: log, often: newLimiter(1, time.Minute), strangers: newLimiter(readsForStrangers, time.Second), used: map[netip.Addr]usage{}}
+	g := &guard{read: read, log: log, often: loglimit.New(1, time.Minute), strangers: loglimit.New(readsForStrangers, time.Second), used: map[netip.Addr]usage{}}
 	g.rejected = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "baremetal", Subsystem: "members", Name: "rejected_total",
 		Help: "Number of packets and connections for the member list that were rejected.",
@@ -103,7 +105,7 @@ func (g *guard) allowed(addr netip.Addr) bool {
 		if ok {
 			return true
 		}
-		if _, mayRead := g.strangers.allow(""); !mayRead {
+		if _, mayRead := g.strangers.Allow(""); !mayRead {
 			return false
 		}
 	}
@@ -189,7 +191,7 @@ func (g *guard) add(addr netip.Addr, u usage) {
 // reject counts a rejection, and logs it once a minute.
 func (g *guard) reject(reason string, from netip.Addr) {
 	g.rejected.WithLabelValues(reason).Inc()
-	if more, ok := g.often.allow(reason); ok {
+	if more, ok := g.often.Allow(reason); ok {
 		g.log.Warn("packets or connections for the member list are rejected", "reason", reason, "from", from, "more", more)
 	}
 }

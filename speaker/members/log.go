@@ -5,66 +5,14 @@ import (
 	"context"
 	"log/slog"
 	"strings"
-	"sync"
 	"time"
+
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/loglimit"
 )
 
-const (
-	// linesOfKind is how many lines of one kind of memberlist are logged in a minute. It
-	// writes one for every bad packet.
-	linesOfKind = 5
-	// maxKinds bounds what a limiter remembers.
-	maxKinds = 100
-)
-
-// limiter says which lines are logged, if there are many of one kind.
-type limiter struct {
-	most     int
-	interval time.Duration
-
-	mu    sync.Mutex
-	kinds map[string]*lines
-}
-
-// lines are those of one kind.
-type lines struct {
-	since  time.Time // when the present interval began
-	logged int       // in the present interval
-	more   int       // were not logged since the last one that was
-}
-
-// newLimiter returns a limiter that allows so many lines of a kind in an interval.
-func newLimiter(most int, interval time.Duration) *limiter {
-	return &limiter{most: most, interval: interval, kinds: map[string]*lines{}}
-}
-
-// allow reports whether to log a line, and how many of its kind were not logged since
-// the last one.
-func (l *limiter) allow(kind string) (more int, ok bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	now := time.Now()
-	k := l.kinds[kind]
-	if k == nil {
-		if len(l.kinds) >= maxKinds {
-			kind = ""
-		}
-		if k = l.kinds[kind]; k == nil {
-			k = &lines{}
-			l.kinds[kind] = k
-		}
-	}
-	if now.Sub(k.since) >= l.interval {
-		k.since, k.logged = now, 0
-	}
-	if k.logged == l.most {
-		k.more++
-		return 0, false
-	}
-	more = k.more
-	k.logged, k.more = k.logged+1, 0
-	return more, true
-}
+// linesOfKind is how many lines of one kind of memberlist are logged in a minute. It writes
+// one for every bad packet.
+const linesOfKind = 5
 
 // logWriter turns memberlist's lines into log records. A line begins with a date and
 // a level in brackets.
@@ -72,18 +20,18 @@ type logWriter struct {
 	log *slog.Logger
 	// rejectKey counts a message that was made with another key.
 	rejectKey   func()
-	lines, keys *limiter
+	lines, keys *loglimit.Limiter
 }
 
 func newLogWriter(log *slog.Logger, rejectKey func()) *logWriter {
-	return &logWriter{log: log, rejectKey: rejectKey, lines: newLimiter(linesOfKind, time.Minute), keys: newLimiter(1, time.Minute)}
+	return &logWriter{log: log, rejectKey: rejectKey, lines: loglimit.New(linesOfKind, time.Minute), keys: loglimit.New(1, time.Minute)}
 }
 
 func (w *logWriter) Write(line []byte) (int, error) {
 	level, text := parseLine(string(bytes.TrimSpace(line)))
 	if level >= slog.LevelWarn && strings.Contains(text, "ecrypt") {
 		w.rejectKey()
-		if more, ok := w.keys.allow(""); ok {
+		if more, ok := w.keys.Allow(""); ok {
 			w.log.Warn("a speaker with another key has contacted this one", "hint", "all speakers follow the Secret memberlist; if this goes on for more than a minute, check that the other speaker can watch the Secret, and that no other program sends to this port", "memberlist", text, "more", more)
 		}
 		return len(line), nil
@@ -91,7 +39,7 @@ func (w *logWriter) Write(line []byte) (int, error) {
 	if !w.log.Enabled(context.Background(), level) {
 		return len(line), nil
 	}
-	if more, ok := w.lines.allow(kindOf(text)); ok {
+	if more, ok := w.lines.Allow(kindOf(text)); ok {
 		w.log.Log(context.Background(), level, "message from memberlist", "text", text, "more", more)
 	}
 	return len(line), nil

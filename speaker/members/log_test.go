@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/loglimit"
 )
 
 func TestLinesOfOneKindAreLimited(t *testing.T) {
@@ -38,7 +40,7 @@ func TestLinesOfOneKindAreLimited(t *testing.T) {
 				t.Errorf("%q is logged %d times in a minute, want %d", text, got, want)
 			}
 		}
-		if got := log.count("memberlist: kind"); got > maxKinds+linesOfKind {
+		if got := log.count("memberlist: kind"); got > loglimit.MaxKinds+linesOfKind {
 			t.Errorf("lines of different kinds are logged %d times in a minute", got)
 		}
 		if rejected != 1000 {

@@ -124,7 +124,7 @@ func (t *transport) pause(message string, err error) bool {
 	if t.shutdown.Err() != nil {
 		return false
 	}
-	if more, ok := t.guard.often.allow(message); ok {
+	if more, ok := t.guard.often.Allow(message); ok {
 		t.log.Error(message, "error", err, "more", more)
 	}
 	wait(t.shutdown, nil, 100*time.Millisecond)

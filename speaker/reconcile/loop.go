@@ -95,7 +95,7 @@ type planned struct {
 
 // New returns a Loop.
 func New(o Options) *Loop {
-	l := &Loop{Options: o, metrics: newMetrics(o.Metrics), contestedEvents: loglimit.New(contestedEvents)}
+	l := &Loop{Options: o, metrics: newMetrics(o.Metrics), contestedEvents: loglimit.New(contestedEvents, time.Minute)}
 	l.self.failback.after = o.FailbackAfter
 	return l
 }

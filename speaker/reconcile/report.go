@@ -53,7 +53,7 @@ func (l *Loop) reportContested(p plan.Plan, conflicts []layer2.Conflict) {
 			now[c.Addr] = true
 			continue
 		}
-		if _, ok := l.contestedEvents.Allow(); !ok {
+		if _, ok := l.contestedEvents.Allow(""); !ok {
 			continue // a later pass reports it
 		}
 		now[c.Addr] = true
