@@ -47,11 +47,12 @@ suite: ## Run Kubernetes' own tests of load balancers, with PROTOCOL=layer2 or b
 versions: ## Run the integration tests on the older minor versions of Kubernetes (root; half an hour)
 	for version in v1.36 v1.35; do (cd test && KUBERNETES=$$version go test -count=1 -timeout 40m ./integration) || exit; done
 
-lint: ## Check format, vet and staticcheck, in all modules
+lint: ## Check format, vet and staticcheck, in all modules, and known vulnerabilities
 	@test -z "$$(gofmt -l .)" || { echo "not formatted:"; gofmt -l .; exit 1; }
 	go vet ./... && go run $(STATICCHECK) ./...
 	for module in $(MODULES); do (cd $$module && go vet ./... && go run $(STATICCHECK) ./...) || exit; done
 	cd test/tools/coredns && go vet .
+	./hack/vulncheck
 
 fuzz: ## Fuzz everything that parses bytes, a minute each
 	go test -run '^$$' -fuzz FuzzParse -fuzztime 1m ./pkg/config
