@@ -105,6 +105,7 @@ func run(ctx, background context.Context, group *errgroup.Group, o Options) erro
 	if !w.api(ctx) {
 		return nil
 	}
+	cluster.WatchPasswords(o.Node, config.State().Config)
 	addr, key, ok := w.self(ctx)
 	if !ok {
 		return nil
