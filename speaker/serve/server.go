@@ -61,8 +61,8 @@ type Server struct {
 
 // New listens. It returns an error if the address is wrong or used.
 func New(o Options) (*Server, error) {
-	if _, _, err := net.SplitHostPort(o.Address); err != nil { // Listen would take any port
-		return nil, fmt.Errorf("listening on %q: %w", o.Address, err)
+	if _, port, err := net.SplitHostPort(o.Address); err != nil || port == "" { // Listen would take any port
+		return nil, fmt.Errorf("listening on %q: write HOST:PORT, or :PORT for all addresses", o.Address)
 	}
 	tcp, err := net.Listen("tcp", o.Address)
 	if err != nil {

@@ -247,7 +247,7 @@ func TestErrorsOfConnectionsAreLoggedSparsely(t *testing.T) {
 
 func TestServerNamesAWrongAddress(t *testing.T) {
 	r := start(t, nil)
-	for _, address := range []string{"", "7472", r.Addr().String()} {
+	for _, address := range []string{"", "7472", "127.0.0.1:", r.Addr().String()} {
 		if s, err := New(Options{Address: address}); err == nil || s != nil || errors.Is(err, http.ErrServerClosed) {
 			t.Errorf("no error for the address %q", address)
 		} else if !strings.Contains(err.Error(), address) {

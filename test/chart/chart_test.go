@@ -242,6 +242,17 @@ func TestValuesHaveTheDocumentedEffect(t *testing.T) {
 	}
 }
 
+// With `helm upgrade --reuse-values` the values that are new in this version are missing.
+func TestMissingValuesHaveTheirDefaults(t *testing.T) {
+	made := mustRender(t, "bgp: null\nspeaker: {healthPort: null, insecureMetrics: null, metricsTLSSecret: null}")
+	speaker := text(t, made["DaemonSet/baremetal-speaker"])
+	for _, want := range []string{"--health-address=127.0.0.1:7473", "--insecure-metrics=false", "containerPort: 7473"} {
+		if !strings.Contains(speaker, want) {
+			t.Errorf("%s is missing in\n%s", want, speaker)
+		}
+	}
+}
+
 func TestAdmissionPolicyIsThereByDefaultWhereItCanBe(t *testing.T) {
 	for _, test := range []struct {
 		version, values string
