@@ -51,11 +51,12 @@ suite: ## Run Kubernetes' own tests of load balancers, with PROTOCOL=layer2 or b
 versions: ## Run the integration tests on the older minor versions of Kubernetes (root; half an hour)
 	for version in v1.36 v1.35; do (cd test && KUBERNETES=$$version go test -count=1 -timeout 40m ./integration) || exit; done
 
-lint: ## Check format, vet and staticcheck, in all modules
+lint: ## Check format, vet and staticcheck, in all modules, and known vulnerabilities
 	@test -z "$$(gofmt -l .)" || { echo "not formatted:"; gofmt -l .; exit 1; }
 	go vet ./... && go run $(STATICCHECK) ./...
 	for module in $(MODULES); do (cd $$module && go vet ./... && go run $(STATICCHECK) ./...) || exit; done
 	cd test/tools/coredns && go vet .
+	./hack/vulncheck
 
 fuzz: ## Fuzz everything that parses bytes, a minute each
 	go test -run '^$$' -fuzz FuzzParse -fuzztime 1m ./pkg/config
@@ -66,6 +67,7 @@ fuzz: ## Fuzz everything that parses bytes, a minute each
 	go test -run '^$$' -fuzz FuzzWelcome -fuzztime 1m ./speaker/heartbeat
 	go test -run '^$$' -fuzz FuzzDecode -fuzztime 1m ./speaker/members
 	go test -run '^$$' -fuzz FuzzPacket -fuzztime 1m ./speaker/bfd
+	go test -run '^$$' -fuzz FuzzBearerToken -fuzztime 1m ./speaker/access
 
 demo: ## Show the whole story on a cluster in namespaces (root); KEEP=1 leaves it up, FULL=1 has kubelets
 	cd test && go run ./cmd/demo $(if $(KEEP),-keep) $(if $(FULL),-full)

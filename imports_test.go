@@ -27,7 +27,7 @@ var layers = [][]string{
 	{"cloudprovider", "speaker"},
 	{"speaker/reconcile"},
 	{"speaker/view"},
-	{"speaker/plan", "speaker/layer2", "speaker/bgp", "speaker/heartbeat", "speaker/members", "speaker/links"},
+	{"speaker/plan", "speaker/layer2", "speaker/bgp", "speaker/heartbeat", "speaker/members", "speaker/links", "speaker/access", "speaker/serve"},
 	{"speaker/bfd", "pkg/configmap", "pkg/ipam"},
 	{"pkg/config", "pkg/election", "pkg/service", "pkg/memberkey", "pkg/signal"},
 	{"pkg/loglimit", "pkg/quote"},
@@ -37,7 +37,7 @@ var layers = [][]string{
 // of apimachinery are allowed: they are pure, and part of the configuration's grammar.
 var noKubernetes = []string{
 	"pkg/config", "pkg/ipam", "pkg/election", "pkg/signal", "pkg/loglimit", "pkg/quote", "speaker/plan", "speaker/layer2", "speaker/bgp", "speaker/bfd",
-	"speaker/heartbeat", "speaker/members", "speaker/links",
+	"speaker/heartbeat", "speaker/members", "speaker/links", "speaker/serve",
 }
 
 var selectors = []string{"k8s.io/apimachinery/pkg/labels", "k8s.io/apimachinery/pkg/selection"}
@@ -132,6 +132,15 @@ func TestKubernetesIsImportedOnlyAtTheEdge(t *testing.T) {
 			if strings.HasPrefix(imported, "k8s.io/") && !slices.Contains(selectors, imported) {
 				t.Errorf("%s imports %s", name, imported)
 			}
+		}
+	}
+}
+
+// The library of the API server would make the speaker half as large again.
+func TestSpeakerDoesNotContainAnAPIServer(t *testing.T) {
+	for _, dep := range packages(t)["cmd/baremetal-speaker"].Deps {
+		if strings.HasPrefix(dep, "k8s.io/apiserver") {
+			t.Errorf("cmd/baremetal-speaker depends on %s", dep)
 		}
 	}
 }

@@ -13,49 +13,125 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/kubernetes"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/configmap"
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/access"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/reconcile"
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/serve"
 )
+
+// maxScrapes is how many clients can read the metrics at the same time.
+const maxScrapes = 4
+
+// WebOptions say where the pages are served.
+type WebOptions struct {
+	// MetricsAddress is where /metrics is served to other hosts, HOST:PORT.
+	MetricsAddress string
+	// InsecureMetrics serves it without TLS, to everybody.
+	InsecureMetrics bool
+	// CertFile and KeyFile are a certificate and its private key, both PEM. If they are
+	// empty, the speaker makes a certificate itself.
+	CertFile, KeyFile string
+	// HealthAddress is where health and debug pages are served to everybody, HOST:PORT. It
+	// should be an address of the loopback interface.
+	HealthAddress string
+	// ReviewClient asks the API server who may read the metrics. It has limits of its own,
+	// so that reviews do not delay other requests.
+	ReviewClient kubernetes.Interface
+}
 
 // web serves metrics, health and the plan.
 type web struct {
+	options  WebOptions
+	node     string
 	log      *slog.Logger
 	registry *prometheus.Registry
+	rejected *prometheus.CounterVec
 	loop     atomic.Pointer[reconcile.Loop] // nil until the speaker has one
 }
 
-func newWeb(log *slog.Logger, registry *prometheus.Registry) *web {
-	return &web{log: log, registry: registry}
+func newWeb(o WebOptions, node string, log *slog.Logger, registry *prometheus.Registry) *web {
+	w := &web{options: o, node: node, log: log, registry: registry, rejected: prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "baremetal", Subsystem: "http", Name: "rejected_total",
+		Help: "Connections and requests to the HTTP ports that were refused, by reason.",
+	}, []string{"reason"})}
+	registry.MustRegister(w.rejected)
+	for _, reason := range []string{
+		serve.TooManyConnections, serve.TooManyNew, serve.BadHandshake,
+		access.Unauthenticated, access.Forbidden, access.Unavailable, access.Busy,
+	} {
+		w.rejected.WithLabelValues(reason)
+	}
+	return w
+}
+
+func (w *web) reject(reason string) { w.rejected.WithLabelValues(reason).Inc() }
+
+// listen listens on both addresses.
+func (w *web) listen() (health, metrics *serve.Server, err error) {
+	health, err = serve.New(serve.Options{Name: "health", Address: w.options.HealthAddress, Handler: w.healthPages(), Rejected: w.reject, Log: w.log})
+	if err != nil {
+		return nil, nil, fmt.Errorf("serving health and debug pages (--health-address): %w", err)
+	}
+	if tcp, ok := health.Addr().(*net.TCPAddr); ok && !tcp.IP.IsLoopback() {
+		w.log.Warn("the health and debug pages can be read from other hosts", "address", tcp, "hint", "set --health-address to an address of the loopback interface")
+	}
+	o := serve.Options{Name: "metrics", Address: w.options.MetricsAddress, Handler: w.metricsPage(), Rejected: w.reject, Log: w.log}
+	switch {
+	case w.options.InsecureMetrics:
+		w.log.Warn("the metrics can be read by everybody, and on the way", "address", o.Address, "hint", "remove --insecure-metrics")
+	case w.options.CertFile != "":
+		o.Certificate = serve.NewFiles(w.options.CertFile, w.options.KeyFile, w.log).Get
+	default:
+		o.Certificate = serve.NewSelfSigned(w.node).Get
+	}
+	if metrics, err = serve.New(o); err != nil {
+		return nil, nil, fmt.Errorf("serving metrics (--metrics-address): %w", err)
+	}
+	return health, metrics, nil
 }
 
 // start listens, and serves in the background until ctx ends. A server that fails later
 // does not end the speaker: addresses matter more than metrics.
-func (w *web) start(ctx context.Context, group *errgroup.Group, address string) error {
-	listener, err := net.Listen("tcp", address)
+func (w *web) start(ctx context.Context, group *errgroup.Group) error {
+	health, metrics, err := w.listen()
 	if err != nil {
-		return fmt.Errorf("serving metrics (--metrics-address): %w", err)
+		return err
 	}
-	server := &http.Server{Handler: w.handler(), ReadHeaderTimeout: 5 * time.Second}
-	group.Go(func() error {
-		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			w.log.Error("serving metrics failed", "error", err)
-		}
-		return nil
-	})
-	group.Go(func() error {
-		<-ctx.Done()
-		if err := server.Close(); err != nil {
-			w.log.Warn("closing the HTTP server failed", "error", err)
-		}
-		return nil
-	})
+	for _, server := range []*serve.Server{health, metrics} {
+		group.Go(func() error {
+			if err := server.Run(ctx); err != nil {
+				w.log.Error("serving HTTP failed", "error", err)
+			}
+			return nil
+		})
+	}
 	return nil
 }
 
-func (w *web) handler() http.Handler {
+// metricsPage is for Prometheus.
+func (w *web) metricsPage() http.Handler {
+	page := promhttp.HandlerFor(w.registry, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes})
+	if !w.options.InsecureMetrics {
+		open := page
+		trusted := http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			serve.Trust(rw, r)
+			open.ServeHTTP(rw, r)
+		})
+		page = access.New(access.Options{
+			Tokens: w.options.ReviewClient.AuthenticationV1().TokenReviews(), Rights: w.options.ReviewClient.AuthorizationV1().SubjectAccessReviews(),
+			Path: "/metrics", Rejected: w.reject, Log: w.log,
+		}).Protect(trusted)
+	}
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(w.registry, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", page)
+	return mux
+}
+
+// healthPages are for the kubelet, and for people on the node or with kubectl port-forward.
+func (w *web) healthPages() http.Handler {
+	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", check(w.healthy))
 	mux.HandleFunc("GET /readyz", check(w.ready))
 	mux.HandleFunc("GET /debug/plan", func(rw http.ResponseWriter, _ *http.Request) {

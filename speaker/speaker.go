@@ -54,8 +54,8 @@ type Options struct {
 	Failover heartbeat.Timing
 	// Refresh is how often an address that does not move is announced; 0 means never.
 	Refresh time.Duration
-	// MetricsAddress is where HTTP is served: metrics, health and the plan.
-	MetricsAddress string
+	// Web says where metrics, health and the plan are served.
+	Web WebOptions
 	// ExcludeInterfaces matches the names of interfaces that are not announced on.
 	ExcludeInterfaces *regexp.Regexp
 	// IgnoreExcludeLabel lets nodes with the label
@@ -95,8 +95,8 @@ func Run(ctx context.Context, o Options) error {
 func run(ctx, background context.Context, group *errgroup.Group, o Options) error {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	web := newWeb(o.Log, registry)
-	if err := web.start(background, group, o.MetricsAddress); err != nil {
+	web := newWeb(o.Web, o.Node, o.Log, registry)
+	if err := web.start(background, group); err != nil {
 		return err
 	}
 
@@ -120,6 +120,7 @@ func run(ctx, background context.Context, group *errgroup.Group, o Options) erro
 	if !w.api(ctx) {
 		return nil
 	}
+	cluster.WatchPasswords(o.Node, config.State().Config)
 	addr, memberKeys, ok := w.self(ctx)
 	if !ok {
 		return nil

@@ -72,11 +72,12 @@ func main() {
 
 // setDefaults replaces some of upstream's defaults. One worker and 20 requests a second are
 // too few for a burst of Services. With the default name of the lease, the cloud controller
-// manager of a second provider could not become the leader.
+// manager of a second provider could not become the leader. Profiles are for developers.
 func setDefaults(opts *options.CloudControllerManagerOptions) {
 	opts.KubeCloudShared.CloudProvider.Name = cloudprovider.Name
 	opts.KubeCloudShared.ConfigureCloudRoutes = false
 	opts.ServiceController.ConcurrentServiceSyncs = 20
+	opts.Generic.Debugging.EnableProfiling = false
 	opts.Generic.ClientConnection.QPS = 1000
 	opts.Generic.ClientConnection.Burst = 2000
 	opts.Generic.LeaderElection.ResourceName = cloudprovider.LeaseName

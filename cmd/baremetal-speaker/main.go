@@ -51,7 +51,11 @@ func run(ctx context.Context, args []string) error {
 	flags.Uint16Var(&options.HeartbeatPort, "heartbeat-port", 7947, "UDP and TCP port of the speakers' heartbeats. Must be the same on all nodes.")
 	flags.StringVar(&failover, "failover", "default", "How soon a dead node is detected: default (after 300 ms), fast (150 ms), or calm (1.5 s, for networks that lose many packets). Must be the same on all nodes.")
 	flags.DurationVar(&options.Refresh, "announce-refresh", layer2.DefaultRefresh, "How often an address that does not move is announced again, so that switches do not forget its port. 0 means never.")
-	flags.StringVar(&options.MetricsAddress, "metrics-address", ":7472", "Address that serves /metrics, /healthz, /readyz, /debug/plan and /debug/bgp.")
+	flags.StringVar(&options.Web.MetricsAddress, "metrics-address", ":7472", "Address that serves /metrics with TLS, to clients that the API server allows to get it.")
+	flags.BoolVar(&options.Web.InsecureMetrics, "insecure-metrics", false, "Serve /metrics without TLS, to everybody.")
+	flags.StringVar(&options.Web.CertFile, "tls-cert-file", "", "File with the certificate for /metrics, PEM. Default: the speaker makes one itself. Changes of the file take effect without a restart.")
+	flags.StringVar(&options.Web.KeyFile, "tls-private-key-file", "", "File with the private key for --tls-cert-file, PEM.")
+	flags.StringVar(&options.Web.HealthAddress, "health-address", "127.0.0.1:7473", "Address that serves /healthz, /readyz, /debug/plan and /debug/bgp, to everybody who reaches it.")
 	flags.StringVar(&exclude, "exclude-interfaces", links.DefaultExclude, "Regular expression. The speaker announces nothing on interfaces whose name matches.")
 	flags.DurationVar(&options.FailbackAfter, "failback-after", time.Minute, "How long a node that was lost without a goodbye must be well before it takes its addresses back. 0 means at once.")
 	flags.BoolVar(&options.IgnoreExcludeLabel, "ignore-exclude-label", false, "Let nodes announce that have the label "+v1.LabelNodeExcludeBalancers+". Must be the same on all nodes.")
@@ -93,6 +97,12 @@ func run(ctx context.Context, args []string) error {
 	if options.HeartbeatPort == options.MembersPort {
 		return fmt.Errorf("--heartbeat-port and --members-port are both %d: they must differ", options.MembersPort)
 	}
+	if (options.Web.CertFile == "") != (options.Web.KeyFile == "") {
+		return fmt.Errorf("--tls-cert-file and --tls-private-key-file: set both or none")
+	}
+	if options.Web.InsecureMetrics && options.Web.CertFile != "" {
+		return fmt.Errorf("--insecure-metrics serves metrics without TLS, so --tls-cert-file has no effect: remove one of the two")
+	}
 	var slogLevel slog.Level
 	if err := slogLevel.UnmarshalText([]byte(level)); err != nil {
 		return fmt.Errorf("--log-level: %w", err)
@@ -113,12 +123,19 @@ func run(ctx context.Context, args []string) error {
 	if options.StatusClient, err = client(kubeconfig, statusQPS); err != nil {
 		return err
 	}
+	if options.Web.ReviewClient, err = client(kubeconfig, reviewQPS); err != nil {
+		return err
+	}
 	return speaker.Run(ctx, options)
 }
 
-// statusQPS is higher than the speaker's own limit for conditions, so that the client does
-// not delay them.
-const statusQPS = 200
+const (
+	// statusQPS is higher than the speaker's own limit for conditions, so that the client
+	// does not delay them.
+	statusQPS = 200
+	// reviewQPS is higher than the speaker's own limit for reviews of tokens.
+	reviewQPS = 20
+)
 
 // client returns a client of the API server. qps is its limit of requests per second; 0
 // means the default.

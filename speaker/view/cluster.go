@@ -63,10 +63,7 @@ func NewCluster(client kubernetes.Interface, scope service.Scope, secretNamespac
 		}
 		c.synced = append(c.synced, registration.HasSynced)
 	}
-	var err error
-	if c.passwords, err = newPasswords(client, secretNamespace, changed); err != nil {
-		return nil, err
-	}
+	c.passwords = newPasswords(client, secretNamespace, changed)
 	return c, nil
 }
 
@@ -82,10 +79,8 @@ func onEvery(changed func()) cache.ResourceEventHandlerFuncs {
 // Run keeps the caches up to date until ctx ends. It returns nil.
 func (c *Cluster) Run(ctx context.Context) error {
 	c.factory.StartWithContext(ctx)
-	c.passwords.factory.StartWithContext(ctx)
-	<-ctx.Done()
+	c.passwords.run(ctx) // until ctx ends
 	c.factory.Shutdown()
-	c.passwords.factory.Shutdown()
 	return nil
 }
 

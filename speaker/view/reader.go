@@ -174,6 +174,7 @@ func (r *Reader) readRouters(c *config.Config, nodes []plan.Node) map[string]pla
 		return nil
 	}
 	routers := map[string]plan.Router{}
+	r.cluster.watchPasswords(c, nodes[i].Labels)
 	for _, p := range c.Peers {
 		if !p.Selects(nodes[i].Labels) {
 			continue

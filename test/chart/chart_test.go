@@ -207,8 +207,14 @@ func TestValuesHaveTheDocumentedEffect(t *testing.T) {
 		{"loadBalancerClass: example.com/lb\ndefaultLoadBalancer: false", speaker, []string{"- --load-balancer-class=example.com/lb", "- --default-load-balancer=false"}},
 		{"ccm: {replicas: 3, extraArgs: [--v=2], resources: {limits: {memory: 1Gi}}, nodeSelector: {a: b}, tolerations: [{operator: Exists}]}", ccm,
 			[]string{"replicas: 3", "- --v=2", "memory: 1Gi", "name: GOMEMLIMIT\n          value: 870MiB", "nodeSelector:\n        a: b", "tolerations:\n      - operator: Exists"}},
-		{"speaker: {failover: fast, membersPort: 1, heartbeatPort: 2, metricsPort: 3, extraArgs: [--log-level=debug]}", speaker,
-			[]string{"- --failover=fast", "- --members-port=1", "- --heartbeat-port=2", "- --metrics-address=:3", "- --log-level=debug", "containerPort: 3\n          name: metrics"}},
+		{"speaker: {failover: fast, membersPort: 1, heartbeatPort: 2, metricsPort: 3, healthPort: 4, extraArgs: [--log-level=debug]}", speaker,
+			[]string{"- --failover=fast", "- --members-port=1", "- --heartbeat-port=2", "- --metrics-address=:3", "- --health-address=127.0.0.1:4", "- --insecure-metrics=false", "- --log-level=debug",
+				"containerPort: 3\n          name: metrics", "containerPort: 4\n          name: health"}},
+		{"speaker: {insecureMetrics: true}", speaker, []string{"- --insecure-metrics=true"}},
+		{"speaker: {metricsTLSSecret: mine}", speaker, []string{"- --tls-cert-file=/etc/baremetal/tls/tls.crt", "- --tls-private-key-file=/etc/baremetal/tls/tls.key",
+			"volumeMounts:\n        - mountPath: /etc/baremetal/tls", "volumes:\n      - name: tls\n        secret:\n          secretName: mine"}},
+		{"bgp: {passwordSecrets: [a, b]}", "Role/baremetal-speaker", []string{"resourceNames:\n  - a\n  - b\n  resources:\n  - secrets\n  verbs:\n  - get\n  - list\n  - watch"}},
+		{"monitoring: {enabled: true}", "ServiceMonitor/baremetal-speaker", []string{"scheme: https", "bearerTokenFile: "}},
 		{"speaker: {resources: {limits: {memory: 1Gi}}, nodeSelector: {a: b}, tolerations: [{operator: Exists, key: x}]}", speaker,
 			[]string{"memory: 1Gi", "name: GOMEMLIMIT\n          value: 870MiB", "nodeSelector:\n        a: b", "tolerations:\n      - key: x\n        operator: Exists"}},
 		{"speaker: {resources: {limits: {memory: 268435456}}}", speaker, []string{"memory: 268435456", "value: 217MiB"}},
@@ -229,6 +235,10 @@ func TestValuesHaveTheDocumentedEffect(t *testing.T) {
 			}
 		}
 	}
+	insecure := text(t, mustRender(t, "monitoring: {enabled: true}\nspeaker: {insecureMetrics: true}")["ServiceMonitor/baremetal-speaker"])
+	if strings.Contains(insecure, "https") || strings.Contains(insecure, "bearerTokenFile") {
+		t.Errorf("with insecureMetrics, Prometheus sends its token without TLS:\n%s", insecure)
+	}
 	if made := mustRender(t, "networkPolicy: {enabled: false}"); made["NetworkPolicy/baremetal-cloud-controller-manager"] != nil || made["ServiceMonitor/baremetal-speaker"] != nil || made["ConfigMap/config"] != nil {
 		t.Error("the chart makes a NetworkPolicy, a ServiceMonitor or a ConfigMap that the values did not ask for")
 	}
@@ -236,6 +246,17 @@ func TestValuesHaveTheDocumentedEffect(t *testing.T) {
 		made := text(t, mustRender(t, "{ccm: {resources: {limits: null}}, speaker: {resources: {limits: null}}}")[key])
 		if strings.Contains(made, "GOMEMLIMIT") || strings.Contains(made, "limits:") {
 			t.Errorf("without a limit %s has\n%s", key, made)
+		}
+	}
+}
+
+// With `helm upgrade --reuse-values` the values that are new in this version are missing.
+func TestMissingValuesHaveTheirDefaults(t *testing.T) {
+	made := mustRender(t, "bgp: null\nspeaker: {healthPort: null, insecureMetrics: null, metricsTLSSecret: null}")
+	speaker := text(t, made["DaemonSet/baremetal-speaker"])
+	for _, want := range []string{"--health-address=127.0.0.1:7473", "--insecure-metrics=false", "containerPort: 7473"} {
+		if !strings.Contains(speaker, want) {
+			t.Errorf("%s is missing in\n%s", want, speaker)
 		}
 	}
 }
@@ -279,6 +300,7 @@ func TestValuesAreRefusedByTheSchemaIfInvalid(t *testing.T) {
 		"config: {address-pools: []}":                     "config",
 		"speaker: {metricsPort: 70000}":                   "metricsPort",
 		"speaker: {resources: {limits: {memory: 1.5Gi}}}": "memory",
+		"bgp: {passwordSecrets: one}":                     "passwordSecrets",
 		"image: {repository: \"\"}":                       "repository",
 		"ccm: {extraArgs: [not-a-flag]}":                  "extraArgs",
 		"monitoring: {labels: {release: 1}}":              "labels",

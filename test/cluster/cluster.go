@@ -128,7 +128,7 @@ func (c *Cluster) makeNodes(context.Context) error {
 // install creates the namespace, the rights of this project's programs and the admission
 // policy from the manifests.
 func (c *Cluster) install(ctx context.Context) error {
-	for _, file := range []string{"namespace.yaml", "rbac-ccm.yaml", "rbac-speaker.yaml"} {
+	for _, file := range []string{"namespace.yaml", "rbac-ccm.yaml", "rbac-speaker.yaml", "rbac-metrics.yaml"} {
 		if _, err := c.Kubectl(ctx, "apply", "-f", filepath.Join(c.env.Root, "manifests", file)); err != nil {
 			return err
 		}

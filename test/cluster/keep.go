@@ -96,7 +96,7 @@ func (c *Cluster) HowToEnter(vip string) (string, error) {
   nsenter --net=/proc/PID/ns/net ip link set node1 up
 
   # show which node should announce which address, as the speaker of node1 sees it:
-  nsenter --net=NETNS/node1 curl -s http://127.0.0.1:7472/debug/plan
+  nsenter --net=NETNS/node1 curl -s http://127.0.0.1:7473/debug/plan
 
   # list the logs of all programs:
   ls LOGS

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -121,14 +122,51 @@ func (n *Node) WaitReady(ctx context.Context) error {
 	})
 }
 
-// Get gets a path from the speaker over HTTP, as a client on the speaker's node.
+// Get gets a path from the speaker over HTTP, as a client on the speaker's node. It gets
+// /metrics as administrator.
 func (n *Node) Get(ctx context.Context, path string) (string, error) {
+	if path == "/metrics" {
+		status, text, err := n.getMetrics(ctx, n.Name, "127.0.0.1", adminToken)
+		if err == nil && status != http.StatusOK {
+			err = fmt.Errorf("HTTP status %d: %s", status, text)
+		}
+		return text, err
+	}
 	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: dialIn(n.Name)}}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:7472"+path, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:7473"+path, nil)
 	if err != nil {
 		return "", err
 	}
 	return body(client, request)
+}
+
+// Scrape gets /metrics as the client on the segment, with a token unless it is empty.
+func (n *Node) Scrape(ctx context.Context, token string) (status int, text string, err error) {
+	return n.getMetrics(ctx, clientName, nodeIPv4(n.n), token)
+}
+
+func (n *Node) getMetrics(ctx context.Context, netns, addr, token string) (status int, text string, err error) {
+	// The speaker makes its certificate itself when it starts, so it cannot be verified.
+	transport := &http.Transport{DisableKeepAlives: true, DialContext: dialIn(netns), TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+net.JoinHostPort(addr, "7472")+"/metrics", nil)
+	if err != nil {
+		return 0, "", err
+	}
+	if token != "" {
+		request.Header.Set("Authorization", "Bearer "+token)
+	}
+	response, err := (&http.Client{Timeout: 5 * time.Second, Transport: transport}).Do(request)
+	if err != nil {
+		return 0, "", err
+	}
+	defer response.Body.Close()
+	page, err := io.ReadAll(response.Body)
+	return response.StatusCode, string(page), err
+}
+
+// Dial connects to a TCP port of the node, as the client on the segment.
+func (n *Node) Dial(ctx context.Context, port int) (net.Conn, error) {
+	return dialIn(clientName)(ctx, "tcp", net.JoinHostPort(nodeIPv4(n.n), fmt.Sprint(port)))
 }
 
 // body returns the body of the response. Any status other than 200 is an error.

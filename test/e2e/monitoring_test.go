@@ -1,11 +1,16 @@
 package e2e
 
 import (
+	"bufio"
 	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -44,7 +49,7 @@ func TestMonitoring(t *testing.T) {
 	speakers := f.targets("baremetal-speaker", len(f.cluster.Nodes()))
 	f.eventually("the metrics of each speaker count all speakers", func() bool {
 		return !slices.ContainsFunc(speakers, func(url string) bool {
-			return !strings.Contains(scrape(url), fmt.Sprintf("\nbaremetal_members_alive %d\n", len(f.cluster.Nodes())))
+			return !strings.Contains(scrape(url, "-H", authorization), fmt.Sprintf("\nbaremetal_members_alive %d\n", len(f.cluster.Nodes())))
 		})
 	})
 	managers := f.targets("baremetal-cloud-controller-manager", 2)
@@ -60,10 +65,45 @@ func TestMonitoring(t *testing.T) {
 		}
 		return leading == 1 && waiting == 1
 	})
-	for _, url := range managers {
-		f.eventually(url+" refuses a client without a token", func() bool {
-			return scrape(url, "-o", "/dev/null", "-w", "%{http_code}") == "403"
-		})
+	for status, urls := range map[string][]string{"401": speakers, "403": managers} {
+		for _, url := range urls {
+			f.eventually(url+" refuses a client without a token", func() bool {
+				return scrape(url, "-o", "/dev/null", "-w", "%{http_code}") == status
+			})
+		}
+	}
+}
+
+// The health and debug pages of a speaker listen on the loopback interface of the node only.
+// kubectl port-forward reaches them.
+func TestDebugPagesAreReachedByPortForward(t *testing.T) {
+	f := setUp(t)
+	f.install()
+	vip := f.nginx()
+	f.serves(vip)
+	pod := f.kubectl("-n", "baremetal-system", "get", "pods", "-l", "app.kubernetes.io/name=baremetal-speaker", "-o", "jsonpath={.items[0].metadata.name}")
+	ctx, stop := context.WithCancel(context.Background())
+	forward := exec.CommandContext(ctx, f.cluster.Binary("kubectl"), "--kubeconfig="+f.cluster.Kubeconfig(), "-n", "baremetal-system", "port-forward", pod, ":7473")
+	out, err := forward.StdoutPipe()
+	f.must(err)
+	f.must(forward.Start())
+	f.Cleanup(func() {
+		stop()
+		_ = forward.Wait() // it was killed
+	})
+	line, err := bufio.NewReader(out).ReadString('\n') // Forwarding from 127.0.0.1:40000 -> 7473
+	f.must(err)
+	address, _, ok := strings.Cut(strings.TrimPrefix(line, "Forwarding from "), " ")
+	if !ok {
+		f.Fatalf("kubectl port-forward prints %q", line)
+	}
+	response, err := http.Get("http://" + address + "/debug/plan")
+	f.must(err)
+	defer response.Body.Close()
+	plan, err := io.ReadAll(response.Body)
+	f.must(err)
+	if !strings.Contains(string(plan), "\n"+vip+" ") {
+		f.Errorf("the plan does not have %s:\n%s", vip, plan)
 	}
 }
 
@@ -78,14 +118,9 @@ kind: ServiceAccount
 metadata: {name: prometheus, namespace: default}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: {name: prometheus}
-rules: [{nonResourceURLs: [/metrics], verbs: [get]}]
----
-apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
 metadata: {name: prometheus}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: prometheus}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: baremetal-metrics-reader}
 subjects: [{kind: ServiceAccount, name: prometheus, namespace: default}]
 ---
 apiVersion: v1

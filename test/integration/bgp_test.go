@@ -135,6 +135,15 @@ func TestPeerPasswordComesFromASecret(t *testing.T) {
 	f := setUp(t)
 	f.router(cluster.RouterOptions{Daemon: "FRR", Password: "sesame"})
 	f.pools(routedPools("bgp", ", password-secret: router-password"))
+	const role = "baremetal-speaker-router-password"
+	create := "create role " + role + " --verb=get,list,watch --resource=secrets --resource-name=router-password"
+	bind := "create rolebinding " + role + " --role=" + role + " --serviceaccount=baremetal-system:baremetal-speaker"
+	f.event("Node", "node1", "BGPSessionFailed", "the speaker may not read the Secret baremetal-system/router-password; allow it: "+
+		"kubectl -n baremetal-system "+create+" && kubectl -n baremetal-system "+bind)
+	for _, command := range []string{create, bind} {
+		f.kubectl(append([]string{"-n", "baremetal-system"}, strings.Fields(command)...)...)
+	}
+	f.Cleanup(func() { f.kubectl("-n", "baremetal-system", "delete", "role,rolebinding", role) })
 	f.event("Node", "node1", "BGPSessionFailed", "there is no Secret baremetal-system/router-password of type kubernetes.io/basic-auth")
 	secret := func(password string) {
 		_, err := f.cluster.Client.CoreV1().Secrets("baremetal-system").Create(f.Context(), &v1.Secret{
