@@ -119,6 +119,7 @@ func adoptInto(allocator *ipam.Allocator, services []*v1.Service, inUse configma
 		allocator.SetPools(c)
 		for _, svc := range services {
 			r, _ := request(svc, namespaceLabels(svc.Namespace)) // allocate reports an annotation that cannot be read
+			r.Claimed = append(r.Claimed, without(inUse.Withheld[svc.UID], r.Claimed)...)
 			if len(r.Claimed) == 0 || skip(svc) {
 				continue
 			}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -23,7 +24,8 @@ var errNotServed = errors.New("the Service was deleted, or does not ask for a lo
 // outcome is what was decided for a Service: what its status should say.
 type outcome struct {
 	addrs     []netip.Addr
-	condition metav1.Condition // Allocated
+	withheld  map[netip.Addr]string // addresses that the Service has, but not in its status, and why
+	condition metav1.Condition      // Allocated
 }
 
 // allocate gives svc its addresses in the allocator. If anything changed since the last pass
@@ -72,9 +74,35 @@ func (c *Cloud) try(svc *v1.Service) (outcome, error) {
 	}
 	orphans := c.allocator.Orphans(r)
 	c.reportOrphans(svc, orphans)
-	o := outcome{addrs: addrs, condition: c.allocatedCondition(svc, addrs, orphans, err)}
-	c.tracker.setOutcome(svc, o)
+	shown, withheld, again := c.withhold(addrs, time.Now())
+	if again > 0 {
+		c.queue.AddAfter(cache.MetaObjectToName(svc), again+time.Millisecond)
+	}
+	o := outcome{addrs: shown, withheld: withheld, condition: c.allocatedCondition(svc, shown, orphans, err)}
+	if len(withheld) > 0 {
+		o.condition = withheldCondition(o.condition, withheld)
+	}
+	if before := c.tracker.setOutcome(svc, o); !maps.Equal(before, withheld) {
+		c.reportWithheld(svc, before, withheld)
+	}
 	return o, err
+}
+
+// reportWithheld reports that other addresses are withheld from the status of svc than before,
+// and publishes them.
+func (c *Cloud) reportWithheld(svc *v1.Service, before, now map[netip.Addr]string) {
+	c.tracker.setUnwritten(svc)
+	c.publish.Set()
+	var texts []string
+	for _, addr := range slices.SortedFunc(maps.Keys(now), netip.Addr.Compare) {
+		if _, known := before[addr]; !known {
+			c.log.Warn("address withheld", "service", service.Name(svc), "address", addr, "reason", now[addr])
+			texts = append(texts, fmt.Sprintf("%s is %s", addr, now[addr]))
+		}
+	}
+	if len(texts) > 0 {
+		c.events.Eventf(svc, v1.EventTypeWarning, "AddressWithheld", "%s. This Service keeps the address, but it is not in its status until that host is gone", joined(texts))
+	}
 }
 
 // without returns addrs except those in others.

@@ -83,6 +83,7 @@ type Cloud struct {
 	mu           sync.Mutex
 	using        configmap.State // what the allocator uses
 	reserved     map[netip.Addr]string
+	foreign      map[netip.Addr]foreignHost
 	deletedEarly map[string]bool // UIDs of Services that were deleted before the adoption; nil after it
 }
 
@@ -110,6 +111,7 @@ func newCloud(options Options) *Cloud {
 		options:    options,
 		log:        options.Log,
 		allocator:  ipam.New(),
+		foreign:    map[netip.Addr]foreignHost{},
 		informed:   make(chan struct{}),
 		configured: make(chan struct{}),
 		adopted:    make(chan struct{}),

@@ -1,7 +1,10 @@
 package cloudprovider
 
 import (
+	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 
 	v1 "k8s.io/api/core/v1"
@@ -19,6 +22,8 @@ const (
 	reasonKept = "Kept"
 	// reasonOutsidePools: no pool would give the Service one of its addresses any more.
 	reasonOutsidePools = "OutsidePools"
+	// reasonWithheld: a foreign host has an address of the Service.
+	reasonWithheld = "Withheld"
 )
 
 // reasonNotReady is the reason while the cluster manager cannot decide. Then the cluster
@@ -49,6 +54,20 @@ func (c *Cloud) allocatedCondition(svc *v1.Service, addrs []netip.Addr, orphans 
 	if len(condition.Message) > maxMessage {
 		condition.Message = strings.ToValidUTF8(condition.Message[:maxMessage], "")
 	}
+	return condition
+}
+
+// withheldCondition adds to a condition that addresses are withheld.
+func withheldCondition(condition metav1.Condition, withheld map[netip.Addr]string) metav1.Condition {
+	var texts []string
+	for _, addr := range slices.SortedFunc(maps.Keys(withheld), netip.Addr.Compare) {
+		texts = append(texts, fmt.Sprintf("%s is given to this Service, but it is %s", addr, withheld[addr]))
+	}
+	text := strings.Join(texts, "; ") + ". The status gets the address when that host is gone. Remove the address from it, or ask for another address"
+	if condition.Message != "" {
+		text += ". " + condition.Message
+	}
+	condition.Status, condition.Reason, condition.Message = metav1.ConditionFalse, reasonWithheld, text
 	return condition
 }
 

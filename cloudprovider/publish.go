@@ -74,6 +74,13 @@ func (c *Cloud) publishInUse(ctx context.Context) error {
 	}
 	ref := c.options.ConfigMap
 	data := map[string]string{configmap.Key: text, configmap.OrphansKey: string(orphans)}
+	if withheld := c.tracker.withheld(); len(withheld) > 0 {
+		text, err := json.Marshal(withheld)
+		if err != nil {
+			return fmt.Errorf("encoding the withheld addresses: %w", err)
+		}
+		data[configmap.WithheldKey] = string(text)
+	}
 	api := c.client.CoreV1().ConfigMaps(ref.Namespace)
 	before := c.config.InUse().Object
 	if before == nil {

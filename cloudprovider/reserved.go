@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -52,13 +53,15 @@ func (c *Cloud) setReserved() (changed bool) {
 	return true
 }
 
-// nodesChanged handles new addresses of nodes. Services that have such an address lose it.
+// nodesChanged handles what the nodes and their speakers say. A Service that has an address
+// of a node loses it. An address that a foreign host has is withheld.
 func (c *Cloud) nodesChanged() {
 	c.turn.Lock()
 	defer c.turn.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.isAdopted() && c.setReserved() {
+	foreign := c.setForeign(time.Now())
+	if c.isAdopted() && (c.setReserved() || foreign) {
 		c.retryAll()
 	}
 }

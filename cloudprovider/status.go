@@ -77,7 +77,7 @@ func inSync(svc *v1.Service, o outcome) bool {
 // conditionsMatch reports whether svc has the condition that was decided, and none about
 // addresses that it does not have.
 func conditionsMatch(svc *v1.Service, o outcome) bool {
-	return service.SameCondition(svc, o.condition) && (len(o.addrs) > 0 || service.Condition(svc, service.Announced) == nil)
+	return service.SameCondition(svc, o.condition) && (len(o.addrs)+len(o.withheld) > 0 || service.Condition(svc, service.Announced) == nil)
 }
 
 // writeStatus writes what was decided to the status of svc, and adds the finalizer, all in
@@ -98,7 +98,7 @@ func (c *Cloud) writeStatus(ctx context.Context, svc *v1.Service, o outcome, fin
 		after.Status.LoadBalancer = *status(svc, o.addrs)
 	}
 	setCondition(after, service.WithTransition(svc, o.condition, metav1.Now()))
-	if len(o.addrs) == 0 {
+	if len(o.addrs)+len(o.withheld) == 0 {
 		// No speaker removes or updates the condition of a Service without addresses.
 		dropCondition(after, service.Announced)
 	}

@@ -2,6 +2,7 @@ package cloudprovider
 
 import (
 	"cmp"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -97,11 +98,30 @@ func (t *tracker) setAdopted(svc *v1.Service, addrs []netip.Addr) {
 	t.recordOf(svc).addrs = addrs
 }
 
-// setOutcome records what was decided for svc.
-func (t *tracker) setOutcome(svc *v1.Service, o outcome) {
+// setOutcome records what was decided for svc. It returns the addresses that were withheld
+// before.
+func (t *tracker) setOutcome(svc *v1.Service, o outcome) (withheld map[netip.Addr]string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.recordOf(svc).outcome = &o
+	r := t.recordOf(svc)
+	if r.outcome != nil {
+		withheld = r.outcome.withheld
+	}
+	r.outcome = &o
+	return withheld
+}
+
+// withheld returns the addresses that are withheld, by the UIDs of the Services.
+func (t *tracker) withheld() map[string][]netip.Addr {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	all := map[string][]netip.Addr{}
+	for uid, r := range t.byUID {
+		if r.outcome != nil && len(r.outcome.withheld) > 0 {
+			all[uid] = slices.SortedFunc(maps.Keys(r.outcome.withheld), netip.Addr.Compare)
+		}
+	}
+	return all
 }
 
 // outcome returns what was decided for svc last, or nil.

@@ -167,7 +167,7 @@ func run(ctx, background context.Context, group *errgroup.Group, o Options) erro
 
 	loop := reconcile.New(reconcile.Options{
 		Node: o.Node, Reader: view.NewReader(o.Node, others.Addr, cluster, config, proxy, o.ExcludeInterfaces), Cluster: cluster, FailbackAfter: o.FailbackAfter,
-		Members: others, Heartbeat: beats, Layer2: announcer, BGP: routers, Status: status,
+		Members: others, Heartbeat: beats, Layer2: announcer, BGP: routers, Status: status, NodeLinks: nodeLinks,
 		Wake: wake, Events: events, Log: o.Log, Metrics: registry,
 	})
 	web.loop.Store(loop)

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
 )
@@ -30,6 +31,9 @@ func (r *Ref) NodeLinks() string { return r.Name + "-nodes" }
 // configuration has the key Key.
 const OrphansKey = "orphans"
 
+// WithheldKey is the key of the withheld addresses, as JSON, in the ConfigMap InUse.
+const WithheldKey = "withheld"
+
 // InUse is what the leading cluster manager has published.
 type InUse struct {
 	// Config is the configuration that it uses, nil if nothing was published or the text
@@ -38,6 +42,9 @@ type InUse struct {
 	// Hash identifies the text of Config.
 	Hash    string
 	Orphans []config.Orphan
+	// Withheld are the addresses that Services have, but not in their status, by the UIDs of
+	// the Services: foreign hosts have them. The speakers go on to probe them.
+	Withheld map[types.UID][]netip.Addr
 	// Object is the ConfigMap, nil if there is none.
 	Object *v1.ConfigMap
 }
@@ -48,6 +55,9 @@ type NodeLinks struct {
 	Gateways  []netip.Addr   `json:"gateways,omitempty"`
 	// Networks are the networks of the links, by the names of the interfaces.
 	Networks map[string][]netip.Prefix `json:"networks,omitempty"`
+	// Conflicts are the addresses of Services that this node would announce if no foreign host
+	// had them, with the MAC addresses of these hosts.
+	Conflicts map[netip.Addr]string `json:"conflicts,omitempty"`
 }
 
 // Hash identifies the text of a configuration.
@@ -66,6 +76,11 @@ func ReadInUse(cm *v1.ConfigMap) (InUse, error) {
 	var err error
 	if u.Orphans, err = config.DecodeOrphans([]byte(cm.Data[OrphansKey])); err != nil {
 		return u, fmt.Errorf("reading ConfigMap %s/%s: %w", cm.Namespace, cm.Name, err)
+	}
+	if text := cm.Data[WithheldKey]; text != "" {
+		if err := json.Unmarshal([]byte(text), &u.Withheld); err != nil {
+			return u, fmt.Errorf("reading ConfigMap %s/%s: decoding the withheld addresses: %w", cm.Namespace, cm.Name, err)
+		}
 	}
 	text, ok := cm.Data[Key]
 	if !ok {

@@ -122,7 +122,11 @@ func Make(s State, previous Plan) Plan {
 			d.Pool = current.Name
 		}
 		local := allLocal(services)
-		d.BGP, d.MED = a.decide(vip, pool, local, services)
+		if isWithheld(vip, services) {
+			d.BGP = withheldReason(pool)
+		} else {
+			d.BGP, d.MED = a.decide(vip, pool, local, services)
+		}
 		if pool.Protocol.Layer2() {
 			p.owners[vip] = b.decide(&d, pool, local, services, previous.owners[vip])
 		} else {
@@ -173,6 +177,11 @@ func sortedNames(services []Service) []string {
 		names[i] = svc.Name
 	}
 	return names
+}
+
+// isWithheld reports whether no Service has the VIP in its status.
+func isWithheld(vip netip.Addr, services []Service) bool {
+	return !slices.ContainsFunc(services, func(s Service) bool { return !slices.Contains(s.Withheld, vip) })
 }
 
 // allLocal reports whether only nodes with an endpoint may announce the address

@@ -29,6 +29,7 @@ const (
 	Excluded        BGPReason = "Excluded"        // this node must not announce
 	NotSelected     BGPReason = "NotSelected"     // the pool's node-selectors leave this node out
 	NoPeer          BGPReason = "NoPeer"          // no peer is configured for this node
+	Withheld        BGPReason = "Withheld"        // a foreign host has the VIP, and the Service's status does not
 )
 
 // Route is a route to advertise. It has the fields of bgp.Route, so that one converts to
@@ -109,6 +110,14 @@ func (a *advertiser) decide(vip netip.Addr, pool *config.Pool, local bool, servi
 		a.routes = append(a.routes, r)
 	}
 	return reason, med
+}
+
+// withheldReason returns the reason for a VIP that is not in a status.
+func withheldReason(pool *config.Pool) BGPReason {
+	if pool.Protocol.BGP() {
+		return Withheld
+	}
+	return ""
 }
 
 func newRoute(prefix netip.Prefix, ad config.Advertisement) Route {

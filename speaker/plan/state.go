@@ -59,6 +59,9 @@ type Service struct {
 	EndpointNodes []string
 	// Sticky is set if all connections of a client should reach the same pod.
 	Sticky bool
+	// Withheld are those of the VIPs that are not in the status, because a foreign host has
+	// them. Their owner only probes them until it is gone.
+	Withheld []netip.Addr
 	// Preferred is the name of the node that should own the VIPs while it can; empty for any.
 	Preferred string
 }

@@ -49,6 +49,7 @@ type Options struct {
 	Layer2    *layer2.Announcer
 	BGP       *bgp.Announcer
 	Status    *StatusWriter
+	NodeLinks *NodeLinks
 	// FailbackAfter is how long this speaker is suppressed after it came back.
 	FailbackAfter time.Duration
 	// Wake is set when something has changed.
@@ -164,7 +165,9 @@ func (l *Loop) pass(ctx context.Context) (again time.Duration) {
 
 	conflicts := l.Layer2.Conflicts()
 	before := l.Plan()
-	seen := view.State(in, beats, state, unannounced(conflicts))
+	foreign := unannounced(conflicts)
+	l.NodeLinks.SetConflicts(foreign)
+	seen := view.State(in, beats, state, foreign)
 	p := plan.Make(seen, before)
 	l.Layer2.Set(announcementLinks(in.Links), view.MembersByMAC(in, beats), assignments(p, l.announced))
 	if returned != l.returned {

@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
+	"net/netip"
 	"reflect"
 	"regexp"
+	"sync/atomic"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -14,6 +17,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/configmap"
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/signal"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/links"
 )
 
@@ -31,12 +35,23 @@ type NodeLinks struct {
 	exclude *regexp.Regexp
 	exists  func() bool // whether there is a Node object
 	log     *slog.Logger
+
+	conflicts atomic.Pointer[map[netip.Addr]string]
+	changed   signal.Signal // the conflicts have changed
 }
 
 // NewNodeLinks returns a NodeLinks for a node. exclude matches the names of interfaces that
 // do not count. exists reports whether the node has a Node object.
 func NewNodeLinks(node string, client kubernetes.Interface, ref configmap.Ref, config *configmap.Watcher, exclude *regexp.Regexp, exists func() bool, log *slog.Logger) *NodeLinks {
-	return &NodeLinks{node, client, ref, config, exclude, exists, log}
+	return &NodeLinks{node: node, client: client, ref: ref, config: config, exclude: exclude, exists: exists, log: log, changed: signal.New()}
+}
+
+// SetConflicts replaces the addresses that this node does not announce because foreign hosts
+// have them, with the MAC addresses of these hosts. It does not block.
+func (n *NodeLinks) SetConflicts(conflicts map[netip.Addr]string) {
+	if before := n.conflicts.Swap(&conflicts); before == nil && len(conflicts) > 0 || before != nil && !maps.Equal(*before, conflicts) {
+		n.changed.Set()
+	}
 }
 
 // Run writes whenever the addresses have changed, until ctx ends. It returns nil.
@@ -52,6 +67,7 @@ func (n *NodeLinks) Run(ctx context.Context) error {
 		failing = err != nil
 		select {
 		case <-tick.C:
+		case <-n.changed.C():
 		case <-ctx.Done():
 			return nil
 		}
@@ -73,6 +89,9 @@ func (n *NodeLinks) write(ctx context.Context) error {
 		return err
 	}
 	now := configmap.NodeLinks{Addresses: addresses, Gateways: links.Gateways(), Networks: networks}
+	if conflicts := n.conflicts.Load(); conflicts != nil && len(*conflicts) > 0 {
+		now.Conflicts = *conflicts
+	}
 	if exists && reflect.DeepEqual(written, now) {
 		return nil
 	}

@@ -6,12 +6,14 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	corelisters "k8s.io/client-go/listers/core/v1"
@@ -186,7 +188,7 @@ func (c *Cluster) NodeAddrs() (map[netip.Addr]string, error) {
 }
 
 // planServices returns the Services that this project serves and that have addresses.
-func (c *Cluster) planServices(now time.Time, settling *settling) ([]plan.Service, error) {
+func (c *Cluster) planServices(now time.Time, settling *settling, withheld map[types.UID][]netip.Addr) ([]plan.Service, error) {
 	settling.begin()
 	defer settling.end()
 	all, err := c.services.List(labels.Everything())
@@ -196,10 +198,12 @@ func (c *Cluster) planServices(now time.Time, settling *settling) ([]plan.Servic
 	var services []plan.Service
 	for _, svc := range all {
 		vips := service.VIPs(svc)
+		held := slices.DeleteFunc(slices.Clone(withheld[svc.UID]), func(addr netip.Addr) bool { return slices.Contains(vips, addr) })
+		vips = append(vips, held...)
 		if !c.scope.Ours(svc) || len(vips) == 0 {
 			continue
 		}
-		s := plan.Service{Name: service.Name(svc), VIPs: vips, Local: service.Local(svc), Sticky: service.Sticky(svc), Preferred: service.PreferredNode(svc)}
+		s := plan.Service{Name: service.Name(svc), VIPs: vips, Local: service.Local(svc), Sticky: service.Sticky(svc), Preferred: service.PreferredNode(svc), Withheld: held}
 		if s.Local {
 			ready, terminating, err := c.endpointNodes(s.Name)
 			if err != nil {

@@ -100,7 +100,7 @@ func (r *Reader) Read(others []members.Member) (Inputs, error) {
 	if in.NodeAddrs, err = r.cluster.NodeAddrs(); err != nil {
 		return Inputs{}, err
 	}
-	if in.Services, err = r.cluster.planServices(now, &r.settling); err != nil {
+	if in.Services, err = r.cluster.planServices(now, &r.settling, r.config.InUse().Withheld); err != nil {
 		return Inputs{}, err
 	}
 	if !r.settling.again.IsZero() {
