@@ -51,6 +51,8 @@ func run(ctx context.Context, args []string) error {
 	flags.DurationVar(&options.Refresh, "announce-refresh", layer2.DefaultRefresh, "How often an address that does not move is announced again, so that switches do not forget its port. 0 means never.")
 	flags.StringVar(&options.MetricsAddress, "metrics-address", ":7472", "Address that serves /metrics, /healthz, /readyz, /debug/plan and /debug/bgp.")
 	flags.StringVar(&exclude, "exclude-interfaces", links.DefaultExclude, "Regular expression. The speaker announces nothing on interfaces whose name matches.")
+	closedPorts := flags.String("closed-ports", "reject", "What happens to packets for ports of an announced address that no Service has: reject them at once, or leave them to the routes of the kernel. Rejecting needs the capability NET_ADMIN.")
+	flags.BoolVar(&options.AnswerPing, "answer-ping", true, "Whether the announced addresses answer ping. Only with --closed-ports=reject.")
 	flags.StringVar(&level, "log-level", "info", "Level of the log: debug, info, warn or error.")
 	conditions := flags.String("service-conditions", string(reconcile.ConditionsAuto), "Whether the speakers write the condition "+service.Announced+" to Services: true, false, or auto: if the API server has the admission policy "+service.PolicyName+", which lets them write nothing else.")
 	version := flags.Bool("version", false, "Print the version and exit.")
@@ -95,6 +97,9 @@ func run(ctx context.Context, args []string) error {
 	case reconcile.ConditionsAuto, reconcile.ConditionsOn, reconcile.ConditionsOff:
 	default:
 		return fmt.Errorf("--service-conditions=%s: write auto, true or false", *conditions)
+	}
+	if options.RefuseClosedPorts = *closedPorts == "reject"; !options.RefuseClosedPorts && *closedPorts != "leave" {
+		return fmt.Errorf("--closed-ports=%s: write reject or leave", *closedPorts)
 	}
 	if options.Client, err = client(kubeconfig, 0); err != nil {
 		return err

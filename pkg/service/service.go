@@ -3,6 +3,7 @@
 package service
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 
@@ -66,6 +67,27 @@ func VIPs(svc *v1.Service) []netip.Addr {
 		}
 	}
 	return vips
+}
+
+// Port is a port of a Service.
+type Port struct {
+	// Protocol is the number of the IP protocol.
+	Protocol uint8
+	Number   uint16
+}
+
+// protocols are the numbers of the IP protocols that a Service can have.
+var protocols = map[v1.Protocol]uint8{v1.ProtocolTCP: 6, v1.ProtocolUDP: 17, v1.ProtocolSCTP: 132}
+
+// Ports returns the ports of svc, in its order.
+func Ports(svc *v1.Service) []Port {
+	ports := make([]Port, 0, len(svc.Spec.Ports))
+	for _, p := range svc.Spec.Ports {
+		if number, ok := protocols[cmp.Or(p.Protocol, v1.ProtocolTCP)]; ok {
+			ports = append(ports, Port{number, uint16(p.Port)})
+		}
+	}
+	return ports
 }
 
 // Local reports whether only nodes with an endpoint of svc may receive its traffic.

@@ -85,6 +85,15 @@ func TestVIPsAreTheValidAddressesOfTheStatus(t *testing.T) {
 	}
 }
 
+func TestPortsHaveTheNumbersOfTheirProtocols(t *testing.T) {
+	svc := &v1.Service{Spec: v1.ServiceSpec{Ports: []v1.ServicePort{
+		{Port: 80, NodePort: 30080}, {Port: 443, Protocol: v1.ProtocolTCP}, {Port: 53, Protocol: v1.ProtocolUDP}, {Port: 65535, Protocol: v1.ProtocolSCTP}, {Port: 1, Protocol: "DCCP"},
+	}}}
+	if got := fmt.Sprint(service.Ports(svc)); got != "[{6 80} {6 443} {17 53} {132 65535}]" {
+		t.Errorf("got %s", got)
+	}
+}
+
 func TestRequestedAddrs(t *testing.T) {
 	for _, test := range []struct{ annotation, spec, want string }{
 		{"", "", "[] <nil>"},

@@ -51,11 +51,20 @@ type State struct {
 type Service struct {
 	Name string // namespace/name
 	VIPs []netip.Addr
+	// Ports are the ports that the Service has at each of the VIPs.
+	Ports []Port
 	// Local is set if only the nodes in EndpointNodes may announce.
 	Local         bool
 	EndpointNodes []string
 	// Sticky is set if all connections of a client should reach the same pod.
 	Sticky bool
+}
+
+// Port is a port of a Service.
+type Port struct {
+	// Protocol is the number of the IP protocol: 6 for TCP, 17 for UDP, 132 for SCTP.
+	Protocol uint8
+	Number   uint16
 }
 
 // Node is a node of the cluster.

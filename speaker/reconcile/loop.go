@@ -16,6 +16,7 @@ import (
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/signal"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/bgp"
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/closedports"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/heartbeat"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/layer2"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/members"
@@ -42,7 +43,9 @@ type Options struct {
 	Heartbeat *heartbeat.Heartbeat
 	Layer2    *layer2.Announcer
 	BGP       *bgp.Announcer
-	Status    *StatusWriter
+	// ClosedPorts refuses packets to ports that no Service has; nil to leave them alone.
+	ClosedPorts *closedports.Refuser
+	Status      *StatusWriter
 	// Wake is set when something has changed.
 	Wake    signal.Signal
 	Events  record.EventRecorder
@@ -66,6 +69,8 @@ type Loop struct {
 	announced map[netip.Addr]bool
 	// contested are the reported conflicts on VIPs that this node announces.
 	contested map[netip.Addr]string
+	// refused are the packets that are refused.
+	refused closedports.Wanted
 	// sessions are the BGP sessions as they were reported last.
 	sessions []bgp.Status
 	// rejoined is closed when the last search for missing members has ended.
@@ -155,6 +160,10 @@ func (l *Loop) pass(ctx context.Context) (again time.Duration) {
 		l.Layer2.Reannounce()
 	}
 	l.setSessions(p)
+	if l.ClosedPorts != nil {
+		l.refused = refusedPackets(p, seen.Services, in.Links, l.refused)
+		l.ClosedPorts.Set(l.refused)
+	}
 	l.announced = announcedSoFar(p, l.announced)
 	l.last.Store(&planned{plan: p, at: time.Now()})
 	l.metrics.update(p)

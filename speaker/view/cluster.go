@@ -197,6 +197,9 @@ func (c *Cluster) planServices() ([]plan.Service, error) {
 			continue
 		}
 		s := plan.Service{Name: service.Name(svc), VIPs: vips, Local: service.Local(svc), Sticky: service.Sticky(svc)}
+		for _, p := range service.Ports(svc) {
+			s.Ports = append(s.Ports, plan.Port(p))
+		}
 		if s.Local {
 			if s.EndpointNodes, err = c.endpointNodes(s.Name); err != nil {
 				return nil, err

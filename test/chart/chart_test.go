@@ -209,6 +209,7 @@ func TestValuesHaveTheDocumentedEffect(t *testing.T) {
 			[]string{"replicas: 3", "- --v=2", "memory: 1Gi", "nodeSelector:\n        a: b", "tolerations:\n      - operator: Exists"}},
 		{"speaker: {failover: fast, membersPort: 1, heartbeatPort: 2, metricsPort: 3, extraArgs: [--log-level=debug]}", speaker,
 			[]string{"- --failover=fast", "- --members-port=1", "- --heartbeat-port=2", "- --metrics-address=:3", "- --log-level=debug", "containerPort: 3\n          name: metrics"}},
+		{"speaker: {closedPorts: leave, answerPing: false}", speaker, []string{"- --closed-ports=leave", "- --answer-ping=false", "add:\n            - NET_RAW\n            drop:"}},
 		{"speaker: {resources: {limits: {memory: 1Gi}}, nodeSelector: {a: b}, tolerations: [{operator: Exists, key: x}]}", speaker,
 			[]string{"memory: 1Gi", "nodeSelector:\n        a: b", "tolerations:\n      - key: x\n        operator: Exists"}},
 		{"loadBalancerClass: example.com/lb\ndefaultLoadBalancer: false\nadmissionPolicy: {allowedUsers: [\"system:serviceaccount:dns:names\"]}", "ValidatingAdmissionPolicy/baremetal-service-status",
@@ -266,6 +267,7 @@ func TestValuesAreRefusedByTheSchemaIfInvalid(t *testing.T) {
 	for values, want := range map[string]string{
 		"speaker: {failover: slow}":            "failover",
 		"admissionPolicy: {enabled: maybe}":    "admissionPolicy",
+		"speaker: {closedPorts: drop}":         "closedPorts",
 		"speakers: {}":                         "speakers",
 		"ccm: {replicas: 0}":                   "replicas",
 		"config: {address-pools: []}":          "config",
