@@ -102,7 +102,7 @@ func Make(s State, previous Plan) Plan {
 	}
 	p := Plan{
 		Node: s.Node, Fenced: s.Fenced, Decisions: make([]Decision, 0, len(byVIP)),
-		KeepSessions: s.Config == nil || !hasNode, KeepRoutes: hasNode && self.Excluded == "" && !self.Cordoned,
+		KeepSessions: s.Config == nil || !hasNode, KeepRoutes: hasNode && self.Excluded == "" && !self.Cordoned && !self.ShuttingDown,
 		groups: b.groups, owners: make(map[netip.Addr]ownership, len(byVIP)),
 	}
 	for _, vip := range slices.SortedFunc(maps.Keys(byVIP), netip.Addr.Compare) {

@@ -221,11 +221,12 @@ func TestSessionsStayWhileConfigOrNodeIsUnknown(t *testing.T) {
 		keep       bool
 		keepRoutes bool
 	}{
-		"all is known":         {func(*State) {}, false, true},
-		"no configuration":     {func(s *State) { s.Config = nil }, true, true},
-		"no Node object":       {func(s *State) { s.Nodes = s.Nodes[1:] }, true, false},
-		"the node is cordoned": {func(s *State) { s.Nodes[0].Cordoned = true }, false, false},
-		"the node is excluded": {func(s *State) { s.Nodes[0].Excluded = "label" }, false, false},
+		"all is known":              {func(*State) {}, false, true},
+		"no configuration":          {func(s *State) { s.Config = nil }, true, true},
+		"no Node object":            {func(s *State) { s.Nodes = s.Nodes[1:] }, true, false},
+		"the node is shutting down": {func(s *State) { s.Nodes[0].ShuttingDown = true }, false, false},
+		"the node is cordoned":      {func(s *State) { s.Nodes[0].Cordoned = true }, false, false},
+		"the node is excluded":      {func(s *State) { s.Nodes[0].Excluded = "label" }, false, false},
 	} {
 		s := state(func(s *State) { s.Config = parse(t, routed) })
 		test.change(&s)

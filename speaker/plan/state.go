@@ -75,6 +75,9 @@ type Node struct {
 	Excluded string
 	// Cordoned is set if the node is unschedulable.
 	Cordoned bool
+	// ShuttingDown is set if the node's machine is shutting down or the Node is being
+	// deleted.
+	ShuttingDown bool
 }
 
 // Member is a speaker that may announce.

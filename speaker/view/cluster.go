@@ -231,9 +231,29 @@ func (c *Cluster) planNodes() ([]plan.Node, error) {
 	}
 	values := make([]plan.Node, len(nodes))
 	for i, n := range nodes {
-		values[i] = plan.Node{Name: n.Name, Labels: n.Labels, Excluded: excluded(n), Cordoned: n.Spec.Unschedulable}
+		values[i] = plan.Node{Name: n.Name, Labels: n.Labels, Excluded: excluded(n), Cordoned: n.Spec.Unschedulable, ShuttingDown: shuttingDown(n)}
 	}
 	return values, nil
+}
+
+// shutdownMessage is what the kubelet writes into the message of the condition Ready during
+// a graceful node shutdown, alone or in a list of problems. There is no other sign of the
+// shutdown in the API (kubernetes/pkg/kubelet/nodeshutdown, Manager.ShutdownStatus).
+const shutdownMessage = "node is shutting down"
+
+// shuttingDown reports whether a node goes away on purpose. The kubelet knows of a shutdown
+// only if its shutdownGracePeriod is set. Otherwise nothing in a pod tells a shutdown from
+// a restart of the pod.
+func shuttingDown(n *v1.Node) bool {
+	if n.DeletionTimestamp != nil {
+		return true
+	}
+	for _, c := range n.Status.Conditions {
+		if c.Type == v1.NodeReady && c.Status == v1.ConditionFalse && strings.Contains(c.Message, shutdownMessage) {
+			return true
+		}
+	}
+	return false
 }
 
 // excluded says why a node must not announce, or "". A node that is only cordoned or
