@@ -96,6 +96,9 @@ type Pool struct {
 	// which they announce. An empty list selects all.
 	NodeSelectors []labels.Selector
 	Interfaces    []string
+	// WithdrawWithoutEndpoints stops the advertisement over BGP of an address whose Services
+	// have no ready endpoint on any node.
+	WithdrawWithoutEndpoints bool
 	// ReuseDelay is the length of the cooldown: for this time a released address is not
 	// given again, unless no other address is free.
 	ReuseDelay time.Duration

@@ -41,6 +41,7 @@ type orphanPool struct {
 	Advertisements []orphanAdvertisement `json:"advertisements,omitempty"`
 	NodeSelectors  []string              `json:"nodeSelectors,omitempty"`
 	Interfaces     []string              `json:"interfaces,omitempty"`
+	Withdraw       bool                  `json:"withdrawWithoutEndpoints,omitempty"`
 	Addresses      []orphanAddress       `json:"addresses"`
 }
 
@@ -79,7 +80,7 @@ func EncodeOrphans(orphans []Orphan) ([]byte, error) {
 }
 
 func newOrphanPool(pool *Pool) *orphanPool {
-	p := &orphanPool{Pool: pool.Name, Protocol: pool.Protocol, Interfaces: pool.Interfaces}
+	p := &orphanPool{Pool: pool.Name, Protocol: pool.Protocol, Interfaces: pool.Interfaces, Withdraw: pool.WithdrawWithoutEndpoints}
 	for _, ad := range pool.Advertisements {
 		p.Advertisements = append(p.Advertisements, orphanAdvertisement(ad))
 	}
@@ -115,7 +116,7 @@ func DecodeOrphans(text []byte) ([]Orphan, error) {
 }
 
 func (p *orphanPool) decode() (*Pool, error) {
-	pool := &Pool{Name: p.Pool, Protocol: p.Protocol, Interfaces: p.Interfaces}
+	pool := &Pool{Name: p.Pool, Protocol: p.Protocol, Interfaces: p.Interfaces, WithdrawWithoutEndpoints: p.Withdraw}
 	if !p.Protocol.Layer2() && !p.Protocol.BGP() {
 		return nil, fmt.Errorf("unknown protocol %q", p.Protocol)
 	}

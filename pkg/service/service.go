@@ -108,9 +108,9 @@ func EndpointNodes(endpointSlices []*discoveryv1.EndpointSlice) []string {
 		for _, e := range slice.Endpoints {
 			switch {
 			case e.NodeName == nil:
-			case e.Conditions.Ready == nil || *e.Conditions.Ready:
+			case isReady(e):
 				ready = append(ready, *e.NodeName)
-			case isTrue(e.Conditions.Serving) && isTrue(e.Conditions.Terminating):
+			case servesLast(e):
 				terminating = append(terminating, *e.NodeName)
 			}
 		}
@@ -121,6 +121,22 @@ func EndpointNodes(endpointSlices []*discoveryv1.EndpointSlice) []string {
 	}
 	slices.Sort(nodes)
 	return slices.Compact(nodes)
+}
+
+// HasEndpoint reports whether kube-proxy sends connections to any endpoint in the slices of
+// a Service, also to one without a node: an endpoint is ready, or still serves while it
+// terminates.
+func HasEndpoint(endpointSlices []*discoveryv1.EndpointSlice) bool {
+	return slices.ContainsFunc(endpointSlices, func(slice *discoveryv1.EndpointSlice) bool {
+		return slices.ContainsFunc(slice.Endpoints, func(e discoveryv1.Endpoint) bool { return isReady(e) || servesLast(e) })
+	})
+}
+
+func isReady(e discoveryv1.Endpoint) bool { return e.Conditions.Ready == nil || *e.Conditions.Ready }
+
+// servesLast reports whether the endpoint still serves while it terminates.
+func servesLast(e discoveryv1.Endpoint) bool {
+	return isTrue(e.Conditions.Serving) && isTrue(e.Conditions.Terminating)
 }
 
 func isTrue(b *bool) bool { return b != nil && *b }

@@ -142,5 +142,9 @@ func TestEndpointNodes(t *testing.T) {
 		if got := service.EndpointNodes(endpointSlices); !slices.Equal(got, test.want) {
 			t.Errorf("%s: got %v", name, got)
 		}
+		// kube-proxy needs no node for an endpoint.
+		if got := service.HasEndpoint(endpointSlices); got != (len(test.want) > 0 || name == "no endpoint without a node") {
+			t.Errorf("%s: there is an endpoint: %v", name, got)
+		}
 	}
 }

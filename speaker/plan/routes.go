@@ -29,6 +29,7 @@ const (
 	Excluded        BGPReason = "Excluded"        // this node must not announce
 	NotSelected     BGPReason = "NotSelected"     // the pool's node-selectors leave this node out
 	NoPeer          BGPReason = "NoPeer"          // no peer is configured for this node
+	NoReadyEndpoint BGPReason = "NoReadyEndpoint" // no endpoint is ready anywhere, and the pool has withdraw-without-endpoints
 )
 
 // Route is a route to advertise. It has the fields of bgp.Route, so that one converts to
@@ -78,6 +79,8 @@ func (a *advertiser) decide(vip netip.Addr, pool *config.Pool, local bool, servi
 	switch {
 	case !pool.Protocol.BGP():
 		return "", 0
+	case pool.WithdrawWithoutEndpoints && !slices.ContainsFunc(services, func(s Service) bool { return !s.Endpointless }):
+		return NoReadyEndpoint, 0 // on all nodes, so this comes before what is about this node
 	case !a.hasNode || a.node.Excluded != "":
 		return Excluded, 0
 	case !pool.Announces(a.node.Labels):

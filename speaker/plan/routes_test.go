@@ -37,6 +37,12 @@ address-pools:
 - {name: few, protocol: bgp, addresses: [203.0.112.0/24], node-selectors: [{match-labels: {edge: ""}}]}
 `
 
+const withdrawing = routedPeers + `
+address-pools:
+- {name: watched, protocol: bgp, addresses: [198.51.100.0/24], withdraw-without-endpoints: true, bgp-advertisements: [{}, {aggregation-length: 25}]}
+- {name: both, protocol: both, addresses: [203.0.113.0/24], withdraw-without-endpoints: true}
+`
+
 func describeRoutes(routes []Route) (lines string) {
 	for _, r := range routes {
 		lines += fmt.Sprint(r.Prefix, " ", r.LocalPref, " ", r.Communities, " ", r.LargeCommunities, " ", r.Peers)
@@ -49,7 +55,7 @@ func describeRoutes(routes []Route) (lines string) {
 }
 
 func TestRoutesOfANode(t *testing.T) {
-	both := parse(t, routed)
+	both, withdraws := parse(t, routed), parse(t, withdrawing)
 	lonely := parse(t, "address-pools: [{name: p, protocol: bgp, addresses: [198.51.100.0/24]}]")
 	vips := func(s *State, addrs ...string) {
 		s.Services[0].VIPs = nil
@@ -153,6 +159,43 @@ func TestRoutesOfANode(t *testing.T) {
 				s.Services[0].Local, s.Services[0].EndpointNodes = true, []string{"node2"}
 			},
 			plan: "203.0.113.7 services=default/web pool=both owner=node2 candidates=node2 reason=OtherOwner bgp=NoLocalEndpoint\n",
+		},
+		{
+			name: "no endpoint is ready, and the pool does not care",
+			change: func(s *State) {
+				vips(s, "203.0.113.7")
+				s.Services[0].Endpointless, s.Members = true, alive("node2")
+			},
+			plan:   "203.0.113.7 services=default/web pool=both owner=node2 candidates=node2 reason=OtherOwner bgp=Advertised\n",
+			routes: "203.0.113.7/32 0 [] [] []\n",
+		},
+		{
+			name: "no endpoint is ready, and the pool withdraws; layer 2 goes on",
+			change: func(s *State) {
+				vips(s, "203.0.113.7")
+				s.Config, s.Services[0].Endpointless, s.Members = withdraws, true, alive("node2")
+			},
+			plan: "203.0.113.7 services=default/web pool=both owner=node2 candidates=node2 reason=OtherOwner bgp=NoReadyEndpoint\n",
+		},
+		{
+			name: "one Service at the VIP has an endpoint",
+			change: func(s *State) {
+				vips(s, "203.0.113.7")
+				s.Config, s.Services[0].Endpointless, s.Members = withdraws, true, alive("node2")
+				s.Services = append(s.Services, Service{Name: "default/other", VIPs: s.Services[0].VIPs})
+			},
+			plan:   "203.0.113.7 services=default/other,default/web pool=both owner=node2 candidates=node2 reason=OtherOwner bgp=Advertised\n",
+			routes: "203.0.113.7/32 0 [] [] []\n",
+		},
+		{
+			name: "an aggregate stays while one VIP in it has an endpoint",
+			change: func(s *State) {
+				vips(s, "198.51.100.7")
+				s.Config, s.Services[0].Endpointless = withdraws, true
+				s.Services = append(s.Services, Service{Name: "default/other", VIPs: []netip.Addr{addr("198.51.100.8")}})
+			},
+			plan:   "198.51.100.7 services=default/web pool=watched bgp=NoReadyEndpoint\n198.51.100.8 services=default/other pool=watched bgp=Advertised\n",
+			routes: "198.51.100.8/32 0 [] [] []\n198.51.100.0/25 0 [] [] []\n",
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -56,6 +56,9 @@ type Service struct {
 	// Local is set if only the nodes in EndpointNodes may announce.
 	Local         bool
 	EndpointNodes []string
+	// Endpointless is set if no endpoint of the Service is ready. It means something only if
+	// a pool with WithdrawWithoutEndpoints has one of the VIPs.
+	Endpointless bool
 	// Sticky is set if all connections of a client should reach the same pod.
 	Sticky bool
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	v1 "k8s.io/api/core/v1"
@@ -30,7 +31,7 @@ type Cluster struct {
 	factory   informers.SharedInformerFactory
 	services  corelisters.ServiceLister
 	nodes     corelisters.NodeLister
-	slices    cache.Indexer
+	endpoints cache.Indexer
 	passwords *passwords
 	synced    []cache.InformerSynced
 }
@@ -45,12 +46,12 @@ func NewCluster(client kubernetes.Interface, scope service.Scope, secretNamespac
 		services: factory.Core().V1().Services().Lister(),
 		nodes:    factory.Core().V1().Nodes().Lister(),
 	}
-	slices := factory.Discovery().V1().EndpointSlices().Informer()
-	c.slices = slices.GetIndexer()
-	if err := slices.AddIndexers(cache.Indexers{byService: serviceOfSlice}); err != nil {
+	endpoints := factory.Discovery().V1().EndpointSlices().Informer()
+	c.endpoints = endpoints.GetIndexer()
+	if err := endpoints.AddIndexers(cache.Indexers{byService: serviceOfSlice}); err != nil {
 		return nil, fmt.Errorf("indexing EndpointSlices: %w", err)
 	}
-	for _, informer := range []cache.SharedIndexInformer{factory.Core().V1().Services().Informer(), factory.Core().V1().Nodes().Informer(), slices} {
+	for _, informer := range []cache.SharedIndexInformer{factory.Core().V1().Services().Informer(), factory.Core().V1().Nodes().Informer(), endpoints} {
 		registration, err := informer.AddEventHandler(onEvery(changed))
 		if err != nil {
 			return nil, fmt.Errorf("watching the API server: %w", err)
@@ -185,7 +186,9 @@ func (c *Cluster) nodeAddrs() (map[netip.Addr]string, error) {
 }
 
 // planServices returns the Services that this project serves and that have addresses.
-func (c *Cluster) planServices() ([]plan.Service, error) {
+// needsEndpoints says whether the announcement of a VIP depends on endpoints also without
+// the policy Local.
+func (c *Cluster) planServices(needsEndpoints func(vip netip.Addr) bool) ([]plan.Service, error) {
 	all, err := c.services.List(labels.Everything())
 	if err != nil {
 		return nil, fmt.Errorf("listing Services from the cache: %w", err)
@@ -200,28 +203,33 @@ func (c *Cluster) planServices() ([]plan.Service, error) {
 		for _, p := range service.Ports(svc) {
 			s.Ports = append(s.Ports, plan.Port(p))
 		}
-		if s.Local {
-			if s.EndpointNodes, err = c.endpointNodes(s.Name); err != nil {
+		withdraws := slices.ContainsFunc(vips, needsEndpoints)
+		if s.Local || withdraws {
+			endpoints, err := c.endpointSlices(s.Name)
+			if err != nil {
 				return nil, err
 			}
+			if s.Local {
+				s.EndpointNodes = service.EndpointNodes(endpoints)
+			}
+			s.Endpointless = withdraws && !service.HasEndpoint(endpoints)
 		}
 		services = append(services, s)
 	}
 	return services, nil
 }
 
-func (c *Cluster) endpointNodes(name string) ([]string, error) {
-	objects, err := c.slices.ByIndex(byService, name)
+func (c *Cluster) endpointSlices(name string) (all []*discoveryv1.EndpointSlice, err error) {
+	objects, err := c.endpoints.ByIndex(byService, name)
 	if err != nil {
 		return nil, fmt.Errorf("listing EndpointSlices of %s from the cache: %w", name, err)
 	}
-	var slices []*discoveryv1.EndpointSlice
 	for _, o := range objects {
 		if slice, ok := o.(*discoveryv1.EndpointSlice); ok {
-			slices = append(slices, slice)
+			all = append(all, slice)
 		}
 	}
-	return service.EndpointNodes(slices), nil
+	return all, nil
 }
 
 func (c *Cluster) planNodes() ([]plan.Node, error) {

@@ -1,12 +1,70 @@
 package view
 
 import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
 	"testing"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/fake"
+
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/service"
 )
+
+// The endpoints of most Services with the policy Cluster are not needed. Reading them all for
+// every plan would cost too much.
+func TestEndpointsAreReadOnlyWhereTheyMatter(t *testing.T) {
+	cluster, err := NewCluster(fake.NewClientset(), service.DefaultScope(), "baremetal-system", func() {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	add := func(name, vip string, local bool, endpoints ...discoveryv1.Endpoint) {
+		svc := &v1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}, Spec: v1.ServiceSpec{Type: v1.ServiceTypeLoadBalancer}}
+		svc.Status.LoadBalancer.Ingress = []v1.LoadBalancerIngress{{IP: vip}}
+		if local {
+			svc.Spec.ExternalTrafficPolicy = v1.ServiceExternalTrafficPolicyLocal
+		}
+		slice := &discoveryv1.EndpointSlice{Endpoints: endpoints, ObjectMeta: metav1.ObjectMeta{
+			Namespace: "default", Name: name + "-1", Labels: map[string]string{discoveryv1.LabelServiceName: name}}}
+		if err := errors.Join(cluster.factory.Core().V1().Services().Informer().GetStore().Add(svc), cluster.endpoints.Add(slice)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	node, no := "node1", false
+	ready, unready := discoveryv1.Endpoint{NodeName: &node}, discoveryv1.Endpoint{NodeName: &node, Conditions: discoveryv1.EndpointConditions{Ready: &no}}
+	elsewhere := discoveryv1.Endpoint{} // a user has made it, for a host that is no node
+	add("plain", "192.0.2.1", false, unready)
+	add("local", "192.0.2.2", true, ready)
+	add("watched", "198.51.100.1", false, unready)
+	add("watched-up", "198.51.100.2", false, ready)
+	add("watched-elsewhere", "198.51.100.3", false, elsewhere)
+	add("watched-local", "198.51.100.4", true, unready)
+	in := Inputs{Orphans: map[netip.Addr]*config.Pool{}}
+	for i := range 4 {
+		in.Orphans[netip.AddrFrom4([4]byte{198, 51, 100, byte(i + 1)})] = &config.Pool{WithdrawWithoutEndpoints: true}
+	}
+	services, err := cluster.planServices(in.needsEndpoints)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, s := range services {
+		got[s.Name] = fmt.Sprint(s.EndpointNodes, s.Endpointless)
+	}
+	want := map[string]string{
+		"default/plain": "[] false", "default/local": "[node1] false",
+		"default/watched": "[] true", "default/watched-up": "[] false", "default/watched-elsewhere": "[] false", "default/watched-local": "[] true",
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("got  %v\nwant %v", got, want)
+	}
+}
 
 func TestShutdownOfANodeIsSeen(t *testing.T) {
 	ready := func(status v1.ConditionStatus, message string) *v1.Node {

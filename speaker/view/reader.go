@@ -81,7 +81,7 @@ func (r *Reader) Read(others []members.Member) (Inputs, error) {
 	if in.NodeAddrs, err = r.cluster.nodeAddrs(); err != nil {
 		return Inputs{}, err
 	}
-	if in.Services, err = r.cluster.planServices(); err != nil {
+	if in.Services, err = r.cluster.planServices(in.needsEndpoints); err != nil {
 		return Inputs{}, err
 	}
 	if in.Nodes, err = r.cluster.planNodes(); err != nil {
@@ -94,6 +94,13 @@ func (r *Reader) Read(others []members.Member) (Inputs, error) {
 	in.Addrs = r.readAddrs()
 	in.Routers = r.readRouters(in.Config, in.Nodes)
 	return in, nil
+}
+
+// needsEndpoints reports whether the announcement of a VIP depends on the endpoints of its
+// Services because of its pool.
+func (in *Inputs) needsEndpoints(vip netip.Addr) bool {
+	pool, ok := plan.PoolOf(vip, in.Config, in.Orphans, in.Earlier)
+	return ok && pool.WithdrawWithoutEndpoints
 }
 
 // readPublished returns the configuration that the cluster manager uses, if it is another
