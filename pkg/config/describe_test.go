@@ -76,6 +76,9 @@ func describePeer(p config.Peer) string {
 	if p.PasswordSecret != "" || p.MultihopTTL != 0 || p.GracefulRestart != 0 {
 		text += fmt.Sprintf(" secret=%s ttl=%d graceful=%v", p.PasswordSecret, p.MultihopTTL, p.GracefulRestart)
 	}
+	if p.TTLSecurity {
+		text += " ttl-security"
+	}
 	return text
 }
 

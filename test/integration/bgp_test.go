@@ -119,7 +119,7 @@ func TestAddressWithoutEndpointsIsWithdrawn(t *testing.T) {
 	vip := f.assigned("watched")
 	f.routedOver(r, f.assigned("other"), "node1", "node2", "node3")
 	f.routedOver(r, vip)
-	f.says("watched", "lb.baremetal/Announced", metav1.ConditionFalse, "NoEndpoint", "no endpoint is ready")
+	f.says("watched", announced, metav1.ConditionFalse, "NoEndpoint", "no endpoint is ready")
 	f.runOn("watched1", "watched", "node1")
 	f.routedOver(r, vip, "node1", "node2", "node3")
 	f.eventually("a page", func() bool { _, err := r.Fetch(f.Context(), vip); return err == nil })
