@@ -15,7 +15,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
-	"reflect"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -49,6 +49,10 @@ type Wanted struct {
 	// interface belongs to the container network: some, like Antrea, route VIPs to an
 	// interface of their own.
 	Links []string
+}
+
+func (w Wanted) equal(o Wanted) bool {
+	return slices.Equal(w.Addrs, o.Addrs) && slices.Equal(w.Networks, o.Networks) && slices.Equal(w.Taken, o.Taken) && slices.Equal(w.Links, o.Links)
 }
 
 // Port is a port of a Service.
@@ -109,7 +113,7 @@ func newRefuser(o Options, k kernel) *Refuser {
 // Set replaces what is refused. It does not wait for the kernel. Setting the same again
 // does nothing. It is for one goroutine.
 func (r *Refuser) Set(w Wanted) {
-	if last := r.wanted.Load(); last == nil || !reflect.DeepEqual(*last, w) {
+	if last := r.wanted.Load(); last == nil || !last.equal(w) {
 		r.wanted.Store(&w)
 		r.changed.Set()
 	}
