@@ -122,8 +122,8 @@ func families() []nftables.SetElement {
 
 const (
 	register = unix.NFT_REG32_00
-	// addressWords is the length of an IPv4 and of an IPv6 address, in registers of four
-	// bytes.
+	// words4 and words6 are the lengths of an IPv4 and of an IPv6 address, in registers of
+	// four bytes.
 	words4, words6 = 1, 4
 )
 
