@@ -29,7 +29,7 @@ unit: ## Run the tests that need neither root nor a network, with the race detec
 
 integration: ## Run the tests with real packets, routers and a real Kubernetes (root); RUN=TestX runs some of those on Kubernetes, KEEP=1 keeps the cluster
 ifeq ($(RUN),)
-	./hack/need bird=bird2 vtysh=frr
+	./hack/need bird=bird2 vtysh=frr nft=nftables
 	go test -count=1 -timeout 15m ./speaker/wire
 	cd test/chart && go test -count=1 .
 	cd test/monitoring && go test -count=1 .

@@ -27,7 +27,7 @@ var layers = [][]string{
 	{"cloudprovider", "speaker"},
 	{"speaker/reconcile"},
 	{"speaker/view"},
-	{"speaker/plan", "speaker/layer2", "speaker/bgp", "speaker/heartbeat", "speaker/members", "speaker/links", "speaker/access", "speaker/serve"},
+	{"speaker/plan", "speaker/layer2", "speaker/bgp", "speaker/closedports", "speaker/heartbeat", "speaker/members", "speaker/links", "speaker/access", "speaker/serve"},
 	{"speaker/bfd", "pkg/configmap", "pkg/ipam"},
 	{"pkg/config", "pkg/election", "pkg/service", "pkg/memberkey", "pkg/signal"},
 	{"pkg/loglimit", "pkg/quote"},
@@ -37,7 +37,7 @@ var layers = [][]string{
 // of apimachinery are allowed: they are pure, and part of the configuration's grammar.
 var noKubernetes = []string{
 	"pkg/config", "pkg/ipam", "pkg/election", "pkg/signal", "pkg/loglimit", "pkg/quote", "speaker/plan", "speaker/layer2", "speaker/bgp", "speaker/bfd",
-	"speaker/heartbeat", "speaker/members", "speaker/links", "speaker/serve",
+	"speaker/heartbeat", "speaker/members", "speaker/links", "speaker/serve", "speaker/closedports",
 }
 
 var selectors = []string{"k8s.io/apimachinery/pkg/labels", "k8s.io/apimachinery/pkg/selection"}
@@ -49,7 +49,7 @@ var pure = []string{"speaker/plan", "pkg/election", "pkg/ipam", "pkg/config", "p
 // its dependencies.
 var impure = []string{
 	"k8s.io/api/", "k8s.io/client-go/", "k8s.io/cloud-provider", "github.com/osrg/gobgp/", "github.com/hashicorp/memberlist",
-	"github.com/vishvananda/netlink", "github.com/mdlayher/", "github.com/prometheus/", "net/http",
+	"github.com/vishvananda/netlink", "github.com/mdlayher/", "github.com/google/nftables", "github.com/prometheus/", "net/http",
 }
 
 // noTime are imports that a plan must not have itself: the State has everything.

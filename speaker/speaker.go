@@ -25,6 +25,7 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/service"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/signal"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/bgp"
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/closedports"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/heartbeat"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/layer2"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/links"
@@ -67,6 +68,9 @@ type Options struct {
 	// KubeProxyHealth is where kube-proxy's health check listens on this node; "" if there is
 	// none.
 	KubeProxyHealth string
+	// RefuseClosedPorts says whether the kernel refuses packets to ports of VIPs that no
+	// Service has. With AnswerPing it then also answers echo requests.
+	RefuseClosedPorts, AnswerPing bool
 	// ServiceConditions says whether the condition Announced is written.
 	ServiceConditions reconcile.Conditions
 	Log               *slog.Logger
@@ -155,6 +159,11 @@ func run(ctx, background context.Context, group *errgroup.Group, o Options) erro
 	defer stopLayer2()
 	routers := bgp.New(bgp.Options{Log: o.Log, Metrics: registry, Changed: wake.Set})
 	stopBGP := startPart(background, group, routers.Run)
+	var closed *closedports.Refuser
+	if o.RefuseClosedPorts {
+		closed = closedports.New(closedports.Options{Log: o.Log, Metrics: registry, AnswerPing: o.AnswerPing})
+		group.Go(func() error { return closed.Run(background) }) // it ends after the hand-over
+	}
 	watcher := links.NewWatcher(o.Log, wake.Set)
 	group.Go(func() error { return watcher.Run(background) })
 	nodeLinks := reconcile.NewNodeLinks(o.Node, o.Client, o.ConfigMap, config, o.ExcludeInterfaces, func() bool { return cluster.Node(o.Node) != nil }, o.Log)
@@ -167,7 +176,7 @@ func run(ctx, background context.Context, group *errgroup.Group, o Options) erro
 
 	loop := reconcile.New(reconcile.Options{
 		Node: o.Node, Reader: view.NewReader(o.Node, others.Addr, cluster, config, proxy, o.ExcludeInterfaces), Cluster: cluster, FailbackAfter: o.FailbackAfter,
-		Members: others, Heartbeat: beats, Layer2: announcer, BGP: routers, Status: status, NodeLinks: nodeLinks,
+		Members: others, Heartbeat: beats, Layer2: announcer, BGP: routers, ClosedPorts: closed, Status: status, NodeLinks: nodeLinks,
 		Wake: wake, Events: events, Log: o.Log, Metrics: registry,
 	})
 	web.loop.Store(loop)

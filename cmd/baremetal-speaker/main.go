@@ -60,6 +60,8 @@ func run(ctx context.Context, args []string) error {
 	flags.DurationVar(&options.FailbackAfter, "failback-after", time.Minute, "How long a node that was lost without a goodbye must be well before it takes its addresses back. 0 means at once.")
 	flags.BoolVar(&options.IgnoreExcludeLabel, "ignore-exclude-label", false, "Let nodes announce that have the label "+v1.LabelNodeExcludeBalancers+". Must be the same on all nodes.")
 	flags.StringVar(&options.KubeProxyHealth, "kube-proxy-health", "127.0.0.1:10256", "Where kube-proxy's health check listens on this node. After a start, a node gets addresses when this answers, or when the Node has been Ready for 5 s. Empty: only the Node counts.")
+	closedPorts := flags.String("closed-ports", "reject", "What happens to packets for ports of an announced address that no Service has: reject them at once, or leave them to the routes of the kernel. Rejecting needs the capability NET_ADMIN.")
+	flags.BoolVar(&options.AnswerPing, "answer-ping", true, "Whether the announced addresses answer ping. Only with --closed-ports=reject.")
 	flags.StringVar(&level, "log-level", "info", "Level of the log: debug, info, warn or error.")
 	conditions := flags.String("service-conditions", string(reconcile.ConditionsAuto), "Whether the speakers write the condition "+service.Announced+" to Services: true, false, or auto: if the API server has the admission policy "+service.PolicyName+", which lets them write nothing else.")
 	version := flags.Bool("version", false, "Print the version and exit.")
@@ -116,6 +118,9 @@ func run(ctx context.Context, args []string) error {
 	case reconcile.ConditionsAuto, reconcile.ConditionsOn, reconcile.ConditionsOff:
 	default:
 		return fmt.Errorf("--service-conditions=%s: write auto, true or false", *conditions)
+	}
+	if options.RefuseClosedPorts = *closedPorts == "reject"; !options.RefuseClosedPorts && *closedPorts != "leave" {
+		return fmt.Errorf("--closed-ports=%s: write reject or leave", *closedPorts)
 	}
 	if options.Client, err = client(kubeconfig, 0); err != nil {
 		return err

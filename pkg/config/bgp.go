@@ -34,6 +34,9 @@ type Peer struct {
 	EBGPMultihop bool
 	// MultihopTTL is how many hops away such a peer may be, 0 if the file does not say.
 	MultihopTTL uint8
+	// TTLSecurity accepts only packets with a TTL of 255 from the peer, and sends such
+	// packets (RFC 5082). The peer is on a link of the node.
+	TTLSecurity bool
 	// GracefulRestart is the restart time (RFC 4724) in whole seconds. 0 turns graceful
 	// restart off.
 	GracefulRestart time.Duration

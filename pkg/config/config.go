@@ -105,6 +105,9 @@ type Pool struct {
 	// AnnounceConflicts makes the owner announce an address by layer 2 although a foreign
 	// host has it already.
 	AnnounceConflicts bool
+	// WithdrawWithoutEndpoints stops the advertisement over BGP of an address whose Services
+	// have no ready endpoint on any node.
+	WithdrawWithoutEndpoints bool
 	// ReuseDelay is the length of the cooldown: for this time a released address is not
 	// given again, unless no other address is free.
 	ReuseDelay time.Duration

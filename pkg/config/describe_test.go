@@ -57,6 +57,7 @@ func describe(p config.Pool) string {
 	add(p.ReuseDelay != 30*time.Second, "reuse-delay=%v", p.ReuseDelay)
 	add(p.MaxPerNamespace != 0, "max-per-namespace=%d", p.MaxPerNamespace)
 	add(p.ShareAcrossNamespaces, "share-across-namespaces")
+	add(p.WithdrawWithoutEndpoints, "withdraw-without-endpoints")
 	add(p.Requests != config.RequestsAny, "requests=%s", p.Requests)
 	return strings.Join(words, " ")
 }
@@ -74,6 +75,9 @@ func describePeer(p config.Peer) string {
 	}
 	if p.PasswordSecret != "" || p.MultihopTTL != 0 || p.GracefulRestart != 0 {
 		text += fmt.Sprintf(" secret=%s ttl=%d graceful=%v", p.PasswordSecret, p.MultihopTTL, p.GracefulRestart)
+	}
+	if p.TTLSecurity {
+		text += " ttl-security"
 	}
 	return text
 }

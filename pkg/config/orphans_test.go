@@ -18,6 +18,7 @@ address-pools:
 - name: routed
   protocol: bgp
   addresses: [10.0.0.0/24, "fd00::/120"]
+  withdraw-without-endpoints: true
   bgp-advertisements:
   - {communities: [64512:1, "64512:1:2"], localpref: 5, peers: [r1]}
   - {aggregation-length: 24}
@@ -51,7 +52,7 @@ func TestOrphansSurviveThePublication(t *testing.T) {
 	}
 	for _, w := range want {
 		g := byAddr[w.Addr]
-		if !reflect.DeepEqual(g.UIDs, w.UIDs) || g.Pool.Name != w.Pool.Name || g.Pool.Protocol != w.Pool.Protocol ||
+		if !reflect.DeepEqual(g.UIDs, w.UIDs) || g.Pool.Name != w.Pool.Name || g.Pool.Protocol != w.Pool.Protocol || g.Pool.WithdrawWithoutEndpoints != w.Pool.WithdrawWithoutEndpoints ||
 			!reflect.DeepEqual(g.Pool.Advertisements, w.Pool.Advertisements) || !reflect.DeepEqual(g.Pool.Interfaces, w.Pool.Interfaces) {
 			t.Errorf("got %+v in pool %+v, want %+v in pool %+v", g, g.Pool, w, w.Pool)
 		}

@@ -38,6 +38,7 @@ var peerSection = section[rawPeer]{name: "a peer", keys: []key[rawPeer]{
 	text("bfd-profile", value{byDefault: "no BFD", doc: "the name of one of the `bfd-profiles`"}, func(to *rawPeer, s string) { to.BFDProfile = s }),
 	boolean("ebgp-multihop", value{byDefault: "false", doc: "`true`: the peer, of another AS, is more than one hop away"}, func(to *rawPeer, b bool) { to.EBGPMultihop = b }),
 	number("ebgp-multihop-ttl", value{byDefault: "255", min: 2, max: 255, doc: "with `ebgp-multihop`: how many hops away the peer may be"}, func(to *rawPeer, i uint64) { to.MultihopTTL = uint8(i) }),
+	boolean("ttl-security", value{byDefault: "false", doc: "`true`: packets of the peer must have a TTL of 255, and the speaker's packets have it (GTSM, RFC 5082). So only a host on the same link can disturb the session. The peer must be on a link of the node, and must do the same: otherwise the session does not come up."}, func(to *rawPeer, b bool) { to.TTLSecurity = b }),
 	secondsKey("graceful-restart", value{byDefault: "off", doc: "how long the peer keeps our routes when a speaker crashes or restarts, up to 4095s; the peer must support it"}, func(to *rawPeer, d *time.Duration) { to.GracefulRestart = *d }),
 	selectors("node-selectors", value{byDefault: "all", doc: "only nodes with matching labels have the session"},
 		func(to *rawPeer, s labels.Selector) { to.NodeSelectors = append(to.NodeSelectors, s) }),
@@ -126,6 +127,9 @@ func (p *parser) readPeer(n *yaml.Node, to *Config) {
 	p.checkPassword(peer, complain)
 	if peer.MultihopTTL != 0 && !peer.EBGPMultihop {
 		complain("ebgp-multihop-ttl", "needs ebgp-multihop: true, which this peer does not have: add it, or remove this key")
+	}
+	if peer.TTLSecurity && peer.EBGPMultihop {
+		complain("ttl-security", "is only for peers on a link, and this peer has ebgp-multihop: true: remove one of the two keys")
 	}
 	if peer.GracefulRestart > 4095*time.Second {
 		complain("graceful-restart", "%s is more than 4095s, the most that RFC 4724 allows", peer.GracefulRestart)

@@ -61,8 +61,8 @@ func (p *parser) nameByAddress(peer *Peer) {
 // a mistake even under different names.
 func (p *Peer) identity() identity {
 	sum := sha256.New()
-	fmt.Fprintf(sum, "%d %d %s %d %s %d %d %s %q %q %q %t %d %d", p.MyASN, p.ASN, p.Address, p.Port, p.SourceAddress, p.HoldTime, p.KeepaliveTime,
-		p.RouterID, p.Password, p.PasswordSecret, p.BFDProfile, p.EBGPMultihop, p.MultihopTTL, p.GracefulRestart)
+	fmt.Fprintf(sum, "%d %d %s %d %s %d %d %s %q %q %q %t %d %t %d", p.MyASN, p.ASN, p.Address, p.Port, p.SourceAddress, p.HoldTime, p.KeepaliveTime,
+		p.RouterID, p.Password, p.PasswordSecret, p.BFDProfile, p.EBGPMultihop, p.MultihopTTL, p.TTLSecurity, p.GracefulRestart)
 	for _, s := range p.NodeSelectors {
 		fmt.Fprintf(sum, " %q", s.String())
 	}

@@ -80,6 +80,8 @@ var poolSection = section[rawPool]{name: "a pool", keys: []key[rawPool]{
 			}
 			to.Interfaces = append(to.Interfaces, s)
 		}),
+	boolean("withdraw-without-endpoints", value{byDefault: "false", doc: "with `protocol: bgp` or `both`: `true`: an address is not advertised over BGP while its Services have no ready endpoint on any node, so that routers can use another route to it. Layer 2 does not change."},
+		func(to *rawPool, b bool) { to.WithdrawWithoutEndpoints = b }),
 }}
 
 // The values of conflicts.
@@ -149,6 +151,9 @@ func (p *parser) checkProtocol(raw *rawPool) {
 	switch at := raw.found.at(p.key, raw.at); raw.Protocol {
 	case Layer2:
 		if p.key = "bgp-advertisements"; len(raw.advertisements) > 0 {
+			p.errorf(raw.found.at(p.key, raw.at), "needs protocol: bgp or both, but this pool has layer2: remove this key")
+		}
+		if p.key = "withdraw-without-endpoints"; raw.WithdrawWithoutEndpoints {
 			p.errorf(raw.found.at(p.key, raw.at), "needs protocol: bgp or both, but this pool has layer2: remove this key")
 		}
 	case BGP:

@@ -3,6 +3,7 @@
 package service
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 
@@ -68,6 +69,27 @@ func VIPs(svc *v1.Service) []netip.Addr {
 	return vips
 }
 
+// Port is a port of a Service.
+type Port struct {
+	// Protocol is the number of the IP protocol.
+	Protocol uint8
+	Number   uint16
+}
+
+// protocols are the numbers of the IP protocols that a Service can have.
+var protocols = map[v1.Protocol]uint8{v1.ProtocolTCP: 6, v1.ProtocolUDP: 17, v1.ProtocolSCTP: 132}
+
+// Ports returns the ports of svc, in its order.
+func Ports(svc *v1.Service) []Port {
+	ports := make([]Port, 0, len(svc.Spec.Ports))
+	for _, p := range svc.Spec.Ports {
+		if number, ok := protocols[cmp.Or(p.Protocol, v1.ProtocolTCP)]; ok {
+			ports = append(ports, Port{number, uint16(p.Port)})
+		}
+	}
+	return ports
+}
+
 // Local reports whether only nodes with an endpoint of svc may receive its traffic.
 func Local(svc *v1.Service) bool {
 	return svc.Spec.ExternalTrafficPolicy == v1.ServiceExternalTrafficPolicyLocal
@@ -85,9 +107,9 @@ func EndpointNodes(endpointSlices []*discoveryv1.EndpointSlice) (ready, terminat
 		for _, e := range slice.Endpoints {
 			switch {
 			case e.NodeName == nil:
-			case e.Conditions.Ready == nil || *e.Conditions.Ready:
+			case isReady(e):
 				ready = append(ready, *e.NodeName)
-			case isTrue(e.Conditions.Serving) && isTrue(e.Conditions.Terminating):
+			case servesLast(e):
 				terminating = append(terminating, *e.NodeName)
 			}
 		}
@@ -95,6 +117,22 @@ func EndpointNodes(endpointSlices []*discoveryv1.EndpointSlice) (ready, terminat
 	slices.Sort(ready)
 	slices.Sort(terminating)
 	return slices.Compact(ready), slices.Compact(terminating)
+}
+
+// HasEndpoint reports whether kube-proxy sends connections to any endpoint in the slices of
+// a Service, also to one without a node: an endpoint is ready, or still serves while it
+// terminates.
+func HasEndpoint(endpointSlices []*discoveryv1.EndpointSlice) bool {
+	return slices.ContainsFunc(endpointSlices, func(slice *discoveryv1.EndpointSlice) bool {
+		return slices.ContainsFunc(slice.Endpoints, func(e discoveryv1.Endpoint) bool { return isReady(e) || servesLast(e) })
+	})
+}
+
+func isReady(e discoveryv1.Endpoint) bool { return e.Conditions.Ready == nil || *e.Conditions.Ready }
+
+// servesLast reports whether the endpoint still serves while it terminates.
+func servesLast(e discoveryv1.Endpoint) bool {
+	return isTrue(e.Conditions.Serving) && isTrue(e.Conditions.Terminating)
 }
 
 func isTrue(b *bool) bool { return b != nil && *b }

@@ -84,6 +84,15 @@ func TestVIPsAreTheValidAddressesOfTheStatus(t *testing.T) {
 	}
 }
 
+func TestPortsHaveTheNumbersOfTheirProtocols(t *testing.T) {
+	svc := &v1.Service{Spec: v1.ServiceSpec{Ports: []v1.ServicePort{
+		{Port: 80, NodePort: 30080}, {Port: 443, Protocol: v1.ProtocolTCP}, {Port: 53, Protocol: v1.ProtocolUDP}, {Port: 65535, Protocol: v1.ProtocolSCTP}, {Port: 1, Protocol: "DCCP"},
+	}}}
+	if got := fmt.Sprint(service.Ports(svc)); got != "[{6 80} {6 443} {17 53} {132 65535}]" {
+		t.Errorf("got %s", got)
+	}
+}
+
 func TestRequestedAddrs(t *testing.T) {
 	for _, test := range []struct{ annotation, spec, want string }{
 		{"", "", "[] <nil>"},
@@ -132,6 +141,10 @@ func TestEndpointNodes(t *testing.T) {
 		ready, terminating := service.EndpointNodes(endpointSlices)
 		if got := fmt.Sprint(ready, terminating); got != test.want {
 			t.Errorf("%s: got %v", name, got)
+		}
+		// kube-proxy needs no node for an endpoint.
+		if got := service.HasEndpoint(endpointSlices); got != (len(test.want) > 0 || name == "no endpoint without a node") {
+			t.Errorf("%s: there is an endpoint: %v", name, got)
 		}
 	}
 }

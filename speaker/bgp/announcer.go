@@ -141,6 +141,7 @@ func (a *Announcer) apply() (next time.Duration) {
 			}
 			sessions[p.Name] = s
 		}
+		next = sooner(sooner(next, s.reopen(time.Now())), s.checkOpen(time.Now()))
 		later, err := s.advertise(p, wanted)
 		if err != nil {
 			problems[p.Name] = err

@@ -35,6 +35,9 @@ type Peer struct {
 	Password string
 	// MultihopTTL is how many hops away an external peer may be; 0 means on a link.
 	MultihopTTL uint8
+	// TTLSecurity accepts only packets with a TTL of 255, and sends such packets (RFC 5082).
+	// It is not for peers with a MultihopTTL.
+	TTLSecurity bool
 	// GracefulRestart is how long the peer should keep our routes when the session breaks
 	// (RFC 4724), in whole seconds; 0 means not at all.
 	GracefulRestart time.Duration

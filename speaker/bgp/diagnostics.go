@@ -17,9 +17,9 @@ func stateName(s packet.FSMState) string { return strings.TrimPrefix(s.String(),
 func (p Peer) ended(reason api.PeerState_DisconnectReason, message string) string {
 	switch reason {
 	case api.PeerState_DISCONNECT_REASON_NOTIFICATION_RECEIVED, api.PeerState_DISCONNECT_REASON_HARD_RESET:
-		return fmt.Sprintf("%s ended the session: %s", p.Address, strings.TrimPrefix(message, "notification-received "))
+		return fmt.Sprintf("%s ended the session: %s", p.Address, received(message))
 	case api.PeerState_DISCONNECT_REASON_NOTIFICATION_SENT:
-		return "this node ended the session: " + strings.TrimPrefix(message, "notification-sent ")
+		return "this node ended the session: " + sent(message)
 	case api.PeerState_DISCONNECT_REASON_READ_FAILED, api.PeerState_DISCONNECT_REASON_WRITE_FAILED, api.PeerState_DISCONNECT_REASON_GRACEFUL_RESTART:
 		return fmt.Sprintf("%s closed the connection without a NOTIFICATION; it may have restarted", p.Address)
 	case api.PeerState_DISCONNECT_REASON_INVALID_MSG:
@@ -38,6 +38,9 @@ func (p Peer) unconnected(err string) string {
 		why := "the router is unreachable, drops packets from this node"
 		if p.MyASN != p.ASN && p.MultihopTTL == 0 {
 			why += ", is more than one hop away (ebgp-multihop)"
+		}
+		if p.TTLSecurity {
+			why += ", sends packets with a TTL below 255 (ttl-security)"
 		}
 		return at + " does not answer: " + why + ", or the password differs"
 	case strings.Contains(err, "cannot assign requested address"):
@@ -61,9 +64,23 @@ func (p Peer) refused(code, subcode int64) string {
 	case code == packet.BGP_ERROR_FSM_ERROR:
 		return p.unconfirmed() // a NOTIFICATION came instead of an OPEN
 	case code == packet.BGP_ERROR_HOLD_TIMER_EXPIRED:
-		return fmt.Sprintf("%s accepted the connection, but sends nothing", p.Address)
+		return p.silent()
 	}
-	return fmt.Sprintf("the session with %s cannot be set up: %s", p.Address, packet.NewNotificationErrorCode(uint8(code), uint8(subcode)))
+	return fmt.Sprintf("the session with %s cannot be set up: %s", p.Address, inWords(code, subcode))
+}
+
+// silent explains that no OPEN came.
+func (p Peer) silent() string {
+	text := fmt.Sprintf("%s accepted the connection, but sends nothing", p.Address)
+	if p.TTLSecurity {
+		text += ": the TTL of its packets may be below 255 (ttl-security)"
+	}
+	return text
+}
+
+// tooManyPrefixes explains that the session ended because of maxPrefixes.
+func (p Peer) tooManyPrefixes() string {
+	return fmt.Sprintf("%s sent more than %d prefixes of one family, and this node needs none: configure the router to send none. The session begins again after %v", p.Address, maxPrefixes, limitPause)
 }
 
 // unconfirmed explains that a peer refuses our OPEN. The exact reason is in its
@@ -93,6 +110,12 @@ func (l *logReader) Handle(_ context.Context, r slog.Record) error {
 		s.failed(fmt.Sprintf("%s closed the connection at once: check that this node is configured there as a neighbour", s.peer.Address))
 	case "sent notification":
 		s.failed(s.peer.refused(attr(r, "Code").Int64(), attr(r, "Subcode").Int64()))
+	case "outgoing connection established":
+		s.connected()
+	case "prefix limit reached":
+		s.limit()
+	case "cannot change to the same state", "previous setting admin state request is still remaining":
+		// The router goes on sending after prefix limit reached.
 	case "hold timer expired":
 		s.noteReason(fmt.Sprintf("%s sent nothing for the hold time, %s or less if it asked for less", s.peer.Address, s.peer.HoldTime))
 	default:

@@ -21,6 +21,10 @@ const (
 	// deferral is how long a restarted speaker waits for the peer's routes before it
 	// advertises its own (RFC 4724, section 4.1), in seconds.
 	deferral = 5
+	// maxPrefixes is how many prefixes of a family a router may send. They are rejected, but
+	// GoBGP keeps them, with some 500 bytes each. Most routers send each node the routes of
+	// all other nodes, so the limit is far above the number of VIPs.
+	maxPrefixes = 20000
 )
 
 // importOnlyOurOwn returns the policy that rejects the routes of routers. They must not
@@ -54,6 +58,9 @@ func (p Peer) neighbour() *api.Peer {
 	if p.MultihopTTL > 0 {
 		n.EbgpMultihop = &api.EbgpMultihop{Enabled: true, MultihopTtl: uint32(p.MultihopTTL)}
 	}
+	if p.TTLSecurity {
+		n.TtlSecurity = &api.TtlSecurity{Enabled: true, TtlMin: 255}
+	}
 	restart := p.GracefulRestart > 0
 	if restart {
 		// The first OPEN says that this node kept forwarding. That matters only for a peer
@@ -61,8 +68,10 @@ func (p Peer) neighbour() *api.Peer {
 		n.GracefulRestart = &api.GracefulRestart{Enabled: true, RestartTime: uint32(p.GracefulRestart / time.Second), DeferralTime: deferral, LocalRestarting: true}
 	}
 	for _, afi := range []api.Family_Afi{api.Family_AFI_IP, api.Family_AFI_IP6} {
+		family := &api.Family{Afi: afi, Safi: api.Family_SAFI_UNICAST}
 		n.AfiSafis = append(n.AfiSafis, &api.AfiSafi{
-			Config:            &api.AfiSafiConfig{Family: &api.Family{Afi: afi, Safi: api.Family_SAFI_UNICAST}, Enabled: true},
+			Config:            &api.AfiSafiConfig{Family: family, Enabled: true},
+			PrefixLimits:      &api.PrefixLimit{Family: family, MaxPrefixes: maxPrefixes},
 			MpGracefulRestart: &api.MpGracefulRestart{Config: &api.MpGracefulRestartConfig{Enabled: restart}},
 		})
 	}

@@ -100,13 +100,13 @@ func TestSessionEndsOnlyWhenItsPeerHasChanged(t *testing.T) {
 func TestProblemsAreExplained(t *testing.T) {
 	p := Peer{Name: "a", MyASN: 64512, ASN: 64513, Address: netip.MustParseAddr("192.0.2.1"), Port: 179, HoldTime: 90 * time.Second, Source: here4, RouterID: here4}
 	for want, got := range map[string]string{
-		"no process listens at 192.0.2.1 port 179: check that BGP runs there":                                               p.unconnected("dial tcp 192.0.2.1:179: connect: connection refused"),
-		"192.0.2.1 port 179 is unreachable: no route to host":                                                               p.unconnected("dial tcp 192.0.2.1:179: connect: no route to host"),
-		"connecting to 192.0.2.1 port 179: something else":                                                                  p.unconnected("something else"),
-		"192.0.2.1 is not in AS 64513: correct peer-asn, or the AS of the router":                                           p.refused(2, 2),
-		"192.0.2.1 has the same router ID as this node, 192.0.2.11: change one of them":                                     p.refused(2, 3),
-		"192.0.2.1 ended the session: code 6(cease) subcode 2(administrative shutdown)":                                     p.ended(api.PeerState_DISCONNECT_REASON_NOTIFICATION_RECEIVED, "notification-received code 6(cease) subcode 2(administrative shutdown)"),
-		"192.0.2.11 is no address of this node: change source-address, or limit the peer to some nodes with node-selectors": p.unconnected("dial tcp: bind: cannot assign requested address"),
+		"no process listens at 192.0.2.1 port 179: check that BGP runs there":                                                           p.unconnected("dial tcp 192.0.2.1:179: connect: connection refused"),
+		"192.0.2.1 port 179 is unreachable: no route to host":                                                                           p.unconnected("dial tcp 192.0.2.1:179: connect: no route to host"),
+		"connecting to 192.0.2.1 port 179: something else":                                                                              p.unconnected("something else"),
+		"192.0.2.1 is not in AS 64513: correct peer-asn, or the AS of the router":                                                       p.refused(2, 2),
+		"192.0.2.1 has the same router ID as this node, 192.0.2.11: change one of them":                                                 p.refused(2, 3),
+		"192.0.2.1 ended the session: Cease, administrative shutdown (code 6, subcode 2): this neighbour is switched off on the router": p.ended(api.PeerState_DISCONNECT_REASON_NOTIFICATION_RECEIVED, "notification-received code 6(cease) subcode 2(administrative shutdown)"),
+		"192.0.2.11 is no address of this node: change source-address, or limit the peer to some nodes with node-selectors":             p.unconnected("dial tcp: bind: cannot assign requested address"),
 	} {
 		if got != want {
 			t.Errorf("got  %q\nwant %q", got, want)

@@ -34,9 +34,11 @@ type session struct {
 
 	mu                 sync.Mutex // guards the fields below
 	now                Status
-	accepts4, accepts6 bool // the families that the peer accepts, while the session is up
-	count4, count6     int  // the number of prefixes of each family
-	noNextHop          int  // the number of prefixes without a next hop
+	accepts4, accepts6 bool      // the families that the peer accepts, while the session is up
+	count4, count6     int       // the number of prefixes of each family
+	noNextHop          int       // the number of prefixes without a next hop
+	limited            time.Time // when the router sent too many prefixes; zero if the session may be up
+	opened             time.Time // when the connection was made, while no OPEN has come; else zero
 	closed             bool
 }
 
@@ -143,6 +145,7 @@ func (s *session) peerChanged(e *apiutil.WatchEventMessage_PeerEvent, _ time.Tim
 		s.mu.Unlock()
 		return
 	}
+	s.opened = time.Time{}
 	was, unconfirmed := s.now.Up, s.now.State == openConfirm && !up
 	s.now.State, s.now.Up = stateName(e.Peer.State.SessionState), up
 	switch {
@@ -153,6 +156,9 @@ func (s *session) peerChanged(e *apiutil.WatchEventMessage_PeerEvent, _ time.Tim
 	case was && !up:
 		s.now.Since = time.Now()
 		s.now.Downs++
+		if !s.limited.IsZero() {
+			s.now.Problem = s.peer.tooManyPrefixes()
+		}
 		if s.now.Problem == "" { // else the reason is known already
 			s.now.Problem = s.peer.ended(e.Peer.State.DisconnectReason, e.Peer.State.DisconnectMessage)
 		}
@@ -173,6 +179,7 @@ func (s *session) peerChanged(e *apiutil.WatchEventMessage_PeerEvent, _ time.Tim
 // failed is called when an attempt to set up the session has failed.
 func (s *session) failed(why string) {
 	s.mu.Lock()
+	s.opened = time.Time{}
 	changed := s.now.Problem != why && !s.now.Up && !s.closed
 	if changed {
 		s.now.Problem = why

@@ -100,7 +100,7 @@ func (s *advertisers) describeVIP(d *Decision, svc Service, a *Announcement) (ok
 		}
 	}
 	if pool.Protocol.BGP() {
-		bgp, why, text := s.describeBGP(pool, svc, a)
+		bgp, why, text := s.describeBGP(d, pool, svc, a)
 		if bgp {
 			yes = append(yes, text)
 		} else {
@@ -179,9 +179,12 @@ func (s *advertisers) count(pool *config.Pool, svc Service) counts {
 }
 
 // describeBGP says how many nodes advertise an address of the pool.
-func (s *advertisers) describeBGP(pool *config.Pool, svc Service, a *Announcement) (ok bool, reason, text string) {
+func (s *advertisers) describeBGP(d *Decision, pool *config.Pool, svc Service, a *Announcement) (ok bool, reason, text string) {
 	if s.Config == nil {
 		return false, noSession, "this speaker has no configuration, so it knows no BGP peer"
+	}
+	if d.BGP == NoReadyEndpoint {
+		return false, string(NoEndpoint), "no endpoint is ready, and the pool has withdraw-without-endpoints"
 	}
 	c := s.count(pool, svc)
 	a.Nodes += c.advertising

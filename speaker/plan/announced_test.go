@@ -52,6 +52,14 @@ func TestAnnouncementSaysWhoAnnouncesOrWhyNobody(t *testing.T) {
 		}, "Announced: 198.51.100.7 is announced by 1 node over BGP"},
 		"BGP without a session": {func(s *State) { s.Config, s.Services[0].VIPs = parse(t, routed), []netip.Addr{addr(vip)} },
 			"NoSession: 198.51.100.7 is not announced: no node has an established session with a BGP peer of the pool"},
+		"BGP without endpoints": {func(s *State) {
+			s.Config, s.Services[0].VIPs, s.Services[0].Endpointless = parse(t, withdrawing), []netip.Addr{addr(vip)}, true
+			s.Members[0].Advertises = true
+			s.Nodes[0].Excluded = "it has the label x" // it may be the one that speaks
+		}, "NoEndpoint: 198.51.100.7 is not announced: no endpoint is ready, and the pool has withdraw-without-endpoints"},
+		"both, without endpoints": {func(s *State) {
+			s.Config, s.Services[0].VIPs, s.Services[0].Endpointless = parse(t, withdrawing), []netip.Addr{addr("203.0.113.7")}, true
+		}, "Announced: 203.0.113.7 is announced by node node1, but not over BGP: no endpoint is ready, and the pool has withdraw-without-endpoints"},
 		"BGP for no node": {func(s *State) { s.Config, s.Services[0].VIPs = parse(t, routed), []netip.Addr{addr("203.0.112.7")} },
 			"NodesExcluded: 203.0.112.7 is not announced: the node-selectors of the pool select no node"},
 		"both, and one fails": {func(s *State) { s.Config, s.Services[0].VIPs = parse(t, routed), []netip.Addr{addr("203.0.113.7")} },

@@ -106,7 +106,7 @@ func Make(s State, previous Plan) Plan {
 	}
 	p := Plan{
 		Node: s.Node, Fenced: s.Fenced, Suppressed: s.Suppressed, Decisions: make([]Decision, 0, len(byVIP)),
-		KeepSessions: s.Config == nil || !hasNode, KeepRoutes: hasNode && self.Excluded == "" && !self.Cordoned,
+		KeepSessions: s.Config == nil || !hasNode, KeepRoutes: hasNode && self.Excluded == "" && !self.Cordoned && !self.ShuttingDown,
 		groups: b.groups, owners: make(map[netip.Addr]ownership, len(byVIP)),
 	}
 	for _, vip := range slices.SortedFunc(maps.Keys(byVIP), netip.Addr.Compare) {
@@ -152,19 +152,24 @@ func (s *State) poolOf(vip netip.Addr) (pool *config.Pool, refused Reason) {
 	if _, taken := s.NodeAddrs[vip]; taken {
 		return nil, NodeAddress
 	}
-	if pool, ok := s.Config.PoolOf(vip); ok {
-		return pool, ""
-	}
-	if pool, ok := s.Orphans[vip]; ok {
-		return pool, ""
-	}
-	if pool, ok := s.Earlier.PoolOf(vip); ok {
+	if pool, ok := PoolOf(vip, s.Config, s.Orphans, s.Earlier); ok {
 		return pool, ""
 	}
 	if s.NothingPublished {
 		return s.Config.UnknownPool(), ""
 	}
 	return nil, Unpublished
+}
+
+// PoolOf returns the pool of a VIP. The arguments are the fields of a State.
+func PoolOf(vip netip.Addr, current *config.Config, orphans map[netip.Addr]*config.Pool, earlier *config.Config) (*config.Pool, bool) {
+	if pool, ok := current.PoolOf(vip); ok {
+		return pool, true
+	}
+	if pool, ok := orphans[vip]; ok {
+		return pool, true
+	}
+	return earlier.PoolOf(vip)
 }
 
 // sortedNames sorts the Services and returns their names.

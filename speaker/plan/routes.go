@@ -30,6 +30,7 @@ const (
 	NotSelected     BGPReason = "NotSelected"     // the pool's node-selectors leave this node out
 	NoPeer          BGPReason = "NoPeer"          // no peer is configured for this node
 	Withheld        BGPReason = "Withheld"        // a foreign host has the VIP, and the Service's status does not
+	NoReadyEndpoint BGPReason = "NoReadyEndpoint" // no endpoint is ready anywhere, and the pool has withdraw-without-endpoints
 )
 
 // Route is a route to advertise. It has the fields of bgp.Route, so that one converts to
@@ -79,6 +80,8 @@ func (a *advertiser) decide(vip netip.Addr, pool *config.Pool, local bool, servi
 	switch {
 	case !pool.Protocol.BGP():
 		return "", 0
+	case pool.WithdrawWithoutEndpoints && !slices.ContainsFunc(services, func(s Service) bool { return !s.Endpointless }):
+		return NoReadyEndpoint, 0 // on all nodes, so this comes before what is about this node
 	case !a.hasNode || a.node.excludedFrom(pool) != "":
 		return Excluded, 0
 	case !pool.Announces(a.node.Labels):

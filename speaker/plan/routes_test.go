@@ -37,6 +37,12 @@ address-pools:
 - {name: few, protocol: bgp, addresses: [203.0.112.0/24], node-selectors: [{match-labels: {edge: ""}}]}
 `
 
+const withdrawing = routedPeers + `
+address-pools:
+- {name: watched, protocol: bgp, addresses: [198.51.100.0/24], withdraw-without-endpoints: true, bgp-advertisements: [{}, {aggregation-length: 25}]}
+- {name: both, protocol: both, addresses: [203.0.113.0/24], withdraw-without-endpoints: true}
+`
+
 func describeRoutes(routes []Route) (lines string) {
 	for _, r := range routes {
 		lines += fmt.Sprint(r.Prefix, " ", r.LocalPref, " ", r.Communities, " ", r.LargeCommunities, " ", r.Peers)
@@ -49,7 +55,7 @@ func describeRoutes(routes []Route) (lines string) {
 }
 
 func TestRoutesOfANode(t *testing.T) {
-	both := parse(t, routed)
+	both, withdraws := parse(t, routed), parse(t, withdrawing)
 	lonely := parse(t, "address-pools: [{name: p, protocol: bgp, addresses: [198.51.100.0/24]}]")
 	vips := func(s *State, addrs ...string) {
 		s.Services[0].VIPs = nil
@@ -154,6 +160,43 @@ func TestRoutesOfANode(t *testing.T) {
 			},
 			plan: "203.0.113.7 services=default/web pool=both owner=node2 candidates=node2 reason=OtherOwner bgp=NoLocalEndpoint\n",
 		},
+		{
+			name: "no endpoint is ready, and the pool does not care",
+			change: func(s *State) {
+				vips(s, "203.0.113.7")
+				s.Services[0].Endpointless, s.Members = true, alive("node2")
+			},
+			plan:   "203.0.113.7 services=default/web pool=both owner=node2 candidates=node2 reason=OtherOwner bgp=Advertised\n",
+			routes: "203.0.113.7/32 0 [] [] []\n",
+		},
+		{
+			name: "no endpoint is ready, and the pool withdraws; layer 2 goes on",
+			change: func(s *State) {
+				vips(s, "203.0.113.7")
+				s.Config, s.Services[0].Endpointless, s.Members = withdraws, true, alive("node2")
+			},
+			plan: "203.0.113.7 services=default/web pool=both owner=node2 candidates=node2 reason=OtherOwner bgp=NoReadyEndpoint\n",
+		},
+		{
+			name: "one Service at the VIP has an endpoint",
+			change: func(s *State) {
+				vips(s, "203.0.113.7")
+				s.Config, s.Services[0].Endpointless, s.Members = withdraws, true, alive("node2")
+				s.Services = append(s.Services, Service{Name: "default/other", VIPs: s.Services[0].VIPs})
+			},
+			plan:   "203.0.113.7 services=default/other,default/web pool=both owner=node2 candidates=node2 reason=OtherOwner bgp=Advertised\n",
+			routes: "203.0.113.7/32 0 [] [] []\n",
+		},
+		{
+			name: "an aggregate stays while one VIP in it has an endpoint",
+			change: func(s *State) {
+				vips(s, "198.51.100.7")
+				s.Config, s.Services[0].Endpointless = withdraws, true
+				s.Services = append(s.Services, Service{Name: "default/other", VIPs: []netip.Addr{addr("198.51.100.8")}})
+			},
+			plan:   "198.51.100.7 services=default/web pool=watched bgp=NoReadyEndpoint\n198.51.100.8 services=default/other pool=watched bgp=Advertised\n",
+			routes: "198.51.100.8/32 0 [] [] []\n198.51.100.0/25 0 [] [] []\n",
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := state(func(s *State) { s.Config = both })
@@ -221,11 +264,12 @@ func TestSessionsStayWhileConfigOrNodeIsUnknown(t *testing.T) {
 		keep       bool
 		keepRoutes bool
 	}{
-		"all is known":         {func(*State) {}, false, true},
-		"no configuration":     {func(s *State) { s.Config = nil }, true, true},
-		"no Node object":       {func(s *State) { s.Nodes = s.Nodes[1:] }, true, false},
-		"the node is cordoned": {func(s *State) { s.Nodes[0].Cordoned = true }, false, false},
-		"the node is excluded": {func(s *State) { s.Nodes[0].Excluded = "label" }, false, false},
+		"all is known":              {func(*State) {}, false, true},
+		"no configuration":          {func(s *State) { s.Config = nil }, true, true},
+		"no Node object":            {func(s *State) { s.Nodes = s.Nodes[1:] }, true, false},
+		"the node is shutting down": {func(s *State) { s.Nodes[0].ShuttingDown = true }, false, false},
+		"the node is cordoned":      {func(s *State) { s.Nodes[0].Cordoned = true }, false, false},
+		"the node is excluded":      {func(s *State) { s.Nodes[0].Excluded = "label" }, false, false},
 	} {
 		s := state(func(s *State) { s.Config = parse(t, routed) })
 		test.change(&s)
@@ -233,5 +277,23 @@ func TestSessionsStayWhileConfigOrNodeIsUnknown(t *testing.T) {
 		if p.KeepSessions != test.keep || p.KeepRoutes != test.keepRoutes || test.keep != (p.Peers == nil) {
 			t.Errorf("%s: KeepSessions=%v KeepRoutes=%v peers=%d", name, p.KeepSessions, p.KeepRoutes, len(p.Peers))
 		}
+	}
+}
+
+func TestAddressThatIsWithheldIsNotAdvertised(t *testing.T) {
+	c, err := config.Parse([]byte(`
+peers: [{name: tor, my-asn: 64512, peer-asn: 64513, peer-address: 10.0.0.1}]
+address-pools: [{name: default, protocol: both, addresses: [192.0.2.0/24]}]`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := state(func(s *State) { s.Config, s.Node = c, "node3" })
+	s.Services[0].Withheld = s.Services[0].VIPs
+	if p := Make(s, Plan{}); p.Decisions[0].BGP != Withheld || len(p.Routes) > 0 || p.Decisions[0].Reason != Owner {
+		t.Errorf("%+v, routes %v", p.Decisions[0], p.Routes)
+	}
+	s.Services = append(s.Services, Service{Name: "default/shares", VIPs: s.Services[0].VIPs})
+	if p := Make(s, Plan{}); p.Decisions[0].BGP != Advertised {
+		t.Errorf("while another Service has it in its status: %+v", p.Decisions[0])
 	}
 }

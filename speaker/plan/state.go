@@ -54,9 +54,14 @@ type State struct {
 type Service struct {
 	Name string // namespace/name
 	VIPs []netip.Addr
+	// Ports are the ports that the Service has at each of the VIPs.
+	Ports []Port
 	// Local is set if only the nodes in EndpointNodes may announce.
 	Local         bool
 	EndpointNodes []string
+	// Endpointless is set if no endpoint of the Service is ready. It means something only if
+	// a pool with WithdrawWithoutEndpoints has one of the VIPs.
+	Endpointless bool
 	// Sticky is set if all connections of a client should reach the same pod.
 	Sticky bool
 	// Withheld are those of the VIPs that are not in the status, because a foreign host has
@@ -64,6 +69,13 @@ type Service struct {
 	Withheld []netip.Addr
 	// Preferred is the name of the node that should own the VIPs while it can; empty for any.
 	Preferred string
+}
+
+// Port is a port of a Service.
+type Port struct {
+	// Protocol is the number of the IP protocol: 6 for TCP, 17 for UDP, 132 for SCTP.
+	Protocol uint8
+	Number   uint16
 }
 
 // Node is a node of the cluster.
@@ -77,6 +89,9 @@ type Node struct {
 	ExcludeLabel bool
 	// Cordoned is set if the node is unschedulable.
 	Cordoned bool
+	// ShuttingDown is set if the node's machine is shutting down or the Node is being
+	// deleted.
+	ShuttingDown bool
 }
 
 // excludedFrom says why the node must not announce addresses of the pool; "" if it may.

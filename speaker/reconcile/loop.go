@@ -17,6 +17,7 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/loglimit"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/signal"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/bgp"
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/closedports"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/heartbeat"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/layer2"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/members"
@@ -48,8 +49,10 @@ type Options struct {
 	Heartbeat *heartbeat.Heartbeat
 	Layer2    *layer2.Announcer
 	BGP       *bgp.Announcer
-	Status    *StatusWriter
-	NodeLinks *NodeLinks
+	// ClosedPorts refuses packets to ports that no Service has; nil to leave them alone.
+	ClosedPorts *closedports.Refuser
+	Status      *StatusWriter
+	NodeLinks   *NodeLinks
 	// FailbackAfter is how long this speaker is suppressed after it came back.
 	FailbackAfter time.Duration
 	// Wake is set when something has changed.
@@ -77,6 +80,8 @@ type Loop struct {
 	contested map[netip.Addr]bool
 	// contestedEvents bounds the Events about them, because every neighbour can cause one.
 	contestedEvents *loglimit.Limiter
+	// refused are the packets that are refused.
+	refused closedports.Wanted
 	// sessions are the BGP sessions as they were reported last.
 	sessions []bgp.Status
 	// rejoined is closed when the last search for missing members has ended, which began at
@@ -177,6 +182,10 @@ func (l *Loop) pass(ctx context.Context) (again time.Duration) {
 		l.Layer2.Reannounce()
 	}
 	l.setSessions(p)
+	if l.ClosedPorts != nil {
+		l.refused = refusedPackets(p, seen.Services, in.AllLinks, l.refused)
+		l.ClosedPorts.Set(l.refused)
+	}
 	l.announced = announcedSoFar(p, l.announced)
 	l.last.Store(&planned{plan: p, at: time.Now()})
 	l.metrics.update(p)

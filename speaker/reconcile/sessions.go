@@ -43,7 +43,7 @@ func bgpPeer(p plan.Peer) bgp.Peer {
 	peer := bgp.Peer{
 		Name: c.Name, MyASN: c.MyASN, ASN: c.ASN, Address: c.Address, Port: c.Port, Source: c.SourceAddress,
 		HoldTime: c.HoldTime, KeepaliveTime: c.KeepaliveTime, RouterID: p.RouterID, Password: p.Password,
-		MultihopTTL: p.MultihopTTL, GracefulRestart: c.GracefulRestart, NextHop4: p.NextHop4, NextHop6: p.NextHop6, Unready: p.Unready,
+		MultihopTTL: p.MultihopTTL, TTLSecurity: c.TTLSecurity, GracefulRestart: c.GracefulRestart, NextHop4: p.NextHop4, NextHop6: p.NextHop6, Unready: p.Unready,
 	}
 	if p.BFD != nil {
 		peer.BFD = bfd.Session{

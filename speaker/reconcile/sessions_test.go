@@ -61,7 +61,7 @@ func TestSessionEventsReportEachChangeOnce(t *testing.T) {
 func TestPeerOfThePlanKeepsEveryField(t *testing.T) {
 	c := config.Peer{
 		Name: "tor", MyASN: 64512, ASN: 64513, Address: addr("192.0.2.1"), Port: 1179, SourceAddress: addr("192.0.2.9"),
-		HoldTime: 9 * time.Second, KeepaliveTime: 3 * time.Second, GracefulRestart: time.Minute, Password: "not this one",
+		HoldTime: 9 * time.Second, KeepaliveTime: 3 * time.Second, GracefulRestart: time.Minute, Password: "not this one", TTLSecurity: true,
 	}
 	got := bgpPeer(plan.Peer{
 		Config: c, RouterID: addr("10.0.0.7"), Password: "sesame", MultihopTTL: 4, NextHop4: addr("192.0.2.11"), NextHop6: addr("2001:db8::11"), Unready: "no Secret",
@@ -71,7 +71,7 @@ func TestPeerOfThePlanKeepsEveryField(t *testing.T) {
 	want := bgp.Peer{
 		Name: "tor", MyASN: 64512, ASN: 64513, Address: addr("192.0.2.1"), Port: 1179, Source: addr("192.0.2.9"),
 		HoldTime: 9 * time.Second, KeepaliveTime: 3 * time.Second, GracefulRestart: time.Minute, RouterID: addr("10.0.0.7"), Password: "sesame",
-		MultihopTTL: 4, NextHop4: addr("192.0.2.11"), NextHop6: addr("2001:db8::11"), Unready: "no Secret",
+		MultihopTTL: 4, TTLSecurity: true, NextHop4: addr("192.0.2.11"), NextHop6: addr("2001:db8::11"), Unready: "no Secret",
 		BFD: bfd.Session{Peer: addr("192.0.2.1"), Local: addr("192.0.2.9"), Multihop: true, MinimumTTL: 250, Link: 3,
 			Receive: 100 * time.Millisecond, Transmit: 50 * time.Millisecond, Multiplier: 5, Passive: true},
 	}

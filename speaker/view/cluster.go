@@ -33,7 +33,7 @@ type Cluster struct {
 	factory   informers.SharedInformerFactory
 	services  corelisters.ServiceLister
 	nodes     corelisters.NodeLister
-	slices    cache.Indexer
+	endpoints cache.Indexer
 	passwords *passwords
 	synced    []cache.InformerSynced
 	// ignoreExcludeLabel lets nodes with the exclude label announce.
@@ -53,12 +53,12 @@ func NewCluster(client kubernetes.Interface, scope service.Scope, secretNamespac
 
 		ignoreExcludeLabel: ignoreExcludeLabel,
 	}
-	slices := factory.Discovery().V1().EndpointSlices().Informer()
-	c.slices = slices.GetIndexer()
-	if err := slices.AddIndexers(cache.Indexers{byService: serviceOfSlice}); err != nil {
+	endpoints := factory.Discovery().V1().EndpointSlices().Informer()
+	c.endpoints = endpoints.GetIndexer()
+	if err := endpoints.AddIndexers(cache.Indexers{byService: serviceOfSlice}); err != nil {
 		return nil, fmt.Errorf("indexing EndpointSlices: %w", err)
 	}
-	for _, informer := range []cache.SharedIndexInformer{factory.Core().V1().Services().Informer(), factory.Core().V1().Nodes().Informer(), slices} {
+	for _, informer := range []cache.SharedIndexInformer{factory.Core().V1().Services().Informer(), factory.Core().V1().Nodes().Informer(), endpoints} {
 		registration, err := informer.AddEventHandler(onEvery(changed))
 		if err != nil {
 			return nil, fmt.Errorf("watching the API server: %w", err)
@@ -188,7 +188,9 @@ func (c *Cluster) NodeAddrs() (map[netip.Addr]string, error) {
 }
 
 // planServices returns the Services that this project serves and that have addresses.
-func (c *Cluster) planServices(now time.Time, settling *settling, withheld map[types.UID][]netip.Addr) ([]plan.Service, error) {
+// needsEndpoints says whether the announcement of a VIP depends on endpoints also without
+// the policy Local.
+func (c *Cluster) planServices(now time.Time, settling *settling, withheld map[types.UID][]netip.Addr, needsEndpoints func(vip netip.Addr) bool) ([]plan.Service, error) {
 	settling.begin()
 	defer settling.end()
 	all, err := c.services.List(labels.Everything())
@@ -204,31 +206,37 @@ func (c *Cluster) planServices(now time.Time, settling *settling, withheld map[t
 			continue
 		}
 		s := plan.Service{Name: service.Name(svc), VIPs: vips, Local: service.Local(svc), Sticky: service.Sticky(svc), Preferred: service.PreferredNode(svc), Withheld: held}
-		if s.Local {
-			ready, terminating, err := c.endpointNodes(s.Name)
+		for _, p := range service.Ports(svc) {
+			s.Ports = append(s.Ports, plan.Port(p))
+		}
+		withdraws := slices.ContainsFunc(vips, needsEndpoints)
+		if s.Local || withdraws {
+			endpoints, err := c.endpointSlices(s.Name)
 			if err != nil {
 				return nil, err
 			}
-			s.EndpointNodes = settling.nodes(now, s.Name, ready, terminating)
+			if s.Local {
+				ready, terminating := service.EndpointNodes(endpoints)
+				s.EndpointNodes = settling.nodes(now, s.Name, ready, terminating)
+			}
+			s.Endpointless = withdraws && !service.HasEndpoint(endpoints)
 		}
 		services = append(services, s)
 	}
 	return services, nil
 }
 
-func (c *Cluster) endpointNodes(name string) (ready, terminating []string, err error) {
-	objects, err := c.slices.ByIndex(byService, name)
+func (c *Cluster) endpointSlices(name string) (all []*discoveryv1.EndpointSlice, err error) {
+	objects, err := c.endpoints.ByIndex(byService, name)
 	if err != nil {
-		return nil, nil, fmt.Errorf("listing EndpointSlices of %s from the cache: %w", name, err)
+		return nil, fmt.Errorf("listing EndpointSlices of %s from the cache: %w", name, err)
 	}
-	var slices []*discoveryv1.EndpointSlice
 	for _, o := range objects {
 		if slice, ok := o.(*discoveryv1.EndpointSlice); ok {
-			slices = append(slices, slice)
+			all = append(all, slice)
 		}
 	}
-	ready, terminating = service.EndpointNodes(slices)
-	return ready, terminating, nil
+	return all, nil
 }
 
 func (c *Cluster) planNodes() ([]plan.Node, error) {
@@ -238,9 +246,29 @@ func (c *Cluster) planNodes() ([]plan.Node, error) {
 	}
 	values := make([]plan.Node, len(nodes))
 	for i, n := range nodes {
-		values[i] = plan.Node{Name: n.Name, Labels: n.Labels, Excluded: excluded(n), ExcludeLabel: c.hasExcludeLabel(n), Cordoned: n.Spec.Unschedulable}
+		values[i] = plan.Node{Name: n.Name, Labels: n.Labels, Excluded: excluded(n), ExcludeLabel: c.hasExcludeLabel(n), Cordoned: n.Spec.Unschedulable, ShuttingDown: shuttingDown(n)}
 	}
 	return values, nil
+}
+
+// shutdownMessage is what the kubelet writes into the message of the condition Ready during
+// a graceful node shutdown, alone or in a list of problems. There is no other sign of the
+// shutdown in the API (kubernetes/pkg/kubelet/nodeshutdown, Manager.ShutdownStatus).
+const shutdownMessage = "node is shutting down"
+
+// shuttingDown reports whether a node goes away on purpose. The kubelet knows of a shutdown
+// only if its shutdownGracePeriod is set. Otherwise nothing in a pod tells a shutdown from
+// a restart of the pod.
+func shuttingDown(n *v1.Node) bool {
+	if n.DeletionTimestamp != nil {
+		return true
+	}
+	for _, c := range n.Status.Conditions {
+		if c.Type == v1.NodeReady && c.Status == v1.ConditionFalse && strings.Contains(c.Message, shutdownMessage) {
+			return true
+		}
+	}
+	return false
 }
 
 // readyNodes returns the names of the Nodes that are Ready and not excluded.

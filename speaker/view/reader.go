@@ -100,7 +100,7 @@ func (r *Reader) Read(others []members.Member) (Inputs, error) {
 	if in.NodeAddrs, err = r.cluster.NodeAddrs(); err != nil {
 		return Inputs{}, err
 	}
-	if in.Services, err = r.cluster.planServices(now, &r.settling, r.config.InUse().Withheld); err != nil {
+	if in.Services, err = r.cluster.planServices(now, &r.settling, r.config.InUse().Withheld, in.needsEndpoints); err != nil {
 		return Inputs{}, err
 	}
 	if !r.settling.again.IsZero() {
@@ -123,6 +123,13 @@ func (r *Reader) Read(others []members.Member) (Inputs, error) {
 	}
 	in.Routers = r.readRouters(in.Config, in.Nodes)
 	return in, nil
+}
+
+// needsEndpoints reports whether the announcement of a VIP depends on the endpoints of its
+// Services because of its pool.
+func (in *Inputs) needsEndpoints(vip netip.Addr) bool {
+	pool, ok := plan.PoolOf(vip, in.Config, in.Orphans, in.Earlier)
+	return ok && pool.WithdrawWithoutEndpoints
 }
 
 // readPublished returns the configuration that the cluster manager uses, if it is another

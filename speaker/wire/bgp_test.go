@@ -111,20 +111,26 @@ func (r *router) start(daemon string, p bgp.Peer) {
 	}
 	switch daemon {
 	case "BIRD":
-		password := ""
+		options := ""
 		if p.Password != "" {
-			password = fmt.Sprintf("password %q;", p.Password)
+			options = fmt.Sprintf("password %q;", p.Password)
+		}
+		if p.TTLSecurity {
+			options += " ttl security on;"
 		}
 		r.bird(fmt.Sprintf(`protocol bgp node {
 	local %s as %d; neighbor %s as %d; %s
 	ipv4 { import all; export none; };
 	ipv6 { import all; export none; };
 }
-`, p.Address, p.ASN, node, p.MyASN, password))
+`, p.Address, p.ASN, node, p.MyASN, options))
 	case "FRR":
-		password := ""
+		options := ""
 		if p.Password != "" {
-			password = fmt.Sprintf("neighbor %s password %s", node, p.Password)
+			options = fmt.Sprintf("neighbor %s password %s", node, p.Password)
+		}
+		if p.TTLSecurity {
+			options += fmt.Sprintf("\n neighbor %s ttl-security hops 1", node)
 		}
 		r.frr(fmt.Sprintf(`router bgp %d
  bgp router-id %s
@@ -136,7 +142,7 @@ func (r *router) start(daemon string, p bgp.Peer) {
   neighbor %[3]s activate
  address-family ipv6 unicast
   neighbor %[3]s activate
-`, p.ASN, r.addr4, node, p.MyASN, password))
+`, p.ASN, r.addr4, node, p.MyASN, options))
 	}
 }
 
@@ -223,6 +229,23 @@ func TestRoutesReachRoutersAsTheyWereAdvertised(t *testing.T) {
 					}
 				})
 			}
+		}
+	}
+}
+
+func TestTTLSecurityWorksWithRouters(t *testing.T) {
+	for _, daemon := range []string{"BIRD", "FRR"} {
+		for _, ipv4 := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s IPv4=%v", daemon, ipv4), func(t *testing.T) {
+				r := wireRouter(t, 0)
+				p := r.peer("router", false, ipv4)
+				p.TTLSecurity = true
+				r.start(daemon, p)
+				a := advertise(t)
+				a.Set([]bgp.Peer{p}, fullRoutes)
+				a.waitUp(p)
+				r.hasRoute(prefix4)
+			})
 		}
 	}
 }

@@ -31,6 +31,7 @@ func TestBGPSessionProblemsAreExplained(t *testing.T) {
 			{name: "the router expects another AS", router: func(p *bgp.Peer) { p.MyASN = 64598 }, words: []string{"another AS than our 64512"}},
 			{name: "passwords differ", router: func(p *bgp.Peer) { p.Password = "a" }, speaker: func(p *bgp.Peer) { p.Password = "b" }, words: []string{"does not answer", "password differs"}},
 			{name: "only the router has a password", router: func(p *bgp.Peer) { p.Password = "a" }, words: []string{"does not answer", "password differs"}},
+			{name: "only the node has ttl-security", speaker: func(p *bgp.Peer) { p.TTLSecurity = true }, words: []string{"sends nothing", "ttl-security"}},
 			{name: "no process listens", speaker: func(p *bgp.Peer) { p.Port = 1179 }, words: []string{"no process listens at", "port 1179"}, once: true},
 			{name: "no host has the address", speaker: func(p *bgp.Peer) { p.Address = netip.MustParseAddr("198.51.100.99") }, words: []string{"198.51.100.99", "unreachable"}, once: true},
 			{name: "the source is not ours", speaker: func(p *bgp.Peer) { p.Source = netip.MustParseAddr("198.51.100.77") }, words: []string{"198.51.100.77 is no address of this node", "source-address"}, once: true},

@@ -45,18 +45,10 @@ func wireRouter(t testing.TB, n int) *router {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	r.netns = exec.Command("sleep", "infinity")
-	r.netns.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
-	if err := r.netns.Start(); err != nil {
-		t.Fatal(err)
-	}
 	uplink := fmt.Sprintf("router-%d", n)
-	t.Cleanup(func() {
-		r.kill()
-		_ = r.netns.Process.Kill()
-		_ = r.netns.Wait()                                  // it never ends by itself
-		_ = exec.Command("ip", "link", "del", uplink).Run() // it is gone with the namespace
-	})
+	t.Cleanup(func() { _ = exec.Command("ip", "link", "del", uplink).Run() }) // it is gone with the namespace
+	r.netns = startNetns(t)
+	t.Cleanup(r.kill)
 	ip(t, fmt.Sprintf("link add %s type veth peer name node netns %d", uplink, r.netns.Process.Pid))
 	ip(t, fmt.Sprintf("addr add %s/24 dev %s", r.node4, uplink))
 	ip(t, fmt.Sprintf("addr add %s/64 dev %s nodad", r.node6, uplink))
@@ -66,6 +58,21 @@ func wireRouter(t testing.TB, n int) *router {
 	r.run("ip", "addr", "add", r.addr6.String()+"/64", "dev", "node", "nodad")
 	r.run("ip", "link", "set", "node", "up")
 	return r
+}
+
+// startNetns makes a network namespace, and returns the process that keeps it alive.
+func startNetns(t testing.TB) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command("sleep", "infinity")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // it never ends by itself
+	})
+	return cmd
 }
 
 // in returns a command that runs in the router's namespace.

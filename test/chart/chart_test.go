@@ -215,6 +215,7 @@ func TestValuesHaveTheDocumentedEffect(t *testing.T) {
 			"volumeMounts:\n        - mountPath: /etc/baremetal/tls", "volumes:\n      - name: tls\n        secret:\n          secretName: mine"}},
 		{"bgp: {passwordSecrets: [a, b]}", "Role/baremetal-speaker", []string{"resourceNames:\n  - a\n  - b\n  resources:\n  - secrets\n  verbs:\n  - get\n  - list\n  - watch"}},
 		{"monitoring: {enabled: true}", "ServiceMonitor/baremetal-speaker", []string{"scheme: https", "bearerTokenFile: "}},
+		{"speaker: {closedPorts: leave, answerPing: false}", speaker, []string{"- --closed-ports=leave", "- --answer-ping=false", "add:\n            - NET_RAW\n            drop:"}},
 		{"speaker: {resources: {limits: {memory: 1Gi}}, nodeSelector: {a: b}, tolerations: [{operator: Exists, key: x}]}", speaker,
 			[]string{"memory: 1Gi", "name: GOMEMLIMIT\n          value: 870MiB", "nodeSelector:\n        a: b", "tolerations:\n      - key: x\n        operator: Exists"}},
 		{"speaker: {resources: {limits: {memory: 268435456}}}", speaker, []string{"memory: 268435456", "value: 217MiB"}},
@@ -295,6 +296,7 @@ func TestValuesAreRefusedByTheSchemaIfInvalid(t *testing.T) {
 	for values, want := range map[string]string{
 		"speaker: {failover: slow}":                       "failover",
 		"admissionPolicy: {enabled: maybe}":               "admissionPolicy",
+		"speaker: {closedPorts: drop}":                    "closedPorts",
 		"speakers: {}":                                    "speakers",
 		"ccm: {replicas: 0}":                              "replicas",
 		"config: {address-pools: []}":                     "config",

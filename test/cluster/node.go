@@ -88,14 +88,14 @@ nftables: {minSyncPeriod: 100ms}
 	return err
 }
 
-// StartSpeaker starts the node's speaker with the rights and the one capability that the
+// StartSpeaker starts the node's speaker with the rights and the capabilities that the
 // manifests give it.
 func (n *Node) StartSpeaker(ctx context.Context, flags ...string) error {
 	kubeconfig, err := n.cluster.serviceAccount(ctx, "baremetal-speaker")
 	if err != nil {
 		return err
 	}
-	n.speaker, err = n.StartSpeakerWith(ctx, "+net_raw", slices.Concat([]string{"--kubeconfig=" + kubeconfig}, n.cluster.options.SpeakerFlags, flags)...)
+	n.speaker, err = n.StartSpeakerWith(ctx, "+net_raw,+net_admin", slices.Concat([]string{"--kubeconfig=" + kubeconfig}, n.cluster.options.SpeakerFlags, flags)...)
 	return err
 }
 

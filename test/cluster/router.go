@@ -33,6 +33,8 @@ type RouterOptions struct {
 	// Graceful makes the router keep the routes of a node whose BGP session has ended
 	// without a notification (graceful restart).
 	Graceful bool
+	// Gateway makes the router the default gateway of the nodes, as it is in most networks.
+	Gateway bool
 	// Password is the password of TCP MD5. Only FRR supports it.
 	Password string
 }
@@ -86,6 +88,9 @@ func (r *Router) plug() error {
 		err = ips("route add 172.31.0.0/24 via "+RouterIPv4, "route add fd00:130::/64 via "+RouterIPv6)
 	}
 	for _, n := range r.cluster.nodes {
+		if err == nil && r.options.Gateway {
+			err = ips("-n "+n.Name+" route add default via "+RouterIPv4, "-n "+n.Name+" route add default via "+RouterIPv6)
+		}
 		if err == nil {
 			err = ips("-n "+n.Name+" route add 172.31.0.0/24 via "+RouterIPv4, "-n "+n.Name+" route add fd00:130::/64 via "+RouterIPv6)
 		}
@@ -195,6 +200,11 @@ func (r *Router) Fetch(ctx context.Context, vip string) (string, error) {
 	return r.cluster.fetchFrom(ctx, Outside, vip, "80")
 }
 
+// FetchPort is like Fetch, but from another port than 80.
+func (r *Router) FetchPort(ctx context.Context, vip, port string) (string, error) {
+	return r.cluster.fetchFrom(ctx, Outside, vip, port)
+}
+
 // StartProbe starts a Probe on the host behind the router.
 func (r *Router) StartProbe(vip string) (*Probe, error) {
 	return startProbe(Outside, vip)
@@ -213,5 +223,8 @@ func (r *Router) Close() {
 	_ = ips("route del 172.31.0.0/24", "route del fd00:130::/64") // fails on a light cluster, which has no such routes
 	for _, n := range r.cluster.nodes {
 		_ = ips("-n "+n.Name+" route del 172.31.0.0/24", "-n "+n.Name+" route del fd00:130::/64") // fails if plug has failed
+		if r.options.Gateway {
+			_ = ips("-n "+n.Name+" route del default via "+RouterIPv4, "-n "+n.Name+" route del default via "+RouterIPv6) // the same
+		}
 	}
 }

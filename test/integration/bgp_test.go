@@ -110,6 +110,23 @@ func TestLocalPolicyRoutesOnlyToNodesWithEndpoints(t *testing.T) {
 	f.routedOver(r, vip)
 }
 
+func TestAddressWithoutEndpointsIsWithdrawn(t *testing.T) {
+	f := setUp(t)
+	r := f.router(cluster.RouterOptions{Daemon: "BIRD"})
+	f.pools(strings.Replace(routedPools("bgp", ""), "  priority: 1\n", "  priority: 1\n  withdraw-without-endpoints: true\n", 1))
+	f.create(service("watched", labelled("routed"), func(s *v1.Service) { s.Spec.Selector = map[string]string{"app": "watched"} }))
+	f.create(service("other", labelled("routed")))
+	vip := f.assigned("watched")
+	f.routedOver(r, f.assigned("other"), "node1", "node2", "node3")
+	f.routedOver(r, vip)
+	f.says("watched", announced, metav1.ConditionFalse, "NoEndpoint", "no endpoint is ready")
+	f.runOn("watched1", "watched", "node1")
+	f.routedOver(r, vip, "node1", "node2", "node3")
+	f.eventually("a page", func() bool { _, err := r.Fetch(f.Context(), vip); return err == nil })
+	f.kubectl("delete", "pod", "watched1")
+	f.routedOver(r, vip)
+}
+
 func TestExcludedNodeIsNotRoutedTo(t *testing.T) {
 	f := setUp(t)
 	r := f.router(cluster.RouterOptions{Daemon: "FRR"})

@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -121,6 +122,31 @@ func TestDrainedNodeWithdrawsItsRoutes(t *testing.T) {
 	if failed := slices.DeleteFunc(probe.Attempts(begun), func(a cluster.Attempt) bool { return a.OK }); len(failed) > 2 {
 		f.Errorf("%d connections failed", len(failed))
 	}
+}
+
+// The kubelet says so in the condition Ready when the machine shuts down. The speaker then
+// gets a SIGTERM, as in every other restart.
+func TestNodeThatShutsDownWithdrawsItsRoutes(t *testing.T) {
+	f := setUp(t)
+	r := f.router(cluster.RouterOptions{Daemon: "FRR", Graceful: true})
+	f.pools(routedPools("bgp", ", graceful-restart: 300s"))
+	f.create(service("shutdown", labelled("routed")))
+	vip := f.assigned("shutdown")
+	f.routedOver(r, vip, "node1", "node2", "node3")
+	n := f.cluster.Node("node1")
+	ready := func(status, reason, message string) {
+		f.kubectl("patch", "node", n.Name, "--subresource=status", "-p", fmt.Sprintf(`{"status":{"conditions":[{"type":"Ready","status":%q,"reason":%q,"message":%q}]}}`, status, reason, message))
+	}
+	ready("False", "KubeletNotReady", "node is shutting down")
+	f.Cleanup(func() { ready("True", "StandIn", "") })
+	f.routedOver(r, vip, "node1", "node2", "node3") // it still forwards
+	n.Speaker().Stop()
+	f.Cleanup(func() {
+		f.must(n.StartSpeaker(context.Background()))
+		f.must(n.WaitReady(context.Background()))
+		f.settled()
+	})
+	f.routedOver(r, vip, "node2", "node3")
 }
 
 func TestBGPRouterGetsAllRoutesAgainAfterARestart(t *testing.T) {
