@@ -75,8 +75,15 @@ func TestConflictPreventsTheAnnouncement(t *testing.T) {
 	f.must(hosts("add"))
 	f.Cleanup(func() { _ = hosts("del") }) // the end of the test has done so already, unless it failed
 	f.create(service("taken", annotated("lb.baremetal/addresses", vip)))
-	f.has("taken", vip)
 	f.event("Service", "taken", "AddressConflict", "02:00:00:00:01:00")
+	// kube-proxy must not take the traffic for that host: the status has no address until the
+	// host is gone.
+	f.says("taken", "lb.baremetal/Allocated", metav1.ConditionFalse, "Withheld", "02:00:00:00:01:00")
+	f.has("taken", "")
+	f.says("taken", "lb.baremetal/Announced", metav1.ConditionFalse, "Conflict", "02:00:00:00:01:00")
+	withheld := time.Now()
+	f.eventually("a speaker has probed it again", func() bool { return time.Since(withheld) > 11*time.Second })
+	f.has("taken", "")
 	for _, n := range f.cluster.Nodes() {
 		plan, err := n.Get(f.Context(), "/debug/plan")
 		f.must(err)
@@ -89,6 +96,7 @@ func TestConflictPreventsTheAnnouncement(t *testing.T) {
 		}
 	}
 	f.must(hosts("del"))
+	f.has("taken", vip)
 	f.fetched(vip)
 	f.owner(vip)
 }
