@@ -92,5 +92,6 @@ func (m *Members) Forget(name string) {
 	defer m.mu.Unlock()
 	if m.others[name].Lost {
 		delete(m.others, name)
+		delete(m.displaced, name)
 	}
 }
