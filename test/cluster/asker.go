@@ -34,16 +34,22 @@ type Question struct {
 
 // Ask starts an Asker that sends an ARP request for vip every so often.
 func (c *Cluster) Ask(vip string, every time.Duration) (*Asker, error) {
+	return askOn(func(open func() error) error { return inNetns(clientName, open) }, "eth0", vip, every)
+}
+
+// askOn starts an Asker on an interface. in runs a function in the network namespace of the
+// interface.
+func askOn(in func(func() error) error, name, vip string, every time.Duration) (*Asker, error) {
 	a := &Asker{vip: netip.MustParseAddr(vip), every: every, stop: make(chan struct{})}
-	err := inNetns(clientName, func() error {
-		ifi, err := net.InterfaceByName("eth0")
+	err := in(func() error {
+		ifi, err := net.InterfaceByName(name)
 		if err == nil {
 			a.conn, err = packet.Listen(ifi, packet.Raw, unix.ETH_P_ARP, nil)
 		}
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("opening the client's ARP socket: %w", err)
+		return nil, fmt.Errorf("opening the asker's ARP socket: %w", err)
 	}
 	a.done.Go(a.read)
 	a.done.Go(a.ask)
