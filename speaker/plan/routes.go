@@ -28,6 +28,7 @@ const (
 	NoLocalEndpoint BGPReason = "NoLocalEndpoint" // traffic policy Local, and this node has no ready endpoint
 	Excluded        BGPReason = "Excluded"        // this node must not announce
 	NotSelected     BGPReason = "NotSelected"     // the pool's node-selectors leave this node out
+	NotReady        BGPReason = "NotReady"        // this node has started, and cannot send traffic to pods yet
 	NoPeer          BGPReason = "NoPeer"          // no peer is configured for this node
 	Withheld        BGPReason = "Withheld"        // a foreign host has the VIP, and the Service's status does not
 	NoReadyEndpoint BGPReason = "NoReadyEndpoint" // no endpoint is ready anywhere, and the pool has withdraw-without-endpoints
@@ -51,6 +52,7 @@ type Route struct {
 type advertiser struct {
 	node    Node
 	hasNode bool     // there is a Node object for this node
+	unready bool     // it cannot send traffic to pods yet
 	peers   []string // the peers that are configured for this node
 	routes  []Route
 	present map[routeKey]bool // the routes in routes: many VIPs share one aggregate
@@ -63,7 +65,7 @@ type routeKey struct {
 }
 
 func newAdvertiser(s State, self Node, hasNode bool) *advertiser {
-	a := &advertiser{node: self, hasNode: hasNode, present: map[routeKey]bool{}}
+	a := &advertiser{node: self, hasNode: hasNode, unready: s.Unready && self.Name == s.Node, present: map[routeKey]bool{}}
 	if s.Config != nil {
 		for _, p := range s.Config.Peers {
 			if p.Selects(self.Labels) {
@@ -86,6 +88,8 @@ func (a *advertiser) decide(vip netip.Addr, pool *config.Pool, local bool, servi
 		return Excluded, 0
 	case !pool.Announces(a.node.Labels):
 		return NotSelected, 0
+	case a.unready:
+		return NotReady, 0
 	case local && !slices.ContainsFunc(services, func(s Service) bool { return slices.Contains(s.EndpointNodes, a.node.Name) }):
 		return NoLocalEndpoint, 0
 	}

@@ -297,3 +297,19 @@ address-pools: [{name: default, protocol: both, addresses: [192.0.2.0/24]}]`))
 		t.Errorf("while another Service has it in its status: %+v", p.Decisions[0])
 	}
 }
+
+func TestNodeAdvertisesWhenItCanSendTrafficToPods(t *testing.T) {
+	s := state(func(s *State) {
+		s.Config = parse(t, `
+peers: [{name: tor, my-asn: 64512, peer-asn: 64513, peer-address: 10.0.0.1}]
+address-pools: [{name: default, protocol: bgp, addresses: [192.0.2.0/24]}]`)
+		s.Unready = true
+	})
+	if p := Make(s, Plan{}); p.Decisions[0].BGP != NotReady || len(p.Routes) > 0 || p.KeepSessions || len(p.Peers) != 1 {
+		t.Errorf("%+v, routes %v, peers %v", p.Decisions[0], p.Routes, p.Peers)
+	}
+	s.Unready = false
+	if p := Make(s, Plan{}); p.Decisions[0].BGP != Advertised || len(p.Routes) != 1 {
+		t.Errorf("%+v, routes %v", p.Decisions[0], p.Routes)
+	}
+}

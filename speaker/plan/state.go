@@ -38,6 +38,9 @@ type State struct {
 	Fenced string
 	// Suppressed says why other nodes are preferred to this one; empty if they are not.
 	Suppressed string
+	// Unready is set until this node can send the traffic of Services to pods, after a start.
+	// It does not advertise over BGP before.
+	Unready bool
 	// Conflicts are the VIPs of this node that a foreign host has, with the MAC
 	// address of that host.
 	Conflicts map[netip.Addr]string

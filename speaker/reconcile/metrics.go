@@ -29,7 +29,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 
 func (m *metrics) update(p plan.Plan) {
 	m.plans.Inc()
-	routed := map[plan.BGPReason]int{plan.Advertised: 0, plan.NoLocalEndpoint: 0, plan.Excluded: 0, plan.NotSelected: 0, plan.NoPeer: 0, plan.Withheld: 0, plan.NoReadyEndpoint: 0}
+	routed := map[plan.BGPReason]int{plan.Advertised: 0, plan.NoLocalEndpoint: 0, plan.Excluded: 0, plan.NotSelected: 0, plan.NoPeer: 0, plan.Withheld: 0, plan.NotReady: 0, plan.NoReadyEndpoint: 0}
 	unowned := map[plan.Reason]int{plan.NoEndpoint: 0, plan.NoLink: 0, plan.NoCandidate: 0, plan.Fenced: 0, plan.NodeAddress: 0, plan.Unpublished: 0}
 	for _, d := range p.Decisions {
 		if _, counted := routed[d.BGP]; counted {

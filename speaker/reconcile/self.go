@@ -24,6 +24,7 @@ type self struct {
 // the result changes by itself; 0 means never.
 func (s *self) update(now time.Time, in view.Inputs, beats heartbeat.View) (state view.Self, rejoin bool, again time.Duration) {
 	unready, again := s.readiness.update(now, in)
+	state.Unready = unready
 	state.Fenced, state.Rejoining, rejoin = s.whyFenced(in, beats)
 	waits, later := s.start.update(now, in, unready)
 	if again = sooner(again, later); waits && state.Fenced == "" {

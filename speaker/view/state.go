@@ -29,6 +29,8 @@ type Self struct {
 	SaysSuppressed bool
 	// Returned is set if it could not announce for a while, and has come back a short time ago.
 	Returned bool
+	// Unready is set until this node can send traffic to pods.
+	Unready bool
 	// Advertises is set if it has an established BGP session.
 	Advertises bool
 }
@@ -39,7 +41,7 @@ func State(in Inputs, beats heartbeat.View, self Self, conflicts map[netip.Addr]
 	return plan.State{
 		Node: in.Node, Config: in.Config, Earlier: in.Earlier, Orphans: in.Orphans, NothingPublished: in.NothingPublished, Services: in.Services, Nodes: in.Nodes,
 		NodeAddrs: nodeAddrs(in),
-		Members:   candidates(in, beats, self), Networks: in.Networks, Fenced: self.Fenced, Suppressed: self.Suppressed, Conflicts: conflicts,
+		Members:   candidates(in, beats, self), Networks: in.Networks, Fenced: self.Fenced, Suppressed: self.Suppressed, Unready: self.Unready, Conflicts: conflicts,
 		Addrs: in.Addrs, Interfaces: interfaces(in.AllLinks), Routers: in.Routers,
 	}
 }
