@@ -9,7 +9,7 @@ export CGO_ENABLED ?= 0
 # The tests on a cluster read these; see CONTRIBUTING.md.
 export KEEP
 
-.PHONY: help build test unit integration e2e suite versions versions attack fuzz bench image clean
+.PHONY: help build test unit integration e2e suite versions attack lint fuzz demo demo-down bench image clean
 
 help: ## List the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -42,8 +42,8 @@ e2e: ## Test image, manifests, chart and tutorial on nodes with kubelets (root; 
 	cd test && go test -count=1 -v -timeout $(if $(KEEP),0,30m) $(if $(RUN),-run '$(RUN)') ./e2e
 
 attack: ## Attack the speakers: a day in simulated time, and ATTACK=5m on a cluster (root)
-	HOURS=24 go test -count=1 -v -run 'Attack' ./speaker/layer2 ./speaker/heartbeat
-	cd test && ATTACK=$(or $(ATTACK),5m) go test -count=1 -v -timeout 1h -run 'TestAttacker' ./integration
+	HOURS=$(or $(HOURS),24) go test -count=1 -v -run 'Attack' ./speaker/layer2 ./speaker/heartbeat
+	cd test && ATTACK=$(or $(ATTACK),5m) go test -count=1 -v -timeout 0 -run 'TestAttacker' ./integration
 
 suite: ## Run Kubernetes' own tests of load balancers, with PROTOCOL=layer2 or bgp (root; 20 minutes)
 	cd test && go run ./cmd/suite -protocol=$(or $(PROTOCOL),layer2) -report=../docs/reference/kubernetes-suite/$(or $(PROTOCOL),layer2).xml

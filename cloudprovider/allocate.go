@@ -222,7 +222,7 @@ func (c *Cloud) release(svc *v1.Service) {
 // drop does what release does. The caller must hold c.turn.
 func (c *Cloud) drop(svc *v1.Service) {
 	uid := string(svc.UID)
-	hadOrphans := c.tracker.forget(uid)
+	wasPublished := c.tracker.forget(uid)
 	c.mu.Lock()
 	if c.deletedEarly != nil {
 		c.deletedEarly[uid] = true
@@ -234,7 +234,7 @@ func (c *Cloud) drop(svc *v1.Service) {
 	if len(released) == 0 {
 		return
 	}
-	if hadOrphans {
+	if wasPublished {
 		c.publish.Set()
 	}
 	c.log.Info("addresses released", "service", service.Name(svc), "addresses", released)

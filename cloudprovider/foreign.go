@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/configmap"
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/quote"
 )
 
 // A foreign host can have an address of a pool. The speaker that owns the address finds that
@@ -37,7 +38,7 @@ func foreignHosts(nodes []*v1.Node, links map[string]configmap.NodeLinks) map[ne
 			continue
 		}
 		for addr, mac := range links[n.Name].Conflicts {
-			hosts[addr.Unmap()] = fmt.Sprintf("used by a host that is no node, with the MAC address %s, as node %s has found", mac, n.Name)
+			hosts[addr.Unmap()] = fmt.Sprintf("used by a host that is no node, with the MAC address %s, as node %s has found", quote.Short(mac), n.Name)
 		}
 	}
 	return hosts
@@ -91,7 +92,7 @@ func (c *Cloud) withhold(addrs []netip.Addr, now time.Time) (shown []netip.Addr,
 				withheld = map[netip.Addr]string{}
 			}
 			withheld[addr] = host.text
-			if !host.gone.IsZero() {
+			if !host.gone.IsZero() && (again == 0 || left < again) {
 				again = left
 			}
 		default:

@@ -36,7 +36,7 @@ func TestAddressOfAForeignHostIsWithheldUntilItIsGone(t *testing.T) {
 	}
 	write(`{"conflicts":{"10.0.0.1":"02:00:00:00:00:99"}}`)
 	r.eventually("the status has no address", func() bool { return r.statusOf("web") == "" })
-	r.allocatedSays("web", metav1.ConditionFalse, "Withheld", "10.0.0.1 is given to this Service, but it is used by a host that is no node, with the MAC address 02:00:00:00:00:99, as node n1 has found")
+	r.allocatedSays("web", metav1.ConditionFalse, "Withheld", "10.0.0.1 is given to this Service, but it is used by a host that is no node, with the MAC address \"02:00:00:00:00:99\", as node n1 has found")
 	r.eventually("the Service is told", func() bool { return r.event("AddressWithheld", "10.0.0.1 is used by a host that is no node") })
 	r.eventually("the speakers are told", func() bool {
 		cm := r.configMap("config-in-use")

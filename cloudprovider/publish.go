@@ -85,7 +85,7 @@ func (c *Cloud) publishInUse(ctx context.Context) error {
 	before := c.config.InUse().Object
 	if before == nil {
 		_, err = api.Create(ctx, &v1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: ref.Namespace, Name: ref.InUse(), Annotations: map[string]string{
-			"lb.baremetal/about": "Written by the cloud controller manager: the configuration in use, and the addresses that no pool has any more. Do not edit.",
+			"lb.baremetal/about": "Written by the cloud controller manager: the configuration in use, the addresses that no pool has any more, and those that are withheld. Do not edit.",
 		}}, Data: data}, metav1.CreateOptions{})
 	} else if !maps.Equal(before.Data, data) {
 		after := before.DeepCopy()
@@ -106,7 +106,7 @@ func (c *Cloud) tidyNodeLinks(ctx context.Context) error {
 	links := c.config.Nodes()
 	if links == nil {
 		_, err := api.Create(ctx, &v1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: ref.Namespace, Name: ref.NodeLinks(), Annotations: map[string]string{
-			"lb.baremetal/about": "Written by the speakers: the addresses of the nodes and of their gateways, which no Service gets. Do not edit.",
+			"lb.baremetal/about": "Written by the speakers: the addresses of the nodes and of their gateways, which no Service gets, the networks of the nodes, and conflicts. Do not edit.",
 		}}}, metav1.CreateOptions{})
 		if err != nil && !apierrors.IsAlreadyExists(err) {
 			return fmt.Errorf("creating ConfigMap %s/%s: %w", ref.Namespace, ref.NodeLinks(), err)

@@ -176,12 +176,12 @@ func (t *tracker) setOrphans(svc *v1.Service, orphans []ipam.Kept) (added []ipam
 
 // forget removes the record of the Service with this UID, and reports whether it had
 // orphans.
-func (t *tracker) forget(uid string) (hadOrphans bool) {
+func (t *tracker) forget(uid string) (wasPublished bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r := t.byUID[uid]
 	delete(t.byUID, uid)
-	return r != nil && len(r.orphans) > 0
+	return r != nil && (len(r.orphans) > 0 || r.outcome != nil && len(r.outcome.withheld) > 0)
 }
 
 // contains reports whether there is a record of svc. For a Service without a class this

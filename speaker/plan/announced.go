@@ -99,7 +99,7 @@ func (s *advertisers) describeVIP(d *Decision, svc Service, a *Announcement) (ok
 			no = append(no, text)
 		}
 	}
-	if pool.Protocol.BGP() {
+	if pool.Protocol.BGP() && d.BGP != Withheld {
 		bgp, why, text := s.describeBGP(d, pool, svc, a)
 		if bgp {
 			yes = append(yes, text)

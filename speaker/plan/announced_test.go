@@ -103,3 +103,20 @@ func BenchmarkAnnouncements1000Services3Nodes(b *testing.B) {
 		Announcements(s, p)
 	}
 }
+
+// The foreign host is on the segment. The address is in no status, so no node advertises it.
+func TestAddressThatIsWithheldIsNotAnnounced(t *testing.T) {
+	s := state(func(s *State) {
+		s.Config = parse(t, `
+peers: [{name: tor, my-asn: 64512, peer-asn: 64513, peer-address: 10.0.0.1}]
+address-pools: [{name: default, protocol: both, addresses: [192.0.2.0/24]}]`)
+		s.Node, s.Conflicts = "node3", map[netip.Addr]string{addr("192.0.2.7"): "02:00:00:00:00:99"}
+		s.Services[0].Withheld = s.Services[0].VIPs
+		for i := range s.Members {
+			s.Members[i].Advertises = true
+		}
+	})
+	if got := Announcements(s, Make(s, Plan{})); len(got) != 1 || got[0].OK || got[0].Reason != string(Conflict) {
+		t.Errorf("%+v", got)
+	}
+}

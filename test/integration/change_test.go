@@ -19,7 +19,8 @@ import (
 // goes on.
 func TestPoolChangesKeepAddressesAndTraffic(t *testing.T) {
 	f := setUp(t)
-	const pool = "address-pools:\n- {name: default, protocol: layer2, addresses: [192.168.120.200-192.168.120.209]}\n"
+	// Without a cooldown the Services get the first two addresses, whatever other tests had.
+	const pool = "address-pools:\n- {name: default, protocol: layer2, addresses: [192.168.120.200-192.168.120.209], reuse-delay: 0s}\n"
 	f.pools(pool)
 	f.create(service("one"))
 	f.create(service("two", annotated("lb.baremetal/pool", "default")))
