@@ -88,6 +88,7 @@ func (c *Cloud) adopt(services []*v1.Service) int {
 	c.using = c.config.State()
 	current := c.using.Config
 	c.setReserved()
+	c.setForeign(time.Now())
 	adopted := 0
 	adoptInto(c.allocator, services, c.config.InUse(), []*config.Config{current}, c.namespaceLabels, func(svc *v1.Service) bool {
 		return c.deletedEarly[string(svc.UID)]

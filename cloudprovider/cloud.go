@@ -79,7 +79,8 @@ type Cloud struct {
 	turn   sync.Mutex
 	passed uint64 // the allocator's Chances when the last pass began
 
-	// mu is held while the configuration, the reserved addresses or adopted change.
+	// mu is held while the configuration, the reserved addresses, the foreign hosts or adopted
+	// change.
 	mu           sync.Mutex
 	using        configmap.State // what the allocator uses
 	reserved     map[netip.Addr]string
@@ -186,7 +187,7 @@ func (c *Cloud) SetInformers(factory informers.SharedInformerFactory) {
 		nodes.Informer(): {
 			AddFunc: func(any) { c.nodesChanged() },
 			UpdateFunc: func(before, o any) {
-				if !slices.Equal(before.(*v1.Node).Status.Addresses, o.(*v1.Node).Status.Addresses) {
+				if !slices.Equal(before.(*v1.Node).Status.Addresses, o.(*v1.Node).Status.Addresses) || isReady(before.(*v1.Node)) != isReady(o.(*v1.Node)) {
 					c.nodesChanged()
 				}
 			},

@@ -51,10 +51,15 @@ func (c *Cloud) allocatedCondition(svc *v1.Service, addrs []netip.Addr, orphans 
 		condition.Reason = reasonOutsidePools
 		condition.Message += ". " + orphans[0].Why + ": the Service keeps the address until it is created anew or asks for another address"
 	}
-	if len(condition.Message) > maxMessage {
-		condition.Message = strings.ToValidUTF8(condition.Message[:maxMessage], "")
-	}
+	condition.Message = cutMessage(condition.Message)
 	return condition
+}
+
+func cutMessage(text string) string {
+	if len(text) > maxMessage {
+		return strings.ToValidUTF8(text[:maxMessage], "")
+	}
+	return text
 }
 
 // withheldCondition adds to a condition that addresses are withheld.
@@ -67,7 +72,7 @@ func withheldCondition(condition metav1.Condition, withheld map[netip.Addr]strin
 	if condition.Message != "" {
 		text += ". " + condition.Message
 	}
-	condition.Status, condition.Reason, condition.Message = metav1.ConditionFalse, reasonWithheld, text
+	condition.Status, condition.Reason, condition.Message = metav1.ConditionFalse, reasonWithheld, cutMessage(text)
 	return condition
 }
 

@@ -1,6 +1,7 @@
 package cloudprovider
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -33,6 +34,7 @@ type foreignHost struct {
 // cannot take it back.
 func foreignHosts(nodes []*v1.Node, links map[string]configmap.NodeLinks) map[netip.Addr]string {
 	hosts := map[netip.Addr]string{}
+	nodes = slices.SortedFunc(slices.Values(nodes), func(a, b *v1.Node) int { return cmp.Compare(a.Name, b.Name) }) // so that the text of one stays
 	for _, n := range nodes {
 		if !isReady(n) {
 			continue

@@ -74,7 +74,7 @@ func (c *Cloud) publishInUse(ctx context.Context) error {
 	}
 	ref := c.options.ConfigMap
 	data := map[string]string{configmap.Key: text, configmap.OrphansKey: string(orphans)}
-	if withheld := c.tracker.withheld(); len(withheld) > 0 {
+	if withheld := c.tracker.withheld(c.config.InUse().Withheld); len(withheld) > 0 {
 		text, err := json.Marshal(withheld)
 		if err != nil {
 			return fmt.Errorf("encoding the withheld addresses: %w", err)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/ipam"
@@ -111,13 +112,16 @@ func (t *tracker) setOutcome(svc *v1.Service, o outcome) (withheld map[netip.Add
 	return withheld
 }
 
-// withheld returns the addresses that are withheld, by the UIDs of the Services.
-func (t *tracker) withheld() map[string][]netip.Addr {
+// withheld returns the addresses that are withheld, by the UIDs of the Services. For Services
+// about which nothing was decided yet, those that were published before count.
+func (t *tracker) withheld(published map[types.UID][]netip.Addr) map[string][]netip.Addr {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	all := map[string][]netip.Addr{}
 	for uid, r := range t.byUID {
-		if r.outcome != nil && len(r.outcome.withheld) > 0 {
+		if before := published[types.UID(uid)]; r.outcome == nil && len(before) > 0 {
+			all[uid] = before
+		} else if r.outcome != nil && len(r.outcome.withheld) > 0 {
 			all[uid] = slices.SortedFunc(maps.Keys(r.outcome.withheld), netip.Addr.Compare)
 		}
 	}

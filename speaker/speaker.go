@@ -164,10 +164,10 @@ func run(ctx, background context.Context, group *errgroup.Group, o Options) erro
 		closed = closedports.New(closedports.Options{Log: o.Log, Metrics: registry, AnswerPing: o.AnswerPing})
 		group.Go(func() error { return closed.Run(background) }) // it ends after the hand-over
 	}
-	watcher := links.NewWatcher(o.Log, wake.Set)
-	group.Go(func() error { return watcher.Run(background) })
 	nodeLinks := reconcile.NewNodeLinks(o.Node, o.Client, o.ConfigMap, config, o.ExcludeInterfaces, func() bool { return cluster.Node(o.Node) != nil }, o.Log)
 	group.Go(func() error { return nodeLinks.Run(background) })
+	watcher := links.NewWatcher(o.Log, func() { wake.Set(); nodeLinks.Changed() })
+	group.Go(func() error { return watcher.Run(background) })
 	status := reconcile.NewStatusWriter(o.StatusClient, o.ServiceConditions, cluster.Service, o.Log)
 	group.Go(func() error { return status.Run(background) })
 

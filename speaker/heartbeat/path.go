@@ -86,7 +86,7 @@ type identity struct {
 func (i *identity) accept(msg message) bool {
 	on := [2]netip.Addr{msg.to, msg.from}
 	switch {
-	case msg.epoch > i.epoch:
+	case msg.epoch > i.epoch || i.seqs == nil:
 		i.epoch, i.seqs = msg.epoch, map[[2]netip.Addr]uint64{}
 	case msg.epoch < i.epoch, msg.seq <= i.seqs[on]:
 		return false

@@ -61,9 +61,9 @@ func (a *Announcer) Conflicts() []Conflict {
 	defer a.mu.Unlock()
 	var all []Conflict
 	for addr, entries := range a.entries {
-		nowhere := !slices.ContainsFunc(entries, func(e *entry) bool { return e.phase != conflicting })
+		nowhere := !slices.ContainsFunc(entries, func(e *entry) bool { return !e.blocked() })
 		for _, e := range entries {
-			if e.phase == conflicting || e.phase == announcing && a.now().Sub(e.found.at) < contestedFor {
+			if e.blocked() || e.phase == announcing && a.now().Sub(e.found.at) < contestedFor {
 				all = append(all, Conflict{addr, net.HardwareAddr(e.found.MAC[:]).String(), e.link, e.phase == announcing, nowhere})
 			}
 		}

@@ -47,6 +47,12 @@ type entry struct {
 // answers reports whether this node answers for the address in this phase.
 func (e *entry) answers() bool { return e.phase == announcing || e.phase == lingering }
 
+// blocked reports whether this node does not answer because of a foreign host. While it probes
+// again, that host has not gone yet.
+func (e *entry) blocked() bool {
+	return e.phase == conflicting || e.phase == probing && e.found.MAC != [6]byte{}
+}
+
 // own applies an assignment to an Owner.
 func (a *Announcer) own(as Assignment) {
 	now, known := a.now(), len(a.entries[as.Addr]) > 0

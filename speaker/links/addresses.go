@@ -76,5 +76,6 @@ func prefixOf(a netlink.Addr, index int) (netip.Prefix, bool) {
 		return netip.Prefix{}, false
 	}
 	bits, _ := a.Mask.Size()
-	return netip.PrefixFrom(addr, bits), true
+	p := netip.PrefixFrom(addr, bits)
+	return p, p.IsValid() // the length of an IPv4-mapped address is that of IPv6
 }

@@ -2,6 +2,7 @@
 package links
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
@@ -73,6 +74,9 @@ func Networks(exclude *regexp.Regexp) (map[string][]netip.Prefix, error) {
 			byName[attrs.Name] = networks
 		}
 	}
+	if len(byName) == 0 {
+		return nil, nil
+	}
 	return byName, nil
 }
 
@@ -95,8 +99,8 @@ func List(exclude *regexp.Regexp, internal []netip.Addr) ([]Link, error) {
 		if l.Type() != "dummy" { // see Addresses
 			link.Addrs = allPrefixes(addrs, attrs.Index)
 		}
-		if l.Type() == "bond" {
-			link.Ports = portsOf(all, attrs)
+		if bond := bondOf(all, l); bond != nil {
+			link.Ports = portsOf(all, bond, attrs.HardwareAddr)
 		}
 		links = append(links, link)
 	}
@@ -140,15 +144,35 @@ func keepByRoute(links []Link, route func(netip.Addr) (int, error)) {
 	}
 }
 
-// portsOf returns the MAC addresses of the ports of a bond, except its own.
-func portsOf(all []netlink.Link, bond *netlink.LinkAttrs) (ports [][6]byte) {
+// bondOf returns the bond over which a link sends: itself, or the one below a VLAN or macvlan.
+// It returns nil if there is none.
+func bondOf(all []netlink.Link, l netlink.Link) *netlink.LinkAttrs {
+	for range maxParents {
+		if l.Type() == "bond" {
+			return l.Attrs()
+		}
+		i := slices.IndexFunc(all, func(parent netlink.Link) bool { return parent.Attrs().Index == l.Attrs().ParentIndex })
+		if l.Attrs().ParentIndex == 0 || i < 0 {
+			return nil
+		}
+		l = all[i]
+	}
+	return nil
+}
+
+// maxParents bounds how many links can be below each other. The parent of a veth is its other
+// end, whose parent is the first one.
+const maxParents = 8
+
+// portsOf returns the MAC addresses of the ports of a bond, except own.
+func portsOf(all []netlink.Link, bond *netlink.LinkAttrs, own net.HardwareAddr) (ports [][6]byte) {
 	for _, l := range all {
 		attrs := l.Attrs()
 		if attrs.MasterIndex != bond.Index {
 			continue
 		}
 		for _, mac := range []net.HardwareAddr{attrs.HardwareAddr, attrs.PermHWAddr} {
-			if len(mac) == 6 && !slices.Contains(ports, [6]byte(mac)) && [6]byte(mac) != [6]byte(bond.HardwareAddr) && [6]byte(mac) != [6]byte{} {
+			if len(mac) == 6 && !slices.Contains(ports, [6]byte(mac)) && !bytes.Equal(mac, own) && [6]byte(mac) != [6]byte{} {
 				ports = append(ports, [6]byte(mac))
 			}
 		}

@@ -86,6 +86,7 @@ func TestMainAddressIsTheNodesOwn(t *testing.T) {
 			parsed(t, 2, unix.IFA_F_TEMPORARY, "2001:db8::99/64"), parsed(t, 2, unix.IFA_F_TENTATIVE, "2001:db8::98/64"), parsed(t, 2, unix.IFA_F_DADFAILED, "2001:db8::97/64"),
 			parsed(t, 2, unix.IFA_F_DEPRECATED, "2001:db8::96/48"), parsed(t, 2, 0, "2001:db8::1/64")}, nil, "invalid Prefix", "2001:db8::1/64"},
 		{"a deprecated one, if there is no other", []netlink.Addr{parsed(t, 2, unix.IFA_F_DEPRECATED, "2001:db8::96/64")}, nil, "invalid Prefix", "2001:db8::96/64"},
+		{"an IPv4-mapped address", []netlink.Addr{{IPNet: &net.IPNet{IP: net.ParseIP("::ffff:192.0.2.9"), Mask: net.CIDRMask(120, 128)}, LinkIndex: 2}, parsed(t, 2, 0, "192.0.2.1/24")}, nil, "192.0.2.1/24", "invalid Prefix"},
 		{"only addresses of other programs", []netlink.Addr{parsed(t, 2, 0, "192.0.2.100/32")}, nil, "invalid Prefix", "invalid Prefix"},
 	}
 	for _, tt := range tests {
@@ -143,8 +144,26 @@ func TestPortsOfABondAreItsOtherMACAddresses(t *testing.T) {
 	port := func(master int, mac, permanent byte) netlink.Link {
 		return &netlink.Dummy{LinkAttrs: netlink.LinkAttrs{MasterIndex: master, HardwareAddr: net.HardwareAddr{2, 0, 0, 0, 0, mac}, PermHWAddr: net.HardwareAddr{2, 0, 0, 0, 0, permanent}}}
 	}
-	got := portsOf([]netlink.Link{port(7, 1, 1), port(7, 2, 2), port(7, 1, 3), port(8, 9, 9)}, bond)
+	got := portsOf([]netlink.Link{port(7, 1, 1), port(7, 2, 2), port(7, 1, 3), port(8, 9, 9)}, bond, bond.HardwareAddr)
 	if want := [][6]byte{{2, 0, 0, 0, 0, 2}, {2, 0, 0, 0, 0, 3}}; !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+func TestBondIsFoundBelowAVLAN(t *testing.T) {
+	bond := &netlink.Bond{LinkAttrs: netlink.LinkAttrs{Index: 7, Name: "bond0"}}
+	vlan := &netlink.Vlan{LinkAttrs: netlink.LinkAttrs{Index: 8, ParentIndex: 7}}
+	child := &netlink.Macvlan{LinkAttrs: netlink.LinkAttrs{Index: 9, ParentIndex: 8}}
+	one, other := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Index: 10, ParentIndex: 11}}, &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Index: 11, ParentIndex: 10}}
+	all := []netlink.Link{child, vlan, bond, one, other}
+	for _, l := range []netlink.Link{bond, vlan, child} {
+		if got := bondOf(all, l); got == nil || got.Name != "bond0" {
+			t.Errorf("of a %s: %v", l.Type(), got)
+		}
+	}
+	for _, l := range []netlink.Link{one, &netlink.Dummy{}, &netlink.Vlan{LinkAttrs: netlink.LinkAttrs{ParentIndex: 99}}} {
+		if got := bondOf(all, l); got != nil {
+			t.Errorf("of a %s: %v", l.Type(), got)
+		}
 	}
 }

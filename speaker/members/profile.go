@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+
+	"github.com/hashicorp/memberlist"
 )
 
 // Profile is what a member says about itself.
@@ -128,6 +130,16 @@ func encode(p Profile, limit int) []byte {
 		}
 	}
 	return b
+}
+
+// Told returns what the other members read of a profile: a profile has a limit, and what does
+// not fit is left out. A speaker must decide about itself by the same facts as the others.
+func Told(p Profile) Profile {
+	told, err := decode(encode(p, memberlist.MetaMaxSize))
+	if err != nil {
+		return p // the others cannot read it either; SetProfile logs it
+	}
+	return told
 }
 
 var errProfile = errors.New("the profile of the member cannot be read")

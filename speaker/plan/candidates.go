@@ -155,12 +155,18 @@ func (b *builder) group(key groupKey) *group {
 func (b *builder) linksFor(m Member, key groupKey) (names []string) {
 	knows := b.knows(m, key)
 	for _, seg := range m.Segments {
-		if seg.Dead || !onInterfaces(key.pool, seg.Link) || key.network.IsValid() && !seg.isOn(key.network, !knows) {
+		if seg.Dead || !onInterfaces(key.pool, seg.Link) || key.network.IsValid() && !seg.isOn(key.network, !knows) && !b.isChosen(m, seg.Link, key) {
 			continue
 		}
 		names = append(names, seg.Link)
 	}
 	return names
+}
+
+// isChosen reports whether the pool names a link that is connected to the VIP's own network,
+// although the kernel of the member sends to this network over another link.
+func (b *builder) isChosen(m Member, link string, key groupKey) bool {
+	return len(key.pool.Interfaces) > 0 && slices.Contains(b.Networks[m.Name], NodeNetwork{Link: link, Network: key.network})
 }
 
 // knows reports whether a member has a link on the VIP's own network, also if it is down.

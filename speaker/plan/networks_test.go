@@ -117,6 +117,17 @@ func TestOnlyLinksOnTheAddressesNetworkCount(t *testing.T) {
 			want: "node1 [node1]", links: "[data]",
 		},
 		{
+			name: "the pool names a link of the network over which the kernel does not send",
+			change: func(s *State) {
+				s.Orphans = map[netip.Addr]*config.Pool{addr("192.0.2.7"): {Protocol: config.Layer2, Interfaces: []string{"eth1"}}}
+				s.Members = []Member{on("node1", "eth0 "+lan, "eth1"), on("node2", "eth0 "+lan), on("node3", "eth0 "+lan, "eth1")}
+				for _, name := range []string{"node1", "node3"} {
+					s.Networks = map[string][]NodeNetwork{name: {{"eth0", netip.MustParsePrefix(lan)}, {"eth1", netip.MustParsePrefix(lan)}}}
+				}
+			},
+			want: "node3 [node3]", links: "[eth1]",
+		},
+		{
 			name: "interfaces of the pool are asked first",
 			change: func(s *State) {
 				s.Orphans = map[netip.Addr]*config.Pool{addr("192.0.2.7"): {Protocol: config.Layer2, Interfaces: []string{"vlan7"}}}

@@ -44,6 +44,8 @@ type Decision struct {
 	Candidates []string
 	Owner      string
 	Reason     Reason
+	// Withheld is set if no Service has the VIP in its status, because a foreign host has it.
+	Withheld bool
 	// Network is the network of the nodes that holds the VIP; the zero value for none.
 	Network netip.Prefix
 	// Links are the links of this node on which the VIP is announced.
@@ -122,7 +124,7 @@ func Make(s State, previous Plan) Plan {
 			d.Pool = current.Name
 		}
 		local := allLocal(services)
-		if isWithheld(vip, services) {
+		if d.Withheld = isWithheld(vip, services); d.Withheld {
 			d.BGP = withheldReason(pool)
 		} else {
 			d.BGP, d.MED = a.decide(vip, pool, local, services)

@@ -25,11 +25,12 @@ func assignments(p plan.Plan, announced map[netip.Addr]bool) []layer2.Assignment
 	return all
 }
 
-// announcedSoFar returns the VIPs of the plan that a speaker announces or has announced.
+// announcedSoFar returns the VIPs of the plan that a speaker announces or has announced. A
+// VIP that is withheld is none: its next owner must look for the foreign host, too.
 func announcedSoFar(p plan.Plan, before map[netip.Addr]bool) map[netip.Addr]bool {
 	announced := make(map[netip.Addr]bool, len(p.Decisions))
 	for _, d := range p.Decisions {
-		if d.Reason != plan.Conflict && (before[d.VIP] || d.Reason == plan.Owner || d.Reason == plan.OtherOwner) {
+		if d.Reason != plan.Conflict && !d.Withheld && (before[d.VIP] || d.Reason == plan.Owner || d.Reason == plan.OtherOwner) {
 			announced[d.VIP] = true
 		}
 	}

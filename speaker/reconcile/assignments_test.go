@@ -41,3 +41,13 @@ func TestAssignmentsFollowTheReasons(t *testing.T) {
 		}
 	}
 }
+
+func TestNextOwnerProbesAnAddressThatIsWithheld(t *testing.T) {
+	vip := addr("192.0.2.7")
+	other := plan.Plan{Decisions: []plan.Decision{{VIP: vip, Reason: plan.OtherOwner, Withheld: true}}}
+	announced := announcedSoFar(other, map[netip.Addr]bool{vip: true})
+	got := assignments(plan.Plan{Decisions: []plan.Decision{{VIP: vip, Reason: plan.Owner, Withheld: true}}}, announced)
+	if len(got) != 1 || !got[0].Fresh {
+		t.Errorf("%+v", got)
+	}
+}

@@ -21,11 +21,17 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/links"
 )
 
-// nodeLinksEvery is how often a speaker looks at the addresses of its node.
-const nodeLinksEvery = 5 * time.Second
+const (
+	// nodeLinksEvery is how often a speaker looks at the addresses of its node.
+	nodeLinksEvery = 5 * time.Second
+	// nodeLinksPause is the shortest time between two looks.
+	nodeLinksPause = 200 * time.Millisecond
+	// withdrawTimeout is how long a speaker that ends tries to take its conflicts back.
+	withdrawTimeout = time.Second
+)
 
-// NodeLinks writes the addresses and networks on this node's links, and the addresses of its
-// gateways, to the ConfigMap NodeLinks. The cluster manager gives these addresses to no
+// NodeLinks writes the addresses and networks on this node's links, the addresses of its
+// gateways, and the conflicts that it sees, to the ConfigMap NodeLinks. The cluster manager gives these addresses to no
 // Service, and the speakers know from the networks on which links an address belongs.
 type NodeLinks struct {
 	node    string
@@ -37,7 +43,7 @@ type NodeLinks struct {
 	log     *slog.Logger
 
 	conflicts atomic.Pointer[map[netip.Addr]string]
-	changed   signal.Signal // the conflicts have changed
+	changed   signal.Signal // the links or the conflicts have changed
 }
 
 // NewNodeLinks returns a NodeLinks for a node. exclude matches the names of interfaces that
@@ -45,6 +51,9 @@ type NodeLinks struct {
 func NewNodeLinks(node string, client kubernetes.Interface, ref configmap.Ref, config *configmap.Watcher, exclude *regexp.Regexp, exists func() bool, log *slog.Logger) *NodeLinks {
 	return &NodeLinks{node: node, client: client, ref: ref, config: config, exclude: exclude, exists: exists, log: log, changed: signal.New()}
 }
+
+// Changed says that the links may have changed. It does not block.
+func (n *NodeLinks) Changed() { n.changed.Set() }
 
 // SetConflicts replaces the addresses that this node does not announce because foreign hosts
 // have them, with the MAC addresses of these hosts. It does not block.
@@ -65,12 +74,31 @@ func (n *NodeLinks) Run(ctx context.Context) error {
 			n.log.Warn("writing the addresses of this node failed, trying again", "configmap", n.ref.Namespace+"/"+n.ref.NodeLinks(), "error", err)
 		}
 		failing = err != nil
+		select { // a burst of changes is one write
+		case <-time.After(nodeLinksPause):
+		case <-ctx.Done():
+		}
 		select {
 		case <-tick.C:
 		case <-n.changed.C():
 		case <-ctx.Done():
+			n.withdrawConflicts()
 			return nil
 		}
+	}
+}
+
+// withdrawConflicts writes that this node sees no conflicts, because nobody else can do so
+// when the speaker has ended. The next owner of these addresses finds its own.
+func (n *NodeLinks) withdrawConflicts() {
+	if len(n.config.Nodes()[n.node].Conflicts) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), withdrawTimeout)
+	defer cancel()
+	n.SetConflicts(nil)
+	if err := n.write(ctx); err != nil {
+		n.log.Warn("withdrawing the conflicts of this node failed; they count until its speaker runs again", "error", err)
 	}
 }
 

@@ -61,12 +61,19 @@ func anyMissing(in view.Inputs) bool {
 // node that turns NotReady keeps its addresses, because its kernel goes on forwarding.
 type readiness struct {
 	reached bool
+	seen    time.Time // when the Node was first seen Ready; the zero Time if it is not Ready
 }
 
 // update reports whether the node cannot send traffic to pods yet, and after which time that
 // can end by itself.
 func (r *readiness) update(now time.Time, in view.Inputs) (unready bool, again time.Duration) {
-	left := in.ReadySince.Add(readyPatience).Sub(now)
+	if !in.Ready {
+		r.seen = time.Time{}
+	} else if r.seen.IsZero() {
+		r.seen = now
+	}
+	// The kubelet's clock may have been wrong when the Node became Ready.
+	left := min(in.ReadySince.Add(readyPatience).Sub(now), r.seen.Add(readyPatience).Sub(now))
 	if r.reached = r.reached || in.KubeProxy || in.Ready && left <= 0; r.reached {
 		return false, 0
 	}

@@ -146,6 +146,7 @@ func TestReadinessIsReachedOnce(t *testing.T) {
 		{"kube-proxy answers, and then the node turns NotReady", []step{{0, view.Inputs{}, true, 0}, {time.Second, view.Inputs{KubeProxy: true}, false, 0}, {time.Minute, view.Inputs{}, false, 0}}},
 		{"no kube-proxy answers", []step{{0, view.Inputs{}, true, 0}, {time.Second, view.Inputs{Ready: true, ReadySince: at}, true, readyPatience - time.Second}, {readyPatience - time.Second, view.Inputs{Ready: true, ReadySince: at}, false, 0}}},
 		{"the Node has been Ready for long", []step{{0, view.Inputs{Ready: true, ReadySince: at.Add(-time.Hour)}, false, 0}, {time.Second, view.Inputs{}, false, 0}}},
+		{"the kubelet's clock was two hours ahead", []step{{0, view.Inputs{Ready: true, ReadySince: at.Add(2 * time.Hour)}, true, readyPatience}, {readyPatience, view.Inputs{Ready: true, ReadySince: at.Add(2 * time.Hour)}, false, 0}}},
 		{"the Node was Ready", []step{{0, view.Inputs{ReadySince: at.Add(-time.Hour)}, true, 0}}},
 	} {
 		var r readiness

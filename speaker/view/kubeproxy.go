@@ -2,6 +2,7 @@ package view
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -38,7 +39,7 @@ func NewKubeProxy(address string, changed func(), log *slog.Logger) *KubeProxy {
 // Answered reports whether kube-proxy has answered that it is healthy.
 func (k *KubeProxy) Answered() bool { return k.answered.Load() }
 
-// Run asks until kube-proxy has answered once, or ctx ends. It returns nil.
+// Run asks until kube-proxy has answered once that it works, or ctx ends. It returns nil.
 func (k *KubeProxy) Run(ctx context.Context) error {
 	if k.url == "" {
 		return nil
@@ -46,14 +47,21 @@ func (k *KubeProxy) Run(ctx context.Context) error {
 	client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	tick := time.NewTicker(proxyInterval)
 	defer tick.Stop()
+	var healthySince time.Time
 	for ctx.Err() == nil {
-		err := k.ask(ctx, client)
-		if err == nil {
+		health, err := k.ask(ctx, client)
+		switch {
+		case err != nil:
+			healthySince = time.Time{}
+			k.log.Debug("kube-proxy does not answer yet", "error", err)
+		case healthySince.IsZero():
+			healthySince = time.Now()
+		}
+		if err == nil && health.synced(time.Since(healthySince)) {
 			k.answered.Store(true)
 			k.changed()
 			return nil
 		}
-		k.log.Debug("kube-proxy does not answer yet", "error", err)
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -62,21 +70,45 @@ func (k *KubeProxy) Run(ctx context.Context) error {
 	return nil
 }
 
-func (k *KubeProxy) ask(ctx context.Context, client *http.Client) error {
+// proxyHealth is what kube-proxy says (kubernetes/pkg/proxy/healthcheck, ProxyHealth).
+type proxyHealth struct {
+	// Healthy is missing in older versions, and in other programs that take the place of
+	// kube-proxy.
+	Healthy *bool
+	// Status has an element for each IP family whose rules were written once.
+	Status map[string]any
+}
+
+// synced reports whether kube-proxy has written its rules. It is healthy already while it
+// starts. Older versions do not tell the difference, so they get time.
+func (h proxyHealth) synced(healthyFor time.Duration) bool {
+	if h.Healthy == nil {
+		return healthyFor >= settleTime
+	}
+	return len(h.Status) > 0
+}
+
+// ask returns what kube-proxy says, and an error if it is not healthy.
+func (k *KubeProxy) ask(ctx context.Context, client *http.Client) (proxyHealth, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, k.url, nil)
 	if err != nil {
-		return fmt.Errorf("asking kube-proxy: %w", err)
+		return proxyHealth{}, fmt.Errorf("asking kube-proxy: %w", err)
 	}
 	response, err := client.Do(request)
 	if err != nil {
-		return fmt.Errorf("asking kube-proxy: %w", err)
+		return proxyHealth{}, fmt.Errorf("asking kube-proxy: %w", err)
 	}
 	defer response.Body.Close()
-	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, 1<<16)) // the status is all that counts
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("asking kube-proxy: %s", response.Status)
+	text, err := io.ReadAll(io.LimitReader(response.Body, 1<<16))
+	if err != nil {
+		return proxyHealth{}, fmt.Errorf("asking kube-proxy: %w", err)
 	}
-	return nil
+	if response.StatusCode != http.StatusOK {
+		return proxyHealth{}, fmt.Errorf("asking kube-proxy: %s", response.Status)
+	}
+	var health proxyHealth
+	_ = json.Unmarshal(text, &health) // another program may answer something else, or nothing
+	return health, nil
 }
 
 // bootID returns the ID that the kernel chose when the machine started; "" if it is unknown.

@@ -2,6 +2,7 @@ package view
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -40,8 +41,13 @@ func TestNodeIsReadyOnlySinceItsMachineStarted(t *testing.T) {
 func TestKubeProxyIsAskedUntilItIsHealthy(t *testing.T) {
 	var asked atomic.Int32
 	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		if asked.Add(1) < 3 || r.URL.Path != "/healthz" {
+		switch n := asked.Add(1); {
+		case n < 2 || r.URL.Path != "/healthz":
 			rw.WriteHeader(http.StatusServiceUnavailable)
+		case n < 3: // it starts
+			fmt.Fprint(rw, `{"lastUpdated":"2026-01-02T03:04:05Z","healthy":true}`)
+		default:
+			fmt.Fprint(rw, `{"healthy":true,"status":{"IPv4":{"healthy":true}}}`)
 		}
 	}))
 	defer server.Close()
@@ -54,6 +60,9 @@ func TestKubeProxyIsAskedUntilItIsHealthy(t *testing.T) {
 		t.Errorf("%v, answered %v, asked %d times", err, k.Answered(), asked.Load())
 	}
 	<-changed
+	if old := (proxyHealth{}); old.synced(settleTime-1) || !old.synced(settleTime) {
+		t.Error("an older version gets no time, or too much")
+	}
 	if k := NewKubeProxy("", nil, nil); k.Run(context.Background()) != nil || k.Answered() {
 		t.Error("without an address")
 	}

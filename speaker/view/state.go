@@ -59,7 +59,7 @@ func Profile(in Inputs, beats heartbeat.View, self Self) members.Profile {
 func candidates(in Inputs, beats heartbeat.View, self Self) (candidates []plan.Member) {
 	if self.Fenced == "" {
 		m := plan.Member{Name: in.Node, Suppressed: self.Suppressed != "", Advertises: self.Advertises}
-		for _, l := range in.Links {
+		for _, l := range members.Told(Profile(in, beats, self)).Links {
 			m.Segments = append(m.Segments, plan.Segment{Link: l.Name, Networks: l.Networks, Dead: beats.FencedLinks[l.Name]})
 		}
 		candidates = append(candidates, m)

@@ -3,6 +3,7 @@ package integration
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,6 +18,10 @@ func TestAddressIsAnnouncedOnItsOwnNetworkOnly(t *testing.T) {
 	f.must(err)
 	f.Cleanup(func() { f.must(segment.Remove()) })
 	f.pools("address-pools: [{name: data, protocol: layer2, addresses: [10.77.0.100-10.77.0.107]}]")
+	f.eventually("both nodes have told their networks", func() bool {
+		text := f.kubectl("-n", "baremetal-system", "get", "configmap", "config-nodes", "-o", "jsonpath={.data.node1}{.data.node2}")
+		return strings.Count(text, `"data":["10.77.0.0/24"]`) == 2
+	})
 	vips, askers := []string{}, map[string]*cluster.Asker{}
 	for i := range 6 {
 		name := fmt.Sprint("data", i)
@@ -51,6 +56,9 @@ func TestAddressIsAnnouncedOnItsOwnNetworkOnly(t *testing.T) {
 	f.must(segment.Cut(node1))
 	for _, vip := range vips {
 		f.eventually("node2 answers for "+vip, func() bool { return answeredBy(vip, node2, cut) && f.announcer(vip) == node2 })
+	}
+	f.eventually("the last answers are in", func() bool { return time.Since(cut) > time.Second })
+	for _, vip := range vips {
 		f.Logf("%s was not answered for %v", vip, askers[vip].LongestSilence(cut))
 	}
 	// The data link of node2 does, too. Then no node may announce the addresses elsewhere.
