@@ -194,6 +194,7 @@ var profiles = []Profile{
 		{Name: "bond0.100", MAC: [6]byte{2, 0, 0, 0, 0, 2}, IPv6: netip.MustParsePrefix("2001:db8:1::1/64")},
 	}},
 	{Returned: true},
+	{Fenced: true, Starting: true},
 	{Links: []Link{
 		{Name: "eth0", IPv4: netip.MustParsePrefix("192.0.2.1/24"), Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}},
 		{Name: "bond0", IPv4: netip.MustParsePrefix("198.51.100.1/32"), Ports: [][6]byte{{2, 0, 0, 0, 0, 2}, {2, 0, 0, 0, 0, 3}},

@@ -16,6 +16,8 @@ type Profile struct {
 	Suppressed bool
 	// Returned members could not announce for a while, and have come back a short time ago.
 	Returned bool
+	// Starting members are fenced only because they wait for the other speakers to start.
+	Starting bool
 	// Leaving members are about to end.
 	Leaving bool
 	// Advertises is set if the member has an established BGP session.
@@ -55,7 +57,7 @@ func (l Link) ownNetworks() (networks []netip.Prefix) {
 
 // Equal reports whether two profiles say the same.
 func (p Profile) Equal(q Profile) bool {
-	return p.Fenced == q.Fenced && p.Suppressed == q.Suppressed && p.Leaving == q.Leaving && p.Advertises == q.Advertises && p.Returned == q.Returned && slices.EqualFunc(p.Links, q.Links, Link.equal)
+	return p.Fenced == q.Fenced && p.Suppressed == q.Suppressed && p.Leaving == q.Leaving && p.Advertises == q.Advertises && p.Returned == q.Returned && p.Starting == q.Starting && slices.EqualFunc(p.Links, q.Links, Link.equal)
 }
 
 const (
@@ -65,6 +67,7 @@ const (
 	leavingBit     = 1 << 2
 	advertisesBit  = 1 << 3
 	returnedBit    = 1 << 4
+	startingBit    = 1 << 5
 	// Each record after the links begins with one of these.
 	networksRecord = 1
 	portsRecord    = 2
@@ -93,6 +96,9 @@ func encode(p Profile, limit int) []byte {
 	}
 	if p.Returned {
 		b[1] |= returnedBit
+	}
+	if p.Starting {
+		b[1] |= startingBit
 	}
 	for _, l := range p.Links {
 		length := len(b)
@@ -150,7 +156,7 @@ func decode(b []byte) (Profile, error) {
 		return Profile{}, errProfile
 	}
 	r := reader{b[3:], true}
-	p := Profile{Fenced: b[1]&fencedBit != 0, Suppressed: b[1]&suppressedBit != 0, Leaving: b[1]&leavingBit != 0, Advertises: b[1]&advertisesBit != 0, Returned: b[1]&returnedBit != 0}
+	p := Profile{Fenced: b[1]&fencedBit != 0, Suppressed: b[1]&suppressedBit != 0, Leaving: b[1]&leavingBit != 0, Advertises: b[1]&advertisesBit != 0, Returned: b[1]&returnedBit != 0, Starting: b[1]&startingBit != 0}
 	for range b[2] {
 		l := Link{Name: string(r.take(int(r.byte())))}
 		copy(l.MAC[:], r.take(6))

@@ -30,7 +30,7 @@ func (l *Loop) reportPlan(before, now plan.Plan) {
 		switch {
 		case d.Reason == plan.Conflict:
 			l.event(d.Services, v1.EventTypeWarning, "AddressConflict", fmt.Sprintf("%s is not announced: a foreign host with the MAC address %s has it. Find that host and remove the address from it, or from the pool.", d.VIP, d.Foreign))
-		case d.Reason == plan.Owner && existed && was.Owner != "" && was.Owner != d.Owner:
+		case d.Reason == plan.Owner && existed && was.Reason == plan.OtherOwner: // a fenced speaker did not see whether another one announced
 			l.event(d.Services, v1.EventTypeNormal, "Announced", fmt.Sprintf("%s is announced by %s, which has taken it over from %s", d.VIP, l.Node, was.Owner))
 		case d.Reason == plan.Owner:
 			l.event(d.Services, v1.EventTypeNormal, "Announced", fmt.Sprintf("%s is announced by %s", d.VIP, l.Node))

@@ -33,11 +33,14 @@ type start struct {
 // update reports whether this speaker waits, and for how long it does so at most. unready is
 // set if this node cannot send traffic to pods yet.
 func (s *start) update(now time.Time, in view.Inputs, unready bool) (waits bool, again time.Duration) {
-	if s.since.IsZero() {
+	// In a cluster without a configuration and without addresses there is nothing to announce.
+	// All speakers begin together when the first configuration comes.
+	empty := in.Config == nil && len(in.Services) == 0
+	if s.since.IsZero() || empty {
 		s.since = now
 	}
 	left := s.since.Add(startPatience).Sub(now)
-	if s.over = s.over || left <= 0 || anyAnnounces(in.Others) || !unready && !anyMissing(in); s.over {
+	if s.over = s.over || left <= 0 || anyAnnounces(in.Others) || !empty && !unready && !anyMissing(in); s.over {
 		return false, 0
 	}
 	return true, left
@@ -47,12 +50,12 @@ func anyAnnounces(others []members.Member) bool {
 	return slices.ContainsFunc(others, func(o members.Member) bool { return !o.Lost && !o.Profile.Leaving && !o.Profile.Fenced })
 }
 
-// anyMissing reports whether a node that is Ready has no speaker yet, or one that is not ready
-// for traffic.
+// anyMissing reports whether a node that is Ready has no speaker yet, or one that cannot begin
+// yet: it has not heard its neighbours, or it is not ready for traffic.
 func anyMissing(in view.Inputs) bool {
 	return slices.ContainsFunc(in.ReadyNodes, func(name string) bool {
 		return name != in.Node && !slices.ContainsFunc(in.Others, func(o members.Member) bool {
-			return o.Name == name && !o.Lost && !o.Profile.Suppressed
+			return o.Name == name && !o.Lost && !o.Profile.Suppressed && (o.Profile.Starting || !o.Profile.Fenced)
 		})
 	})
 }

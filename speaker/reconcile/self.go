@@ -28,7 +28,7 @@ func (s *self) update(now time.Time, in view.Inputs, beats heartbeat.View) (stat
 	state.Fenced, state.Rejoining, rejoin = s.whyFenced(in, beats)
 	waits, later := s.start.update(now, in, unready)
 	if again = sooner(again, later); waits && state.Fenced == "" {
-		state.Fenced = "it waits for the speakers of the other nodes to start"
+		state.Fenced, state.Starting = "it waits for the speakers of the other nodes to start", true
 	}
 
 	fenced, before := state.Fenced != "", s.failback

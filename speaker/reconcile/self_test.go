@@ -8,6 +8,7 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/heartbeat"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/links"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/members"
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/plan"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/view"
 )
 
@@ -76,7 +77,7 @@ func TestSuppressionEndsWhenAllMembersKnowIt(t *testing.T) {
 
 func TestSelfSaysWhyItIsFenced(t *testing.T) {
 	ready := heartbeat.View{Ready: true}
-	link := view.Inputs{Node: "node1", Links: []links.Link{{Name: "eth0"}}, KubeProxy: true}
+	link := view.Inputs{Node: "node1", Links: []links.Link{{Name: "eth0"}}, KubeProxy: true, Config: &config.Config{}}
 	for _, test := range []struct {
 		in    view.Inputs
 		beats heartbeat.View
@@ -102,7 +103,7 @@ func TestSelfSaysWhyItIsFenced(t *testing.T) {
 func TestSelfSaysWhyItIsSuppressed(t *testing.T) {
 	fit := view.Inputs{Node: "node1", Links: []links.Link{{Name: "eth0"}}, Config: &config.Config{}, KubeProxy: true, Others: []members.Member{{Name: "node2"}}}
 	unready, unconfigured := fit, fit
-	unready.KubeProxy, unconfigured.Config = false, nil
+	unready.KubeProxy, unconfigured.Config, unconfigured.Services = false, nil, []plan.Service{{}}
 	for _, test := range []struct {
 		in    view.Inputs
 		beats heartbeat.View
@@ -197,7 +198,7 @@ func TestFailbackWaitsAfterALossWithoutGoodbye(t *testing.T) {
 
 func TestFirstSpeakersWaitForEachOther(t *testing.T) {
 	now := time.Unix(1000, 0)
-	alone := view.Inputs{Node: "node1", ReadyNodes: []string{"node1", "node2"}}
+	alone := view.Inputs{Node: "node1", ReadyNodes: []string{"node1", "node2"}, Config: &config.Config{}}
 	member := func(p members.Profile, lost bool) view.Inputs {
 		in := alone
 		in.Others = []members.Member{{Name: "node2", Profile: p, Lost: lost}}
@@ -212,11 +213,14 @@ func TestFirstSpeakersWaitForEachOther(t *testing.T) {
 	}{
 		{"a node has no speaker yet", alone, 0, false, true},
 		{"it has none for long", alone, startPatience, true, false},
-		{"it is not Ready", view.Inputs{Node: "node1", ReadyNodes: []string{"node1"}}, 0, false, false},
-		{"its speaker starts, too", member(members.Profile{Fenced: true}, false), 0, false, false},
-		{"its speaker starts, too, and waits for kube-proxy", member(members.Profile{Fenced: true, Suppressed: true}, false), 0, false, true},
-		{"this one waits for kube-proxy", member(members.Profile{Fenced: true}, false), 0, true, true},
+		{"it is not Ready", view.Inputs{Node: "node1", ReadyNodes: []string{"node1"}, Config: &config.Config{}}, 0, false, false},
+		{"its speaker starts, too", member(members.Profile{Fenced: true, Starting: true}, false), 0, false, false},
+		{"its speaker has not heard its neighbours yet", member(members.Profile{Fenced: true}, false), 0, false, true},
+		{"its speaker starts, too, and waits for kube-proxy", member(members.Profile{Fenced: true, Starting: true, Suppressed: true}, false), 0, false, true},
+		{"this one waits for kube-proxy", member(members.Profile{Fenced: true, Starting: true}, false), 0, true, true},
 		{"its speaker is lost", member(members.Profile{}, true), 0, false, true},
+		{"there is no configuration, and no address", view.Inputs{Node: "node1"}, time.Hour, false, true},
+		{"there is no configuration, but an address", view.Inputs{Node: "node1", Services: []plan.Service{{}}}, 0, false, false},
 		{"another speaker announces", view.Inputs{Node: "node1", ReadyNodes: []string{"node1", "node2", "node3"}, Others: []members.Member{{Name: "node2"}}}, 0, true, false},
 	} {
 		var s start

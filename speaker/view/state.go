@@ -20,6 +20,8 @@ import (
 type Self struct {
 	// Fenced says why it must not announce; empty if it may.
 	Fenced string
+	// Starting is set while it is fenced only because it waits for the others to start.
+	Starting bool
 	// Rejoining is set while it is fenced because it looks for the other members.
 	Rejoining bool
 	// Suppressed says why other nodes are preferred to this one; empty if they are not.
@@ -48,7 +50,7 @@ func State(in Inputs, beats heartbeat.View, self Self, conflicts map[netip.Addr]
 
 // Profile returns what this speaker tells the other members about itself.
 func Profile(in Inputs, beats heartbeat.View, self Self) members.Profile {
-	p := members.Profile{Fenced: self.Fenced != "", Advertises: self.Advertises, Suppressed: self.SaysSuppressed, Returned: self.Returned}
+	p := members.Profile{Fenced: self.Fenced != "", Advertises: self.Advertises, Suppressed: self.SaysSuppressed, Returned: self.Returned, Starting: self.Starting}
 	for _, l := range in.Links {
 		p.Links = append(p.Links, members.Link{Name: l.Name, MAC: l.MAC, IPv4: l.IPv4, IPv6: l.IPv6, Networks: l.Networks, Ports: l.Ports})
 	}
@@ -65,7 +67,8 @@ func candidates(in Inputs, beats heartbeat.View, self Self) (candidates []plan.M
 		candidates = append(candidates, m)
 	}
 	for _, o := range in.Others {
-		if isLost(o, beats) || o.Profile.Fenced || o.Profile.Leaving {
+		// A member that only waits for the others to start begins at the same time as this one.
+		if isLost(o, beats) || o.Profile.Fenced && !o.Profile.Starting || o.Profile.Leaving {
 			continue
 		}
 		dead := beats.Dead[o.Name]

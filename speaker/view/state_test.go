@@ -117,3 +117,14 @@ func TestLostMemberOfADeletedNodeIsDropped(t *testing.T) {
 		t.Errorf("a living member without Node: others %v, deleted %v", in.Others, in.Deleted)
 	}
 }
+
+func TestMembersThatStartTogetherCountOnEachOther(t *testing.T) {
+	in := twoLinks()
+	in.Others[0].Profile.Fenced, in.Others[0].Profile.Starting = true, true
+	if s := State(in, heartbeat.View{}, Self{}, nil); len(s.Members) != 2 {
+		t.Errorf("%+v", s.Members)
+	}
+	if p := Profile(in, heartbeat.View{}, Self{Fenced: "it waits", Starting: true}); !p.Fenced || !p.Starting {
+		t.Errorf("%+v", p)
+	}
+}
