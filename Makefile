@@ -42,7 +42,7 @@ e2e: ## Test image, manifests, chart and tutorial on nodes with kubelets (root; 
 	cd test && go test -count=1 -v -timeout $(if $(KEEP),0,30m) $(if $(RUN),-run '$(RUN)') ./e2e
 
 attack: ## Attack the speakers: a day in simulated time, and ATTACK=5m on a cluster (root)
-	HOURS=$(or $(HOURS),24) go test -count=1 -v -run 'Attack' ./speaker/layer2 ./speaker/heartbeat
+	HOURS=$(or $(HOURS),24) go test -count=1 -v -run 'Attack' ./speaker/layer2 ./speaker/heartbeat ./speaker/bfd
 	cd test && ATTACK=$(or $(ATTACK),5m) go test -count=1 -v -timeout 0 -run 'TestAttacker' ./integration
 
 suite: ## Run Kubernetes' own tests of load balancers, with PROTOCOL=layer2 or bgp (root; 20 minutes)
