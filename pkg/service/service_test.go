@@ -143,7 +143,7 @@ func TestEndpointNodes(t *testing.T) {
 			t.Errorf("%s: got %v", name, got)
 		}
 		// kube-proxy needs no node for an endpoint.
-		if got := service.HasEndpoint(endpointSlices); got != (len(test.want) > 0 || name == "no endpoint without a node") {
+		if got := service.HasEndpoint(endpointSlices); got != (test.want != "[] []" || name == "no endpoint without a node") {
 			t.Errorf("%s: there is an endpoint: %v", name, got)
 		}
 	}

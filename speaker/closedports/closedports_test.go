@@ -1,13 +1,13 @@
 package closedports
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,12 +19,22 @@ import (
 
 // fakeKernel notes what it is told. Changes fail as long as there is no table.
 type fakeKernel struct {
+	mu      sync.Mutex
 	calls   []string
 	refuses error // what every call returns, if it is not nil
 	table   bool
 }
 
+// set changes the kernel.
+func (k *fakeKernel) set(change func()) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	change()
+}
+
 func (k *fakeKernel) call(name string, needsTable bool) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	k.calls = append(k.calls, name)
 	if k.refuses != nil {
 		return k.refuses
@@ -32,29 +42,46 @@ func (k *fakeKernel) call(name string, needsTable bool) error {
 	if needsTable && !k.table {
 		return unix.ENOENT
 	}
+	k.table = k.table || name == "replace"
 	return nil
 }
 
-func (k *fakeKernel) replace(contents) error {
-	err := k.call("replace", false)
-	k.table = err == nil
-	return err
-}
+func (k *fakeKernel) replace(contents) error     { return k.call("replace", false) }
 func (k *fakeKernel) change(_, _ contents) error { return k.call("change", true) }
 func (k *fakeKernel) refresh() error             { return k.call("refresh", true) }
 func (k *fakeKernel) remove() error              { return k.call("remove", false) }
 
 // took returns the calls since the last time.
 func (k *fakeKernel) took() string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	defer func() { k.calls = nil }()
 	return strings.Join(k.calls, " ")
 }
 
+// logBuffer keeps a log that one goroutine writes and another one reads.
+type logBuffer struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
 // simulate runs a Refuser on a fake kernel. tick lets a minute pass.
-func simulate(t *testing.T, k *fakeKernel, test func(r *Refuser, log *bytes.Buffer)) {
+func simulate(t *testing.T, k *fakeKernel, test func(r *Refuser, log *logBuffer)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
+		var log logBuffer
 		r := newRefuser(Options{Log: slog.New(slog.NewTextHandler(&log, nil)), Metrics: prometheus.NewRegistry()}, k)
 		ctx, cancel := context.WithCancel(context.Background())
 		ended := make(chan error, 1)
@@ -83,7 +110,7 @@ var (
 
 func TestKernelIsToldOnlyWhatIsNew(t *testing.T) {
 	k := &fakeKernel{}
-	simulate(t, k, func(r *Refuser, _ *bytes.Buffer) {
+	simulate(t, k, func(r *Refuser, _ *logBuffer) {
 		time.Sleep(2 * refreshInterval)
 		expect(t, k, "before the first Set", "")
 		r.Set(one)
@@ -104,7 +131,7 @@ func TestKernelIsToldOnlyWhatIsNew(t *testing.T) {
 
 func TestTableIsNotRemovedIfItWasNeverWritten(t *testing.T) {
 	k := &fakeKernel{}
-	simulate(t, k, func(*Refuser, *bytes.Buffer) { synctest.Wait() })
+	simulate(t, k, func(*Refuser, *logBuffer) { synctest.Wait() })
 	if calls := k.took(); calls != "" {
 		t.Errorf("the kernel was told %q", calls)
 	}
@@ -112,13 +139,13 @@ func TestTableIsNotRemovedIfItWasNeverWritten(t *testing.T) {
 
 func TestTableThatIsGoneIsWrittenAgain(t *testing.T) {
 	k := &fakeKernel{}
-	simulate(t, k, func(r *Refuser, log *bytes.Buffer) {
+	simulate(t, k, func(r *Refuser, log *logBuffer) {
 		r.Set(one)
 		expect(t, k, "the first Set", "replace")
-		k.table = false // nft flush ruleset
+		k.set(func() { k.table = false }) // nft flush ruleset
 		time.Sleep(refreshInterval)
 		expect(t, k, "a minute later", "refresh replace")
-		k.table = false
+		k.set(func() { k.table = false })
 		r.Set(two)
 		expect(t, k, "a change", "change replace")
 		if strings.Contains(log.String(), "WARN") {
@@ -129,7 +156,7 @@ func TestTableThatIsGoneIsWrittenAgain(t *testing.T) {
 
 func TestFailureIsLoggedOnceWithAHint(t *testing.T) {
 	k := &fakeKernel{refuses: unix.EPERM}
-	simulate(t, k, func(r *Refuser, log *bytes.Buffer) {
+	simulate(t, k, func(r *Refuser, log *logBuffer) {
 		r.Set(one)
 		time.Sleep(10*refreshInterval + time.Second)
 		synctest.Wait()
@@ -139,13 +166,13 @@ func TestFailureIsLoggedOnceWithAHint(t *testing.T) {
 		if n := testutil.ToFloat64(r.active); n != 0 {
 			t.Errorf("the metric is %v", n)
 		}
-		k.refuses = errors.New("operation not supported")
+		k.set(func() { k.refuses = errors.New("operation not supported") })
 		time.Sleep(refreshInterval)
 		synctest.Wait()
 		if !strings.Contains(log.String(), "nf_tables") {
 			t.Errorf("the new problem is not in the log: %s", log)
 		}
-		k.refuses = nil
+		k.set(func() { k.refuses = nil })
 		time.Sleep(refreshInterval)
 		synctest.Wait()
 		if n := testutil.ToFloat64(r.active); n != 1 || !strings.Contains(log.String(), "packets for closed ports are refused") {
