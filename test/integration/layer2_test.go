@@ -20,6 +20,7 @@ func TestPlannedMovesLoseNothing(t *testing.T) {
 	f.create(service("planned"))
 	vip := f.assigned("planned")
 	f.fetched(vip)
+	f.owner(vip) // the client may know a node from an earlier test, before the first announcement
 	probe, err := f.cluster.StartProbe(vip)
 	f.must(err)
 	defer probe.Stop()
