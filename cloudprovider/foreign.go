@@ -46,6 +46,7 @@ func foreignHosts(nodes []*v1.Node, links map[string]configmap.NodeLinks) map[ne
 	return hosts
 }
 
+// isReady reports whether the condition Ready of a node is True.
 func isReady(n *v1.Node) bool {
 	return slices.ContainsFunc(n.Status.Conditions, func(c v1.NodeCondition) bool {
 		return c.Type == v1.NodeReady && c.Status == v1.ConditionTrue

@@ -179,7 +179,7 @@ func (t *tracker) setOrphans(svc *v1.Service, orphans []ipam.Kept) (added []ipam
 }
 
 // forget removes the record of the Service with this UID, and reports whether it had
-// orphans.
+// orphans or withheld addresses, which are published.
 func (t *tracker) forget(uid string) (wasPublished bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -28,7 +28,7 @@ type engine struct {
 	epoch   uint64
 	members map[string]*member
 	former  map[string]identity // of members that are none any more
-	order   []*member           // by name
+	order   []*member           // as they were given to set
 	ring    ring
 
 	planned time.Time // when step should be called next

@@ -83,8 +83,10 @@ func (a *Announcer) handleClaim(c claim) (changed bool) {
 	source, sender := a.members[c.source], a.members[c.sender]
 	e := a.entry(c.addr, c.link)
 	switch {
-	case sender.Self || e == nil:
-		return false // this node, on another link of the same segment
+	case sender.Self:
+		return false // this node has announced the address on another link of the same segment
+	case e == nil:
+		return false // the address has gone since the frame came
 	case source.Self:
 		a.metrics.forged.WithLabelValues(c.link).Inc()
 		a.logClaim(slog.LevelError, "a frame with this node's source address gives a VIP to another host: a host forges frames, or a switch returns them", c)

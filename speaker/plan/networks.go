@@ -10,7 +10,7 @@ import (
 // the addresses of a pool.
 type networks struct {
 	present map[netip.Prefix]bool
-	// lengths has the length of each IPv4 and each IPv6 network, as a set of bits.
+	// lengths4 and lengths6 are true at the lengths that IPv4 and IPv6 networks have.
 	lengths4, lengths6 [129]bool
 }
 
