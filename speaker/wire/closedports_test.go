@@ -101,15 +101,10 @@ func TestStrayPacketEndsNoConnection(t *testing.T) {
 	r.refuse(true, r.wanted())
 	conn := r.open(vip, 80)
 	defer conn.Close()
-	r.count(vip)
-	r.sendStraySegment(conn)
+	r.sendStraySegments(conn)
+	// Packets of two sockets can overtake one another.
+	eventually(t, "a stray segment is dropped", func() bool { return r.dropped("not the first packet of a connection") })
 	r.echoes(conn)
-	if n := r.counted(); n == 0 {
-		t.Fatal("the stray segment did not reach the node")
-	}
-	if !r.dropped("not the first packet of a connection") {
-		t.Error("the stray segment was translated, so the test shows nothing")
-	}
 }
 
 // An ICMP error about no connection is neither answered nor forwarded. Routers with several

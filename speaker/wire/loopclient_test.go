@@ -110,15 +110,25 @@ func (r *looping) sendUDP(vip netip.Addr, port uint16) error {
 	})
 }
 
-// sendStraySegment sends a TCP segment of the connection with a sequence number that is far
-// away from its window.
-func (r *looping) sendStraySegment(of *net.TCPConn) {
+// sendStraySegments sends TCP segments of the connection with numbers that are far away from
+// its window. There are several, because conntrack does not take all such segments for invalid:
+// it lets some pass that look like old ones (net/netfilter/nf_conntrack_proto_tcp.c), and the
+// connection's own numbers are random.
+func (r *looping) sendStraySegments(of *net.TCPConn) {
+	r.t.Helper()
+	for eighth := range uint32(8) {
+		r.sendSegment(of, 0xdeadbeef, eighth<<29)
+	}
+}
+
+func (r *looping) sendSegment(of *net.TCPConn, seq, ack uint32) {
 	r.t.Helper()
 	from, to := of.LocalAddr().(*net.TCPAddr).AddrPort(), of.RemoteAddr().(*net.TCPAddr).AddrPort()
 	segment := make([]byte, 20)
 	binary.BigEndian.PutUint16(segment[0:], from.Port())
 	binary.BigEndian.PutUint16(segment[2:], to.Port())
-	binary.BigEndian.PutUint32(segment[4:], 0xdeadbeef)
+	binary.BigEndian.PutUint32(segment[4:], seq)
+	binary.BigEndian.PutUint32(segment[8:], ack)
 	segment[12], segment[13] = 5<<4, 0x10 // five words long, ACK
 	binary.BigEndian.PutUint16(segment[14:], 1000)
 	pseudo := append(append(from.Addr().AsSlice(), to.Addr().AsSlice()...), 0, tcp, 0, byte(len(segment)))
