@@ -28,7 +28,7 @@ var layers = [][]string{
 	{"speaker/reconcile"},
 	{"speaker/view"},
 	{"speaker/plan", "speaker/layer2", "speaker/bgp", "speaker/closedports", "speaker/heartbeat", "speaker/members", "speaker/links", "speaker/access", "speaker/serve"},
-	{"speaker/bfd", "pkg/configmap", "pkg/ipam"},
+	{"speaker/bfd", "speaker/probe", "pkg/configmap", "pkg/ipam"},
 	{"pkg/config", "pkg/election", "pkg/service", "pkg/memberkey", "pkg/signal"},
 	{"pkg/loglimit", "pkg/quote"},
 }
@@ -37,7 +37,7 @@ var layers = [][]string{
 // of apimachinery are allowed: they are pure, and part of the configuration's grammar.
 var noKubernetes = []string{
 	"pkg/config", "pkg/ipam", "pkg/election", "pkg/signal", "pkg/loglimit", "pkg/quote", "speaker/plan", "speaker/layer2", "speaker/bgp", "speaker/bfd",
-	"speaker/heartbeat", "speaker/members", "speaker/links", "speaker/serve", "speaker/closedports",
+	"speaker/heartbeat", "speaker/probe", "speaker/members", "speaker/links", "speaker/serve", "speaker/closedports",
 }
 
 var selectors = []string{"k8s.io/apimachinery/pkg/labels", "k8s.io/apimachinery/pkg/selection"}

@@ -30,6 +30,7 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/layer2"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/links"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/members"
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/probe"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/reconcile"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/view"
 )
@@ -132,8 +133,11 @@ func run(ctx, background context.Context, group *errgroup.Group, o Options) erro
 	ring := memberkey.NewRing(memberKeys)
 	keys, _ := ring.Keys(time.Now())
 
+	prober := probe.New(probe.Options{Log: o.Log, Metrics: registry})
+	group.Go(func() error { return prober.Run(background) })
+	urgent := signal.New()
 	beats, err := heartbeat.New(heartbeat.Options{
-		Name: o.Node, Port: o.HeartbeatPort, Keys: keys, Timing: o.Failover, Changed: wake.Set, Log: o.Log, Metrics: registry,
+		Name: o.Node, Port: o.HeartbeatPort, Keys: keys, Timing: o.Failover, Prober: prober, Changed: urgent.Set, Log: o.Log, Metrics: registry,
 	})
 	if err != nil {
 		return err
@@ -154,7 +158,7 @@ func run(ctx, background context.Context, group *errgroup.Group, o Options) erro
 	case <-ctx.Done():
 	}
 
-	announcer := layer2.New(layer2.Options{Log: o.Log, Metrics: registry, MayAnswer: beats.MayAnswer, Refresh: o.Refresh, Changed: wake.Set})
+	announcer := layer2.New(layer2.Options{Log: o.Log, Metrics: registry, MayAnswer: beats.MayAnswer, Refresh: o.Refresh, Rival: beats.Ask, Changed: wake.Set})
 	stopLayer2 := startPart(background, group, announcer.Run)
 	defer stopLayer2()
 	routers := bgp.New(bgp.Options{Log: o.Log, Metrics: registry, Changed: wake.Set})
@@ -177,7 +181,7 @@ func run(ctx, background context.Context, group *errgroup.Group, o Options) erro
 	loop := reconcile.New(reconcile.Options{
 		Node: o.Node, Reader: view.NewReader(o.Node, others.Addr, cluster, config, proxy, o.ExcludeInterfaces), Cluster: cluster, FailbackAfter: o.FailbackAfter,
 		Members: others, Heartbeat: beats, Layer2: announcer, BGP: routers, ClosedPorts: closed, Status: status, NodeLinks: nodeLinks,
-		Wake: wake, Events: events, Log: o.Log, Metrics: registry,
+		Wake: wake, Urgent: urgent, Events: events, Log: o.Log, Metrics: registry,
 	})
 	web.loop.Store(loop)
 	err = loop.Run(ctx)

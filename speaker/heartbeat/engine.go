@@ -1,7 +1,6 @@
 package heartbeat
 
 import (
-	"maps"
 	"slices"
 	"time"
 )
@@ -9,51 +8,69 @@ import (
 const (
 	// crashGrace is the time that a member has to answer after its connection was closed.
 	crashGrace = 30 * time.Millisecond
-	// loudTicks is the number of intervals in which a new suspicion is sent to all
-	// members. After that, it is sent to the neighbours in every interval, and to all
+	// crashEcho is the time after that in which a message may still be of the process that has
+	// ended: it was on its way, or waited to be read.
+	crashEcho = 5 * time.Millisecond
+	// loudTicks is the number of intervals in which news is sent to all members. After that, it
+	// is sent to the neighbours in every heartbeat, and while there are suspicions, to all
 	// members every quietTicks intervals.
 	loudTicks, quietTicks = 5, 10
 	// readyPatience is how long a new speaker waits to hear from its neighbours.
 	readyPatience = time.Second
-	// lostProbes is how many paths to lost members are probed in an interval.
+	// lostProbes is how many paths to lost members are asked in an interval.
 	lostProbes = 3
 )
 
-// engine decides from its inputs which members are dead and whether this speaker
-// may answer. It does no I/O and reads no clock, so that a test runs hours in a
-// moment. It is for one goroutine.
+// engine decides from its inputs which members are dead and whether this speaker may answer.
+// It does no I/O and reads no clock, so that a test runs hours in a moment. It is for one
+// goroutine.
+//
+// An epoch is a life: a member that was taken for dead lives again when it has begun a new
+// epoch. So it always learns that it was dead, and can say first what it does now.
+//
+// The cost of a message and of a step depends on the neighbours on the ring and on the members
+// that are suspected, not on the number of members.
 type engine struct {
 	name    string
 	timing  Timing
 	epoch   uint64
 	members map[string]*member
+	byID    map[uint64]*member
 	former  map[string]identity // of members that are none any more
 	order   []*member           // as they were given to set
+	lost    []*path             // to lost members that are not heard
 	ring    ring
+	// near are the members that are watched: the neighbours on the ring.
+	near []*member
 
 	planned time.Time // when step should be called next
-	due     time.Time // when the next heartbeats are sent
+	due     time.Time // when the next tick is
 	ticked  time.Time // when the last heartbeats were sent
 	ticks   int
 	seq     uint64
-	loud    int // for how many more ticks the suspicions are sent to all members
-	// suspicions are what this speaker tells the other members.
-	suspicions map[suspicion]bool
+	// loud is for how many more ticks news is sent to all members. tellAll is set until all were
+	// told at once, which happened the last time at toldAll.
+	loud    int
+	tellAll bool
+	toldAll time.Time
+	// suspicions are what this speaker tells the other members, by link.
+	suspicions map[string]map[accused]kind
+	tally      tally
+	profile    Profile
 
-	started         time.Time
-	wasGone         bool // see View.WasGone
-	held            bool // see Heartbeat.Hold
-	readyBy         time.Time
-	ready           bool      // all neighbours were heard, or readyBy has passed
-	witnessedUntil  time.Time // until then a witness says that this node's network works
-	suppressedUntil time.Time // until then other nodes are preferred to this one
-	alone           bool      // all other members are dead, as a witness or a kernel confirms
-	frozenAt        time.Time // zero once a member has shown that this speaker was not replaced
-	freezes         int
-	fencing         fencing
-
-	view View
-	out  []packet
+	held           bool // see Heartbeat.Hold
+	readyBy        time.Time
+	ready          bool      // all neighbours were heard, or readyBy has passed
+	witnessedUntil time.Time // until then a witness says that this node's network works
+	alone          bool      // all other members are dead, as a witness or a kernel confirms
+	self           self
+	fencing        fencing
+	alive          map[string]bool // the links that work
+	view           View
+	views          int  // counts the views
+	changed        bool // the view must be made anew
+	out            []packet
+	probes         []Path
 }
 
 // packet is a message to send on a path.
@@ -64,95 +81,133 @@ type packet struct {
 
 func newEngine(name string, timing Timing, now time.Time) *engine {
 	return &engine{
-		name: name, timing: timing, epoch: uint64(now.UnixNano()), members: map[string]*member{}, former: map[string]identity{}, started: now, planned: now, due: now, ticked: now,
-		loud: loudTicks, // a new speaker introduces itself to all members
+		name: name, timing: timing, epoch: uint64(now.UnixNano()), members: map[string]*member{}, byID: map[uint64]*member{}, former: map[string]identity{},
+		tally: tally{}, planned: now, due: now, ticked: now,
+		loud:    loudTicks, // a new speaker introduces itself to all members
+		changed: true,
 	}
 }
 
 // step does what is due. It must be called again at the time that it returns.
 func (e *engine) step(now time.Time) (next time.Time) {
 	e.noticeSleep(now)
+	e.watchKernels(now)
 	e.decide(now)
 	if !now.Before(e.due) {
 		e.tick(now)
-		e.ticked = now
 		if e.due = e.due.Add(e.timing.Interval); e.due.Before(now) {
 			e.due = now.Add(e.timing.Interval)
 		}
 	}
-	next = e.due
-	for _, m := range e.order {
-		for _, path := range m.paths {
-			if !path.watched || !path.established || path.expired(now) {
-				continue
+	e.beat(now)
+	e.ticked = now
+	e.tellNews(now)
+	e.updateView(now)
+	e.planned = e.next(now)
+	return e.planned
+}
+
+// next returns when step must be called.
+func (e *engine) next(now time.Time) time.Time {
+	next := e.due
+	if e.tellAll {
+		next = earlier(next, e.toldAll.Add(e.timing.again()))
+	}
+	for _, m := range e.near {
+		for _, p := range m.paths {
+			next = earlier(next, p.nextAt)
+			if e.probesKernel(now, p) {
+				next = earlier(next, p.kernel.due(e.timing.Kernel))
+				if k := &p.kernel; k.watched && !k.dead && k.open > 0 {
+					next = earlier(next, k.asked.Add(e.timing.Kernel.Again))
+				}
 			}
-			if !now.Before(path.probeAt) {
-				path.probeAt = now.Add(e.timing.again())
-				e.send(path, flagProbe, now)
+			if p.established && !p.expired(now) {
+				next = earlier(next, p.probeAt, p.deadline)
 			}
-			next = earlier(next, path.probeAt, path.deadline)
 		}
 	}
-	e.planned = next
+	if !next.After(now) {
+		return now.Add(time.Millisecond)
+	}
 	return next
 }
 
 func earlier(times ...time.Time) time.Time { return slices.MinFunc(times, time.Time.Compare) }
 
-// noticeSleep checks whether this process has slept. During a short sleep it heard no
-// member, so it moves their deadlines. After a sleep as long as the detection time
-// other nodes may have replaced this one: that is a freeze.
-func (e *engine) noticeSleep(now time.Time) {
-	slept := now.Sub(e.planned)
-	if slept < e.timing.Interval/4 {
-		return
-	}
-	e.planned = now
-	frozen := now.Sub(e.ticked) >= e.timing.Detection()
-	for _, m := range e.order {
-		for _, path := range m.paths {
-			if path.expired(now.Add(-slept)) {
+// probesKernel reports whether the kernel at the other end of the path is asked.
+func (e *engine) probesKernel(now time.Time, p *path) bool {
+	return p.watched && p.MAC != [6]byte{} && !now.Before(p.kernel.distrustedUntil)
+}
+
+// watchKernels asks the kernels of the neighbours, and decides which of them are dead.
+func (e *engine) watchKernels(now time.Time) {
+	for _, m := range e.near {
+		for _, p := range m.paths {
+			if !e.probesKernel(now, p) {
 				continue
 			}
-			if frozen {
-				path.flags &^= flagHearing
-				path.refresh(now, e.timing)
-				continue
+			p.kernel.judge(now, e.timing.Kernel)
+			if !now.Before(p.kernel.due(e.timing.Kernel)) {
+				p.kernel.ask(now)
+				e.probes = append(e.probes, p.Path)
 			}
-			path.deadline, path.probeAt = path.deadline.Add(slept), path.probeAt.Add(slept)
 		}
-	}
-	if frozen {
-		// Messages that came during the freeze are old and must not count.
-		e.epoch = max(e.epoch+1, uint64(now.UnixNano()))
-		e.due, e.frozenAt, e.witnessedUntil, e.alone = now, now, time.Time{}, false
-		e.freezes++
-		e.decide(now)
 	}
 }
 
-// tick sends what is sent every interval.
-func (e *engine) tick(now time.Time) {
-	e.ticks++
-	all := e.loud > 0 || len(e.suspicions) > 0 && e.ticks%quietTicks == 0
-	e.loud = max(0, e.loud-1)
-	var lost []*path
-	for _, m := range e.order {
-		for _, path := range m.paths {
+// beat sends the heartbeats that are due to the neighbours.
+func (e *engine) beat(now time.Time) {
+	for _, m := range e.near {
+		for _, p := range m.paths {
+			late := p.established && !p.expired(now) && !now.Before(p.probeAt)
 			switch {
-			case path.watched && (path.expired(now) || !path.established):
-				e.send(path, flagProbe, now)
-			case path.watched || !m.lost && all:
-				e.send(path, 0, now)
-			case m.lost:
-				lost = append(lost, path)
+			case late:
+				p.probeAt = now.Add(e.timing.again())
+				e.send(p, flagProbe, now)
+			case now.Before(p.nextAt):
+			case p.expired(now) || !p.established:
+				e.send(p, flagProbe, now)
+			default:
+				e.send(p, 0, now)
 			}
 		}
 	}
-	for i := range min(lostProbes, len(lost)) {
-		e.send(lost[(e.ticks*lostProbes+i)%len(lost)], flagProbe, now)
+}
+
+// tick does what is done every interval: it looks for lost members, and repeats news.
+func (e *engine) tick(now time.Time) {
+	e.ticks++
+	e.updateRing(now)
+	e.sweep(now)
+	if e.loud > 0 || len(e.suspicions) > 0 && e.ticks%quietTicks == 0 {
+		e.loud, e.tellAll = max(0, e.loud-1), true
+	}
+	for i := range min(lostProbes, len(e.lost)) {
+		e.send(e.lost[(e.ticks*lostProbes+i)%len(e.lost)], flagProbe, now)
 	}
 }
+
+// tellNews tells all members what has changed, but not more often than every again.
+func (e *engine) tellNews(now time.Time) {
+	if !e.tellAll || now.Sub(e.toldAll) < e.timing.again() {
+		return
+	}
+	e.tellAll, e.toldAll = false, now
+	for _, m := range e.order {
+		if m.lost && !m.back {
+			continue
+		}
+		for _, p := range m.paths {
+			if !(p.watched && p.expired(now)) {
+				e.send(p, 0, now)
+			}
+		}
+	}
+}
+
+// announceNews makes tellNews tell all members, and repeat it.
+func (e *engine) announceNews() { e.loud, e.tellAll = loudTicks, true }
 
 func (e *engine) send(p *path, f flags, now time.Time) { e.sendEcho(p, f, p.member.epoch, now) }
 
@@ -162,45 +217,35 @@ func (e *engine) sendEcho(p *path, f flags, echo uint64, now time.Time) {
 	if p.established && !p.expired(now) {
 		f |= flagHearing
 	}
-	if e.view.Fenced != "" || e.view.FencedLinks[p.Link] || e.held {
+	if e.isFenced(p.Link) {
 		f |= flagFenced
 	}
-	if len(p.member.losses) >= maxLosses {
-		f |= flagSuppress
-	}
-	if !p.member.restarted.IsZero() && now.Sub(p.member.restarted) < goneMemory {
-		f |= flagGone
-	}
-	m := message{name: e.name, from: p.Local, to: p.Remote, epoch: e.epoch, echo: echo, seq: e.seq, flags: f}
-	for s := range e.suspicions {
-		m.suspicions = append(m.suspicions, s)
-	}
-	e.out = append(e.out, packet{p.Path, m})
-}
-
-// decide brings the view up to date. If the suspicions have changed, it tells all
-// members at once.
-func (e *engine) decide(now time.Time) {
-	e.updateView(now)
-	suspicions := e.suspect(now)
-	if maps.Equal(suspicions, e.suspicions) {
-		return
-	}
-	e.suspicions, e.loud = suspicions, loudTicks
-	for _, m := range e.order {
-		for _, path := range m.paths {
-			if !m.lost && !(path.watched && path.expired(now)) {
-				e.send(path, 0, now)
-			}
+	if p.dead {
+		f |= flagDead
+		if p.deadEpoch >= p.member.epoch {
+			f |= flagRenew
 		}
 	}
-}
-
-// lease returns the time until which this speaker may answer if it is not called
-// again. Until then no other node takes its place.
-func (e *engine) lease() time.Time {
-	if e.view.Fenced != "" || !e.frozenAt.IsZero() {
-		return time.Time{}
+	if m := p.member; m.goneEpoch == m.epoch && now.Sub(m.restarted) < goneMemory {
+		f |= flagGone
 	}
-	return e.ticked.Add(e.timing.Detection())
+	interval := e.timing.Interval
+	if p.kernel.watched {
+		f |= flagKernel
+	}
+	if p.flags&flagKernel != 0 && !p.expired(now) {
+		interval = e.timing.SlowInterval
+	}
+	p.nextAt = now.Add(interval)
+	m := message{
+		name: e.name, from: p.Local, to: p.Remote, epoch: e.epoch, echo: echo, seq: e.seq, flags: f,
+		profile: Profile{Version: e.profile.Version}, knows: p.member.profile.Version,
+	}
+	if p.member.knows != e.profile.Version {
+		m.profile.Bytes = e.profile.Bytes
+	}
+	for a, kind := range e.suspicions[p.Link] {
+		m.suspicions = append(m.suspicions, suspicion{a.node, a.addr, kind})
+	}
+	e.out = append(e.out, packet{p.Path, m})
 }

@@ -1,6 +1,9 @@
 package heartbeat
 
-import "time"
+import (
+	"maps"
+	"time"
+)
 
 // fencing is what a speaker concludes about itself: on which links it is fenced.
 type fencing struct {
@@ -9,90 +12,177 @@ type fencing struct {
 	needWitness bool
 }
 
-// reception says how well this speaker hears the members.
+const (
+	reasonUnheard = "no member is heard that hears this speaker"
+	reasonFrozen  = "this process was frozen and has not heard from a member since"
+	reasonTold    = "other members do not hear this speaker"
+)
+
+// isFenced reports whether this speaker tells the members on a link that it announces nothing.
+func (e *engine) isFenced(link string) bool {
+	return e.fencing.reason != "" || e.fencing.links[link] || e.held || e.self.resumed != e.self.deaths
+}
+
+// reception says how well this speaker reaches the members.
 type reception struct {
-	members int // that are not lost
-	// expected counts, by link, the members that should be heard. It has the value 0 for
-	// a link on which only lost members could be heard.
+	members int // that count
+	// expected counts, by link, the members that should be reached. alive has the links on which
+	// one is.
 	expected map[string]int
-	mutual   map[string]bool // links on which a member and this speaker hear each other
-	late     bool            // a heartbeat is late
+	alive    map[string]bool
+	told     map[string]bool // links on which a member takes this speaker for dead
+	late     bool            // an answer is late
 	closed   bool            // every member's kernel has closed the process's connection
+	active   bool            // a member is heard that goes on, although it cannot be reached
+	gone     bool            // every member is dead
 }
 
 func (e *engine) reception(now time.Time) reception {
-	r := reception{expected: map[string]int{}, mutual: map[string]bool{}, closed: true}
-	for _, m := range e.order {
-		if !m.lost {
-			r.members++
-		}
-		for _, path := range m.paths {
-			if !path.hadTime(now, e.timing) || !path.watched && !m.lost {
+	r := reception{members: len(e.ring.names) - 1, expected: map[string]int{}, alive: map[string]bool{}, told: map[string]bool{}, closed: true, gone: true}
+	for _, m := range e.near {
+		r.gone = r.gone && len(m.dead) == len(m.paths)
+		for _, p := range m.paths {
+			if !p.proves() {
 				continue
 			}
-			r.expected[path.Link] += 0
-			if !m.lost {
-				r.expected[path.Link]++
+			r.expected[p.Link]++
+			if p.alive(now) {
+				r.alive[p.Link] = true
 			}
-			if path.mutual(now) && e.suspicionsOfSelf(now, path.Local) < 2 {
-				r.mutual[path.Link] = true
+			if p.flags&flagDead != 0 && p.mutual(now) {
+				r.told[p.Link] = true
 			}
-			r.late = r.late || !path.mutual(now) || !now.Before(path.deadline.Add(e.timing.late()-e.timing.Detection()))
-			r.closed = r.closed && path.closed
+			r.late = r.late || e.isLate(now, p)
+			r.closed = r.closed && p.closed
+			r.active = r.active || p.isActive(now, e.timing)
+		}
+	}
+	if r.members <= 1 {
+		// A lost member cannot be reached on purpose, but one cannot tell whose fault that is.
+		for _, p := range e.lost {
+			if p.established {
+				r.expected[p.Link] += 0
+				r.late = true
+				r.closed = r.closed && p.closed
+			}
 		}
 	}
 	return r
 }
 
-// updateAlone decides whether this speaker is the only one that is left, and
-// whether a freeze is over.
-func (e *engine) updateAlone(now time.Time, r reception) {
-	switch {
-	case len(r.mutual) > 0:
-		e.frozenAt, e.alone = time.Time{}, false
-	case len(r.expected) == 0:
-		e.frozenAt = time.Time{} // no member could have replaced this node
+// isLate reports whether a sign of life is late, so that a witness should be asked in time.
+func (e *engine) isLate(now time.Time, p *path) bool {
+	if p.kernel.watched {
+		return p.kernel.dead || p.kernel.open > 1
 	}
-	if len(r.mutual) == 0 && r.members <= 1 && now.Sub(e.frozenAt) >= e.timing.Detection() {
-		// A speaker with one other member, or with none, hears no member in two cases: the
-		// other members are dead, or the network of this node is broken. A witness tells
-		// which is true, or the other member's kernel, which has closed the connection.
-		e.alone = e.alone || now.Before(e.witnessedUntil) || r.closed && len(r.expected) > 0
+	return !p.mutual(now) || !now.Before(p.probeAt)
+}
+
+// judgeSelf decides whether this speaker is alone, and on which links it is fenced.
+func (e *engine) judgeSelf(now time.Time) {
+	e.ready = e.ready || e.isReady(now)
+	r := e.reception(now)
+	e.self.told = r.told
+	for link := range r.alive {
+		if !e.alive[link] {
+			e.recover(now, link)
+		}
 	}
-	if e.alone {
-		e.frozenAt = time.Time{} // so no member has replaced this node
+	e.alive = r.alive
+	e.updateAlone(now, r)
+	f := e.fence(r)
+	e.self.watchHealth(now, len(f.links) == 0)
+	if f.reason != e.fencing.reason || f.needWitness != e.fencing.needWitness || !maps.Equal(f.links, e.fencing.links) {
+		if f.reason != e.fencing.reason || !maps.Equal(f.links, e.fencing.links) {
+			e.announceNews()
+		}
+		e.fencing, e.changed = f, true
 	}
 }
 
-// fence decides on which links this speaker is fenced. It is fenced on a link if it
-// hears no member there that also hears it.
-func (e *engine) fence(now time.Time, r reception) fencing {
-	f := fencing{links: map[string]bool{}}
-	if e.isAsking(now) {
-		return f
+// recover is called when a link works again. A member that was silent on it while it did not work
+// has the time to answer.
+func (e *engine) recover(now time.Time, link string) {
+	for _, m := range e.near {
+		for _, p := range m.paths {
+			if p.Link == link {
+				p.kernel.revive(now)
+				if p.expired(now) {
+					p.refresh(now, e.timing)
+				}
+			}
+		}
 	}
+}
+
+// updateAlone decides whether this speaker is the only one that is left, and whether a freeze is
+// over because no member could have replaced it.
+func (e *engine) updateAlone(now time.Time, r reception) {
+	switch {
+	case r.active && e.alone:
+		e.alone = false
+		e.pardon() // it is this speaker that is cut off
+	case len(r.alive) > 0, r.active:
+		e.alone = false
+	case r.members <= 1:
+		// A speaker with one other member, or with none, reaches no member in two cases: the other
+		// members are dead, or the network of this node is broken. A witness tells which is true,
+		// or the other member's kernel, which has closed the connection.
+		e.alone = e.alone || now.Before(e.witnessedUntil) || r.closed && len(r.expected) > 0
+	}
+	if e.self.asking && (len(r.expected) == 0 || e.alone || r.gone && len(r.alive) > 0) {
+		e.self.asking = false
+	}
+}
+
+// pardon forgets the deaths that this speaker has found while it believed to be alone.
+func (e *engine) pardon() {
+	for _, m := range e.near {
+		for _, p := range m.paths {
+			p.verdict = verdict{}
+		}
+	}
+}
+
+// fence decides on which links this speaker is fenced. It is fenced on a link on which it
+// reaches no member, or on which a member takes it for dead.
+func (e *engine) fence(r reception) fencing {
+	f := fencing{links: map[string]bool{}}
 	for link, n := range r.expected {
-		// If members are heard on another link, a single member that is missed on this
-		// link may be dead.
-		if !r.mutual[link] && !e.alone && (len(r.mutual) == 0 || n > 1) {
+		// If members are reached on another link, a single member that is missed on this link may
+		// be dead.
+		if r.told[link] || !r.alive[link] && !e.alone && (len(r.alive) == 0 || n > 1) {
 			f.links[link] = true
 		}
 	}
 	f.needWitness = r.members <= 1 && len(r.expected) > 0 && r.late && !e.alone
 	switch {
 	case len(f.links) == 0 || len(f.links) < len(r.expected):
-	case !e.frozenAt.IsZero():
-		f.reason = "this process was frozen and has not heard from a member since"
+	case e.self.asking:
+		f.reason = reasonFrozen
+	case len(r.told) > 0:
+		f.reason = reasonTold
 	default:
-		f.reason = "no member is heard that hears this speaker"
+		f.reason = reasonUnheard
 	}
 	return f
 }
 
-// isAsking reports whether this speaker was frozen a moment ago and does not know yet
-// whether the members have replaced it. Until then it does not answer, but it does not
-// say that it is fenced: the members may not have detected the freeze, or the whole
-// machine was frozen, with the members.
-func (e *engine) isAsking(now time.Time) bool {
-	return !e.frozenAt.IsZero() && now.Sub(e.frozenAt) < e.timing.Detection()
+// isReady reports whether all neighbours were heard, or readyBy has passed: a firewall
+// may block them.
+func (e *engine) isReady(now time.Time) bool {
+	if e.readyBy.IsZero() {
+		return false // the members are not known yet
+	}
+	if !now.Before(e.readyBy) {
+		return true
+	}
+	for _, m := range e.near {
+		for _, p := range m.paths {
+			if !p.mutual(now) {
+				return false
+			}
+		}
+	}
+	return true
 }

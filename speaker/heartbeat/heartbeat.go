@@ -1,8 +1,9 @@
-// Package heartbeat detects within fractions of a second which members are alive,
-// and whether this speaker itself must be fenced. Each speaker
-// exchanges authenticated UDP messages with a few members on the segments that
-// they share. It also keeps a TCP connection to each of them: when a process ends,
-// its kernel closes the connection at once.
+// Package heartbeat detects which members are alive, and whether this speaker itself must be
+// fenced. It tells two deaths apart. Each speaker asks the kernels of a few members by ARP and
+// NDP, many times a second: a node whose kernel does not answer has lost all its traffic. It
+// also exchanges authenticated UDP messages with these members, more slowly: a process that is
+// silent loses only the first question of a new neighbour. And it keeps a TCP connection to
+// each of them: when a process ends, its kernel closes the connection at once.
 package heartbeat
 
 import (
@@ -12,6 +13,7 @@ import (
 	"log/slog"
 	"net"
 	"reflect"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -21,6 +23,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/signal"
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/probe"
 )
 
 // Options of a Heartbeat.
@@ -33,11 +36,21 @@ type Options struct {
 	// and accepts all of them. See SetKeys.
 	Keys   [][]byte
 	Timing Timing
+	// Prober asks the kernels of the members; nil to watch no kernel.
+	Prober Prober
 	// Changed is called, from any goroutine, when the View has changed. It must not
 	// block.
 	Changed func()
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
+}
+
+// Prober asks the kernels of members whether they are alive. Its methods must not block.
+type Prober interface {
+	// Probe asks the kernel of each target once.
+	Probe(targets []probe.Target)
+	// Answers calls f for each target that has answered since the last call.
+	Answers(f func(at time.Time, from probe.Target))
 }
 
 const (
@@ -57,11 +70,13 @@ type Heartbeat struct {
 	far      *net.UDPConn // to members behind a router
 	listener net.Listener
 
-	// sets, messages, closed, resumed and testimony are the inputs of Run.
+	// sets, messages, profiles, asked, closed, resumed and testimony are the inputs of Run.
 	sets      chan setRequest
 	messages  chan message
-	closed    chan string // names of members whose process has ended
-	resumed   chan int    // see Resume
+	profiles  chan Profile // see Say
+	asked     chan string  // see Ask
+	closed    chan string  // names of members whose process has ended
+	resumed   chan int     // see Resume
 	testimony chan time.Time
 	wanted    signal.Signal // see WitnessWanted
 	ended     chan struct{} // closed when Run ends
@@ -89,7 +104,7 @@ func New(o Options) (*Heartbeat, error) { return newOn("", o) }
 func newOn(host string, o Options) (*Heartbeat, error) {
 	h := &Heartbeat{
 		options: o, log: o.Log, start: time.Now(), sets: make(chan setRequest), messages: make(chan message, 256),
-		closed: make(chan string), resumed: make(chan int), testimony: make(chan time.Time), wanted: signal.New(), ended: make(chan struct{}),
+		profiles: make(chan Profile), asked: make(chan string, 16), closed: make(chan string), resumed: make(chan int), testimony: make(chan time.Time), wanted: signal.New(), ended: make(chan struct{}),
 	}
 	h.view.Store(&View{})
 	h.SetKeys(o.Keys)
@@ -142,7 +157,6 @@ func (h *Heartbeat) turn(ctx context.Context, work *sync.WaitGroup) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var asked time.Time // when a witness was last asked for
-	resumed := 0
 	for {
 		var done chan struct{}
 		select {
@@ -156,16 +170,21 @@ func (h *Heartbeat) turn(ctx context.Context, work *sync.WaitGroup) {
 			e.crashed(time.Now(), name)
 		case until := <-h.testimony:
 			e.witness(time.Now(), until)
-		case resumed = <-h.resumed:
+		case n := <-h.resumed:
+			e.resume(n)
+		case p := <-h.profiles:
+			e.say(p)
+		case name := <-h.asked:
+			e.ask(time.Now(), name)
 		case <-timer.C:
 		case <-ctx.Done():
 			return
 		}
 		e.held = h.held.Load()
+		h.drain(e)
 		timer.Reset(time.Until(e.step(time.Now())))
-		h.send(e.out)
-		e.out = e.out[:0]
-		h.publish(e, resumed)
+		h.carryOut(e)
+		h.publish(e)
 		if done != nil {
 			close(done)
 		}
@@ -176,10 +195,40 @@ func (h *Heartbeat) turn(ctx context.Context, work *sync.WaitGroup) {
 	}
 }
 
+// drain gives the engine what has come already. A process that was late must not decide by the
+// time alone.
+func (h *Heartbeat) drain(e *engine) {
+	for range cap(h.messages) {
+		select {
+		case m := <-h.messages:
+			e.receive(time.Now(), m)
+			continue
+		default:
+		}
+		break
+	}
+	if h.options.Prober != nil {
+		h.options.Prober.Answers(func(at time.Time, from probe.Target) { e.answered(at, Path(from)) })
+	}
+}
+
+// carryOut sends what the engine wants to be sent.
+func (h *Heartbeat) carryOut(e *engine) {
+	if h.options.Prober != nil && len(e.probes) > 0 {
+		targets := make([]probe.Target, len(e.probes))
+		for i, p := range e.probes {
+			targets[i] = probe.Target(p)
+		}
+		h.options.Prober.Probe(targets)
+	}
+	h.send(e.out)
+	e.out, e.probes = e.out[:0], e.probes[:0]
+}
+
 // publish makes the engine's decisions visible.
-func (h *Heartbeat) publish(e *engine, resumed int) {
+func (h *Heartbeat) publish(e *engine) {
 	lease := int64(0)
-	if until := e.lease(); !until.IsZero() && e.view.Freezes == resumed {
+	if until := e.lease(); !until.IsZero() {
 		lease = int64(until.Sub(h.start))
 	}
 	if old := h.lease.Load(); old != noExpiry {
@@ -198,7 +247,7 @@ func (h *Heartbeat) report(before, now View) {
 	for name, addrs := range now.Dead {
 		if len(before.Dead[name]) == 0 {
 			h.metrics.deaths.Inc()
-			h.log.Warn("member is dead, its VIPs move", "node", name, "at", addrs)
+			h.log.Warn("member is dead, its VIPs move", "node", name, "at", addrs, "kernel", slices.Contains(now.KernelDead, name))
 		}
 	}
 	for name := range before.Dead {
@@ -206,10 +255,12 @@ func (h *Heartbeat) report(before, now View) {
 			h.log.Info("member is not dead any more, or is no member any more", "node", name)
 		}
 	}
-	for name := range now.Suppressed {
-		if !before.Suppressed[name] {
-			h.log.Warn("member is suppressed for flapping, other nodes are preferred", "node", name, "for", lossMemory)
-		}
+	if now.Deaths != before.Deaths {
+		h.metrics.ownDeaths.Inc()
+		h.log.Warn("other speakers have taken this one for dead", "times", now.Deaths)
+	}
+	if now.Suppressed && !before.Suppressed {
+		h.log.Warn("this speaker is suppressed for flapping, other nodes are preferred", "for", deathMemory)
 	}
 	switch {
 	case now.Fenced != "" && now.Fenced != before.Fenced:
@@ -241,18 +292,32 @@ func (h *Heartbeat) Set(ctx context.Context, members []Member) View {
 }
 
 // Hold makes this speaker say that it is fenced although the heartbeats do not fence it. A
-// speaker that was disconnected uses it until the other members can know its new profile.
-// Otherwise they would take it for well by its heartbeats, and by its old profile.
+// speaker that was disconnected uses it until it has found the other members.
 func (h *Heartbeat) Hold(held bool) { h.held.Store(held) }
+
+// Say replaces what this speaker says of itself. All members hear of it at once.
+func (h *Heartbeat) Say(ctx context.Context, p Profile) { give(ctx, h, h.profiles, p) }
+
+// Ask asks a member what it says of itself now, because it behaves differently from what this
+// speaker believes. It does not block: if there are too many such questions, some are dropped.
+func (h *Heartbeat) Ask(name string) {
+	select {
+	case h.asked <- name:
+	default:
+	}
+}
 
 // View returns the present view. The caller must not change it.
 func (h *Heartbeat) View() View { return *h.view.Load() }
 
-// Resume says that this node has forgotten what it answered for before its freeze
-// number n. Until then it may not answer.
-func (h *Heartbeat) Resume(ctx context.Context, n int) {
+// Resume says that this node has forgotten what it answered for before its death number n, and
+// that its profile says so; see View.Deaths. Until then it may not answer.
+func (h *Heartbeat) Resume(ctx context.Context, n int) { give(ctx, h, h.resumed, n) }
+
+// give hands an input to Run.
+func give[T any](ctx context.Context, h *Heartbeat, to chan<- T, input T) {
 	select {
-	case h.resumed <- n:
+	case to <- input:
 	case <-h.ended:
 	case <-ctx.Done():
 	}
@@ -264,11 +329,7 @@ func (h *Heartbeat) WitnessWanted() <-chan struct{} { return h.wanted.C() }
 
 // Testify says that a witness has answered this node just now.
 func (h *Heartbeat) Testify(ctx context.Context) {
-	select {
-	case h.testimony <- time.Now().Add(testimonyLife):
-	case <-h.ended:
-	case <-ctx.Done():
-	}
+	give(ctx, h, h.testimony, time.Now().Add(testimonyLife))
 }
 
 // MayAnswer reports whether this node may answer for VIPs at this moment. It may

@@ -21,7 +21,8 @@ func example() message {
 	return message{
 		name: "node1", from: netip.MustParseAddr("192.0.2.1"), to: netip.MustParseAddr("2001:db8::2"),
 		epoch: 1 << 60, echo: 2, seq: 3, flags: flagProbe | flagHearing,
-		suspicions: []suspicion{{nodeID("node2"), netip.MustParseAddr("192.0.2.2")}, {nodeID("node3"), netip.MustParseAddr("2001:db8::3")}},
+		suspicions: []suspicion{{nodeID("node2"), netip.MustParseAddr("192.0.2.2"), kindKernel}, {nodeID("node3"), netip.MustParseAddr("2001:db8::3"), 0}},
+		profile:    Profile{Version: 7, Bytes: []byte("profile")}, knows: 8,
 	}
 }
 
@@ -39,10 +40,11 @@ func TestMessageRoundTrip(t *testing.T) {
 	long := example()
 	long.name = strings.Repeat("n", 300)
 	for range maxSuspicions {
-		long.suspicions = append(long.suspicions, suspicion{4, netip.MustParseAddr("192.0.2.4")})
+		long.suspicions = append(long.suspicions, suspicion{4, netip.MustParseAddr("192.0.2.4"), kindSure})
 	}
+	long.profile.Bytes = bytes.Repeat([]byte("p"), MaxProfile)
 	short := example()
-	short.suspicions = nil
+	short.suspicions, short.profile.Bytes = nil, nil
 	for _, m := range []message{example(), short, long} {
 		sealed := m.seal(k.send())
 		if len(sealed) > maxMessage {
@@ -107,7 +109,7 @@ func TestParseTiming(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, got, err)
 		}
 	}
-	if _, err := ParseTiming("quick"); err == nil || !strings.Contains(err.Error(), "fast (150ms)") {
+	if _, err := ParseTiming("quick"); err == nil || !strings.Contains(err.Error(), "fast (30ms)") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -14,78 +14,83 @@ const (
 	maxEpochStep = uint64(20 * 365 * 24 * time.Hour)
 	// maxIdentities bounds how many former members are remembered.
 	maxIdentities = 4096
-	// goneMemory is how long a restarted member is told that it was dead before.
+	// goneMemory is how long a member that lives again is told that it was dead before.
 	goneMemory = 10 * time.Second
-	// startTime is how long after its start a speaker believes that.
-	startTime = 5 * time.Second
-	// suppressionLife is how long this speaker stays suppressed after a message of a
-	// member that suppresses it.
-	suppressionLife = 3 * time.Second
 )
 
 // set replaces the members. The engine keeps what it knows about paths that stay.
 func (e *engine) set(now time.Time, members []Member) {
 	e.noticeSleep(now)
-	before, heard := e.members, e.hearsAnyMember(now)
-	e.members, e.order = make(map[string]*member, len(members)), nil
-	names := []string{e.name}
-	for _, m := range members {
-		if !m.Lost {
-			names = append(names, m.Name)
-		}
-	}
-	e.ring = newRing(names)
+	before := e.members
+	e.members, e.byID, e.order = make(map[string]*member, len(members)), make(map[uint64]*member, len(members)), nil
 	for _, want := range members {
 		m := before[want.Name]
 		if m == nil {
 			m = &member{name: want.Name, id: nodeID(want.Name), lost: true, identity: e.former[want.Name]}
 			delete(e.former, want.Name)
 		}
-		if !m.lost && want.Lost && len(m.dead) == 0 && heard {
-			e.countLoss(now, m, true) // the member list has detected a death that the heartbeats did not
-		}
 		m.gone = m.gone || want.Lost && !m.lost
+		if m.back = m.back && want.Lost; want.Lost && !m.lost {
+			m.back = m.isMutual(now)
+		}
 		m.lost = want.Lost
-		m.setPaths(now, e.timing, want.Paths, !want.Lost && e.ring.neighbours(e.name, want.Name))
-		e.members[want.Name] = m
+		m.setPaths(now, e.timing, want.Paths)
+		e.members[want.Name], e.byID[m.id] = m, m
 		e.order = append(e.order, m)
 	}
 	for name, m := range before {
-		if e.members[name] == nil && m.epoch > 0 && len(e.former) < maxIdentities {
-			e.former[name] = m.identity
+		if e.members[name] == nil {
+			e.tally.drop(m)
+			if m.epoch > 0 && len(e.former) < maxIdentities {
+				e.former[name] = m.identity
+			}
 		}
 	}
 	if e.readyBy.IsZero() {
 		e.readyBy = now.Add(readyPatience)
 	}
+	e.setRing(now)
+	e.changed = true
 	e.decide(now)
+	e.updateView(now)
 }
 
-func (m *member) setPaths(now time.Time, timing Timing, paths []Path, watched bool) {
-	before := m.paths
-	m.paths = nil
-	for _, want := range paths {
-		i := slices.IndexFunc(before, func(b *path) bool { return b.Path == want })
-		p := &path{Path: want, member: m}
-		if i >= 0 {
-			p = before[i]
+// setRing chooses the neighbours.
+func (e *engine) setRing(now time.Time) {
+	names := []string{e.name}
+	for _, m := range e.order {
+		if m.counts() {
+			names = append(names, m.name)
 		}
-		if watched && !p.watched {
-			// The member begins to send now. It was not expected to send before.
-			p.established = p.established && !p.expired(now)
-			p.bidirectional = p.bidirectional && p.established
-			p.refresh(now, timing)
+	}
+	e.ring = newRing(names)
+	e.near, e.lost = nil, nil
+	for _, m := range e.order {
+		isNear := m.counts() && e.ring.neighbours(e.name, m.name)
+		m.watch(now, e.timing, isNear)
+		switch {
+		case isNear:
+			e.near = append(e.near, m)
+		case m.lost:
+			e.lost = append(e.lost, m.paths...)
 		}
-		p.watched = watched
-		m.paths = append(m.paths, p)
 	}
 }
 
-// hearsAnyMember reports whether this speaker and at least one member hear each other.
-func (e *engine) hearsAnyMember(now time.Time) bool {
-	return slices.ContainsFunc(e.order, func(m *member) bool {
-		return slices.ContainsFunc(m.paths, func(p *path) bool { return p.mutual(now) })
-	})
+// updateRing takes lost members that are heard into the ring, and others out.
+func (e *engine) updateRing(now time.Time) {
+	changed := false
+	for _, m := range e.order {
+		if m.lost && (m.back || len(m.seqs) > 0) {
+			if back := m.isMutual(now) || m.back && m.wasHeard(now); back != m.back {
+				m.back, changed = back, true
+			}
+		}
+	}
+	if changed {
+		e.changed = true
+		e.setRing(now)
+	}
 }
 
 // receive takes a message from a sender that has the key.
@@ -100,62 +105,114 @@ func (e *engine) receive(now time.Time, msg message) {
 		return
 	}
 	if msg.echo != e.epoch || msg.epoch < m.epoch {
-		e.challenge(now, path, msg)
+		e.challenge(now, path, msg, max(msg.epoch, m.epoch))
 		return
 	}
 	before := m.epoch
-	if !m.accept(msg) {
+	isNew, wedged := m.accept(msg)
+	if !isNew {
+		if wedged {
+			e.challenge(now, path, msg, m.epoch+1) // the member begins a new epoch
+		}
 		return
 	}
 	if m.gone && before > 0 && m.epoch > before {
-		m.restarted = now
+		m.restarted, m.goneEpoch = now, m.epoch
 	}
 	m.gone = false
-	if msg.flags&flagGone != 0 && now.Sub(e.started) < startTime {
-		e.wasGone = true
+	if path.closed && now.Sub(path.closedAt) < crashEcho {
+		return
 	}
-	fresh := !path.established || path.watched && path.expired(now)
+	fresh := !path.established || path.watched && path.expired(now) || m.epoch != before
 	if !path.established {
 		path.establishedAt = now
 	}
-	path.established, path.closed, path.flags = true, false, msg.flags
-	path.bidirectional = path.bidirectional || msg.flags&flagHearing != 0
-	if msg.flags&flagSuppress != 0 {
-		e.suppressedUntil = now.Add(suppressionLife)
+	if path.flags&flagFenced != msg.flags&flagFenced || fresh {
+		e.changed = true
 	}
+	path.established, path.closed, path.flags = true, false, msg.flags
 	path.refresh(now, e.timing)
-	m.noteSuspicions(now, msg)
-	e.decide(now)
+	e.doubtKernel(now, path)
+	e.noteProfile(now, path, msg)
+	e.self.hear(e, now, path)
+	touched := e.tally.note(now, path, msg)
+	e.judgeSelf(now)
+	e.judge(now, m)
+	for _, id := range touched {
+		if accused := e.byID[id]; accused != nil {
+			e.judge(now, accused)
+		}
+	}
+	e.updateSuspicions(now)
 	if fresh || msg.flags&flagProbe != 0 {
 		e.send(path, 0, now)
+	}
+	e.updateView(now)
+}
+
+// doubtKernel stops watching a kernel that does not answer for long while its speaker and this
+// one hear each other. A network may begin to limit ARP.
+func (e *engine) doubtKernel(now time.Time, p *path) {
+	k := &p.kernel
+	switch {
+	case !k.dead || p.flags&(flagHearing|flagFenced) != flagHearing:
+		k.doubted = time.Time{}
+	case k.doubted.IsZero():
+		k.doubted = now
+	case now.Sub(k.doubted) > e.timing.SlowDetection()+2*e.timing.SlowInterval:
+		p.stopWatchingKernel(now, e.timing)
+	}
+}
+
+// noteProfile keeps what the sender says of itself, and asks for it if it is missing.
+func (e *engine) noteProfile(now time.Time, p *path, msg message) {
+	m := p.member
+	m.knows = msg.knows
+	if msg.profile.Version == m.profile.Version {
+		return
+	}
+	if len(msg.profile.Bytes) > 0 {
+		m.profile, e.changed = msg.profile, true
+		return
+	}
+	if msg.profile.Version != 0 && now.Sub(m.asked) >= e.timing.again() {
+		m.asked = now
+		e.send(p, flagProbe, now)
+	}
+}
+
+// say replaces what this speaker says of itself.
+func (e *engine) say(p Profile) {
+	if p.Version != e.profile.Version {
+		e.profile = p
+		e.announceNews()
+	}
+}
+
+// ask asks a member for its profile, because it behaves differently from what this speaker
+// believes.
+func (e *engine) ask(now time.Time, name string) {
+	if m := e.members[name]; m != nil && now.Sub(m.asked) >= e.timing.again() {
+		m.asked = now
+		for _, p := range m.paths {
+			e.send(p, flagProbe, now)
+		}
 	}
 }
 
 // challenge answers a message that does not prove to be recent: it does not repeat this
 // speaker's epoch, or it is of an earlier epoch of its sender. Nothing of it is kept. The
-// answer has this speaker's epoch, and the sender's newest one. A sender that lives repeats
-// the first, and takes a higher one than the second if its clock has gone back.
-func (e *engine) challenge(now time.Time, path *path, msg message) {
+// answer has this speaker's epoch, and an epoch of the sender. A sender that lives repeats the
+// first, and takes a higher one than the second if that is not its own.
+func (e *engine) challenge(now time.Time, path *path, msg message, echo uint64) {
 	if msg.echo > e.epoch && msg.echo-e.epoch < maxEpochStep {
-		e.epoch = msg.echo + 1
+		e.newEpoch(msg.echo + 1)
 	}
 	if now.Sub(path.challenged) < challengePause {
 		return
 	}
 	path.challenged = now
-	e.sendEcho(path, 0, max(msg.epoch, path.member.epoch), now)
-}
-
-// noteSuspicions keeps the suspicions of a message, unless its sender is fenced.
-func (m *member) noteSuspicions(now time.Time, msg message) {
-	if msg.flags&flagFenced == 0 {
-		m.suspectedAt, m.suspicions = now, make(map[suspicion]bool, len(msg.suspicions))
-		for _, s := range msg.suspicions {
-			m.suspicions[s] = true
-		}
-	} else if len(m.paths) == 1 {
-		m.suspicions = nil
-	}
+	e.sendEcho(path, 0, echo, now)
 }
 
 // crashed is called when a member's kernel has closed the connection to its process.
@@ -168,8 +225,23 @@ func (e *engine) crashed(now time.Time, name string) {
 	for _, path := range m.paths {
 		if path.watched && path.established && !path.expired(now) {
 			path.deadline = earlier(path.deadline, now.Add(crashGrace))
-			path.probeAt, path.closed = now, true
+			path.probeAt, path.closed, path.closedAt = now.Add(crashEcho), true, now
 		}
+	}
+}
+
+// answered is called when a member's kernel has answered a probe.
+func (e *engine) answered(at time.Time, on Path) {
+	i := slices.IndexFunc(e.near, func(m *member) bool { return m.at(on.Link, on.Remote) != nil })
+	if i < 0 {
+		return
+	}
+	p := e.near[i].at(on.Link, on.Remote)
+	if p.MAC == on.MAC && p.watched && !at.Before(p.kernel.distrustedUntil) {
+		if !p.kernel.watched {
+			p.deadline = p.heardAt.Add(e.timing.SlowDetection())
+		}
+		p.kernel.answer(at)
 	}
 }
 
@@ -178,4 +250,5 @@ func (e *engine) witness(now, until time.Time) {
 	e.noticeSleep(now)
 	e.witnessedUntil = until
 	e.decide(now)
+	e.updateView(now)
 }

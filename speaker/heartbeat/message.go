@@ -24,23 +24,50 @@ type message struct {
 	seq        uint64
 	flags      flags
 	suspicions []suspicion
+	// profile is what the sender says of itself, with a version of its own. The bytes are missing
+	// if the receiver has that version. knows is the version that the sender has of the
+	// receiver's; 0 for none.
+	profile Profile
+	knows   uint64
 }
+
+// Profile is what a speaker says of itself. The heartbeats do not read it.
+type Profile struct {
+	// Version is higher than the versions before; 0 for no profile.
+	Version uint64
+	// Bytes are at most MaxProfile bytes.
+	Bytes []byte
+}
+
+// MaxProfile is the largest number of bytes of a Profile.
+const MaxProfile = 512
 
 type flags uint8
 
 const (
-	flagProbe    flags = 1 << iota // the sender wants an answer at once
-	flagHearing                    // the sender hears the receiver on this path
-	flagFenced                     // the sender announces nothing on this link
-	flagSuppress                   // the sender suppresses the receiver: it has failed too often
-	flagGone                       // before it started, the receiver was dead without a goodbye
+	flagProbe   flags = 1 << iota // the sender wants an answer at once
+	flagHearing                   // the sender hears the receiver on this path
+	flagFenced                    // the sender announces nothing on this link
+	flagDead                      // the sender takes the receiver for dead on this path
+	flagRenew                     // the sender does so in the epoch that it repeats: the receiver should begin a new one
+	flagGone                      // the sender has taken the receiver for dead in an earlier epoch, a short time ago
+	flagKernel                    // the sender watches the receiver's kernel, so heartbeats may be slow
 )
 
-// suspicion says that a speaker cannot be heard at one of its addresses.
+// suspicion says that a speaker does not answer at one of its addresses.
 type suspicion struct {
 	node uint64 // nodeID of its name
 	addr netip.Addr
+	kind kind
 }
+
+type kind uint8
+
+const (
+	kindKernel  kind = 1 << iota // its kernel does not answer
+	kindSure                     // the sender has decided that it is dead there
+	kindWaiting                  // the sender does not miss it any more, and waits for its new epoch
+)
 
 // nodeID is a hash of a name. It keeps messages short.
 func nodeID(name string) uint64 {
@@ -50,12 +77,15 @@ func nodeID(name string) uint64 {
 }
 
 const (
-	version        = 1
-	fixedLength    = 2 + 3*8 + 2*16 + 1 // without the name, the suspicions and the tag
-	suspicionBytes = 8 + 16
-	maxSuspicions  = 40 // so that a message fits into one frame on every link
+	version = 2
+	// fixedLength is the length without the name, the suspicions, the profile and the tag, and
+	// without the lengths of the first three.
+	fixedLength    = 2 + 5*8 + 2*16
+	suspicionBytes = 8 + 16 + 1
+	maxSuspicions  = 12
 	tagLength      = 16
-	maxMessage     = fixedLength + 255 + 1 + maxSuspicions*suspicionBytes + tagLength
+	// maxMessage fits into one packet on every link (RFC 8200, section 5: 1280 bytes with headers).
+	maxMessage = fixedLength + 1 + 255 + 1 + maxSuspicions*suspicionBytes + 2 + MaxProfile + tagLength
 )
 
 // The reasons for rejecting a message. Their texts are labels of a metric.
@@ -101,7 +131,7 @@ func tag(key, text []byte) []byte {
 // seal returns the message in its form on the network.
 func (m message) seal(key []byte) []byte {
 	b := append(make([]byte, 0, maxMessage), version, byte(m.flags))
-	for _, v := range []uint64{m.epoch, m.echo, m.seq} {
+	for _, v := range []uint64{m.epoch, m.echo, m.seq, m.profile.Version, m.knows} {
 		b = binary.BigEndian.AppendUint64(b, v)
 	}
 	for _, addr := range []netip.Addr{m.from, m.to} {
@@ -112,16 +142,18 @@ func (m message) seal(key []byte) []byte {
 	b = append(append(b, byte(len(name))), name...)
 	suspicions := m.suspicions[:min(len(m.suspicions), maxSuspicions)]
 	b = append(b, byte(len(suspicions)))
-	for _, a := range suspicions {
-		as16 := a.addr.As16()
-		b = append(binary.BigEndian.AppendUint64(b, a.node), as16[:]...)
+	for _, s := range suspicions {
+		as16 := s.addr.As16()
+		b = append(append(binary.BigEndian.AppendUint64(b, s.node), as16[:]...), byte(s.kind))
 	}
+	profile := m.profile.Bytes[:min(len(m.profile.Bytes), MaxProfile)]
+	b = append(binary.BigEndian.AppendUint16(b, uint16(len(profile))), profile...)
 	return append(b, tag(key, b)...)
 }
 
 // open reads a message and checks that its sender has one of the keys.
 func open(keys keyring, b []byte) (message, error) {
-	if len(b) < fixedLength+1+tagLength {
+	if len(b) < fixedLength+1+1+2+tagLength {
 		return message{}, errMalformed
 	}
 	if b[0] != version {
@@ -134,22 +166,32 @@ func open(keys keyring, b []byte) (message, error) {
 	m := message{
 		flags: flags(b[1]),
 		epoch: binary.BigEndian.Uint64(b[2:]), echo: binary.BigEndian.Uint64(b[10:]), seq: binary.BigEndian.Uint64(b[18:]),
-		from: netip.AddrFrom16([16]byte(b[26:42])).Unmap(), to: netip.AddrFrom16([16]byte(b[42:58])).Unmap(),
+		knows: binary.BigEndian.Uint64(b[34:]),
+		from:  netip.AddrFrom16([16]byte(b[42:58])).Unmap(), to: netip.AddrFrom16([16]byte(b[58:74])).Unmap(),
 	}
-	rest := text[fixedLength-1:]
+	m.profile.Version = binary.BigEndian.Uint64(b[26:])
+	rest := text[fixedLength:]
 	length := int(rest[0])
-	if len(rest) < 1+length+1 {
+	if len(rest) < 1+length+1+2 {
 		return message{}, errMalformed
 	}
 	m.name, rest = string(rest[1:1+length]), rest[1+length:]
 	count := int(rest[0])
-	if rest = rest[1:]; len(rest) != count*suspicionBytes {
+	if rest = rest[1:]; len(rest) < count*suspicionBytes+2 {
 		return message{}, errMalformed
 	}
-	for ; len(rest) > 0; rest = rest[suspicionBytes:] {
+	for range count {
 		m.suspicions = append(m.suspicions, suspicion{
-			node: binary.BigEndian.Uint64(rest), addr: netip.AddrFrom16([16]byte(rest[8:suspicionBytes])).Unmap(),
+			node: binary.BigEndian.Uint64(rest), addr: netip.AddrFrom16([16]byte(rest[8:24])).Unmap(), kind: kind(rest[24]),
 		})
+		rest = rest[suspicionBytes:]
+	}
+	length = int(binary.BigEndian.Uint16(rest))
+	if rest = rest[2:]; len(rest) != length || length > MaxProfile {
+		return message{}, errMalformed
+	}
+	if length > 0 {
+		m.profile.Bytes = append([]byte(nil), rest...) // b is used again
 	}
 	return m, nil
 }

@@ -2,7 +2,6 @@ package heartbeat
 
 import (
 	"net/netip"
-	"slices"
 	"time"
 )
 
@@ -13,6 +12,9 @@ type Path struct {
 	Link string
 	// Local and Remote are the addresses of this node and of the member.
 	Local, Remote netip.Addr
+	// MAC is the member's address on the link, to which probes of its kernel are sent; zero if
+	// there are none.
+	MAC [6]byte
 }
 
 // Member is another speaker.
@@ -30,46 +32,101 @@ type path struct {
 	member *member
 	// watched is set for the neighbours on the ring.
 	watched bool
-	// established is set when a message has come that repeats our epoch, at
-	// establishedAt. Before that a missing message proves nothing: a firewall may drop all.
+	kernel  kernel
+	// established is set when a message has come that repeats our epoch, at establishedAt: the
+	// member has received a message of ours. Before that a missing message proves nothing,
+	// because a firewall may drop all.
 	established   bool
 	establishedAt time.Time
-	// bidirectional is set once both ends have heard each other.
-	bidirectional bool
-	// mutualSince is the time since which both ends hear each other. proven is set when
-	// that has lasted for sameLoss. It is reset when this speaker is fenced.
-	mutualSince time.Time
-	proven      bool
-	// deadline is when the path expires, unless a message comes before.
-	deadline time.Time
-	// probeAt is when to send the next probe, because a heartbeat is late.
-	probeAt time.Time
-	// closed is set when the member's kernel has closed the process's connection.
-	closed bool
+	// heardAt is when the last message came. The path expires at deadline, unless another
+	// message comes before.
+	heardAt, deadline time.Time
+	// relaxedUntil is until when the member may send slowly, because it knows that its kernel was
+	// watched a short time ago.
+	relaxedUntil time.Time
+	// nextAt is when to send the next heartbeat, probeAt when to ask because one is late.
+	nextAt, probeAt time.Time
+	// closed is set when the member's kernel has closed the process's connection, at closedAt.
+	closed   bool
+	closedAt time.Time
 	// flags are those of the last message.
 	flags flags
 	// challenged is when a message that does not prove to be recent was last answered.
 	challenged time.Time
+	verdict
 }
 
-// member is what the engine knows about a Member.
-type member struct {
-	name  string
-	id    uint64
-	lost  bool
-	paths []*path
-	identity
-	// gone is set when the member is dead or lost, until it is heard again. restarted is when
-	// such a member was heard in a new epoch; the zero value if it was not.
-	gone      bool
-	restarted time.Time
-	// suspicions are what the member said at suspectedAt: the members that it cannot hear.
-	suspicions  map[suspicion]bool
-	suspectedAt time.Time
-	// dead are the addresses at which the member is dead.
-	dead []netip.Addr
-	// losses are the times of its last deaths.
-	losses []time.Time
+// verdict is what this speaker believes of a member at one of its addresses.
+type verdict struct {
+	// dead is set if enough speakers miss the member, since deadAt. It was then in deadEpoch.
+	dead      bool
+	deadAt    time.Time
+	deadEpoch uint64
+	// kernelDead is set if one of them misses its kernel.
+	kernelDead bool
+	// missedAt is when enough speakers missed it for the last time.
+	missedAt time.Time
+}
+
+// expired reports whether no message has come in time.
+func (p *path) expired(now time.Time) bool { return p.established && !now.Before(p.deadline) }
+
+// interval is the time between two messages that the member is expected to send.
+func (p *path) interval(now time.Time, t Timing) (interval time.Duration, misses int) {
+	if p.kernel.watched || now.Before(p.relaxedUntil) {
+		return t.SlowInterval, t.SlowMisses
+	}
+	return t.Interval, t.Misses
+}
+
+// refresh is called for each message: the path expires later.
+func (p *path) refresh(now time.Time, t Timing) {
+	interval, misses := p.interval(now, t)
+	p.heardAt, p.deadline, p.probeAt = now, now.Add(interval*time.Duration(misses)), now.Add(interval*3/2)
+}
+
+// introduction is the time after the first message in which the member may not have said yet
+// that it hears this speaker.
+const introduction = 300 * time.Millisecond
+
+// mutual reports whether both processes hear each other now.
+func (p *path) mutual(now time.Time) bool {
+	return p.established && now.Before(p.deadline) && (p.flags&flagHearing != 0 || now.Sub(p.establishedAt) < introduction)
+}
+
+// alive reports whether frames go both ways: the kernel answers, or if it is not watched, the
+// processes hear each other.
+func (p *path) alive(now time.Time) bool {
+	if p.kernel.watched {
+		return !p.kernel.dead
+	}
+	return p.mutual(now)
+}
+
+// isActive reports whether the member was heard a short time ago and goes on, although this
+// speaker does not reach it.
+func (p *path) isActive(now time.Time, t Timing) bool {
+	if p.alive(now) || !p.established || p.flags&flagFenced != 0 || now.Sub(p.heardAt) >= suspicionLife {
+		return false
+	}
+	return p.kernel.watched && p.heardAt.Sub(p.kernel.answered) > t.Kernel.Detection || p.flags&flagHearing == 0
+}
+
+// proves reports whether silence on the path proves something.
+func (p *path) proves() bool { return p.kernel.watched || p.established }
+
+// lastSign is the last time at which the path has shown that it works.
+func (p *path) lastSign() time.Time {
+	if p.kernel.watched && p.kernel.answered.After(p.heardAt) {
+		return p.kernel.answered
+	}
+	return p.heardAt
+}
+
+// stopWatchingKernel is called when the kernel says nothing, but the speaker goes on.
+func (p *path) stopWatchingKernel(now time.Time, t Timing) {
+	p.kernel = kernel{distrustedUntil: now.Add(distrust)}
+	p.relaxedUntil = now.Add(2 * t.SlowDetection()) // until the member sends more often again
 }
 
 // identity is what makes messages of a member recent. The engine keeps it when the member
@@ -82,86 +139,21 @@ type identity struct {
 	seqs map[[2]netip.Addr]uint64
 }
 
+// maxSeqStep is more than a speaker sends in its life. A sequence number that is so much lower
+// than the last one shows that the last one was forged, by another holder of the key.
+const maxSeqStep = 1 << 40
+
 // accept notes a message that repeats this speaker's epoch, and reports whether it is new.
-func (i *identity) accept(msg message) bool {
+func (i *identity) accept(msg message) (isNew, wedged bool) {
 	on := [2]netip.Addr{msg.to, msg.from}
 	switch {
 	case msg.epoch > i.epoch || i.seqs == nil:
 		i.epoch, i.seqs = msg.epoch, map[[2]netip.Addr]uint64{}
-	case msg.epoch < i.epoch, msg.seq <= i.seqs[on]:
-		return false
+	case msg.epoch < i.epoch:
+		return false, false
+	case msg.seq <= i.seqs[on]:
+		return false, i.seqs[on]-msg.seq > maxSeqStep
 	}
 	i.seqs[on] = msg.seq
-	return true
-}
-
-// expired reports whether no message has come in time.
-func (p *path) expired(now time.Time) bool { return p.established && !now.Before(p.deadline) }
-
-// refresh is called for each message: the path expires later.
-func (p *path) refresh(now time.Time, t Timing) {
-	p.deadline, p.probeAt = now.Add(t.Detection()), now.Add(t.late())
-}
-
-// hadTime reports whether a missing message on the path proves something: both ends
-// have heard each other once, or have had the time for it.
-func (p *path) hadTime(now time.Time, t Timing) bool {
-	return p.bidirectional || p.established && now.Sub(p.establishedAt) >= t.Detection()
-}
-
-// mutual reports whether both ends hear each other now.
-func (p *path) mutual(now time.Time) bool {
-	return p.established && !p.expired(now) && p.flags&flagHearing != 0
-}
-
-// prove notes whether both ends have heard each other for a while.
-func (p *path) prove(now time.Time, fenced bool) {
-	switch {
-	case fenced:
-		p.mutualSince, p.proven = time.Time{}, false
-	case !p.mutual(now):
-		p.mutualSince = time.Time{}
-	case p.mutualSince.IsZero():
-		p.mutualSince = now
-	case now.Sub(p.mutualSince) >= sameLoss:
-		p.proven = true
-	}
-}
-
-// find returns the path between two addresses, or nil.
-func (m *member) find(local, remote netip.Addr) *path {
-	for _, path := range m.paths {
-		if path.Local == local && path.Remote == remote {
-			return path
-		}
-	}
-	return nil
-}
-
-// canVote reports whether the member could suspect another one: it is heard, or
-// may still be heard, and it is not fenced.
-func (m *member) canVote(now time.Time) bool {
-	for _, path := range m.paths {
-		if !path.expired(now) && path.flags&flagFenced == 0 {
-			return true
-		}
-	}
-	return false
-}
-
-// proven reports whether the member and this speaker have heard each other for a
-// while, and this speaker was not fenced since.
-func (m *member) proven() bool {
-	return slices.ContainsFunc(m.paths, func(p *path) bool { return p.proven })
-}
-
-// looksWrong reports whether this speaker itself sees that something is wrong with
-// the member.
-func (m *member) looksWrong(now time.Time) bool {
-	for _, path := range m.paths {
-		if path.expired(now) || path.established && path.flags&(flagFenced|flagHearing) != flagHearing {
-			return true
-		}
-	}
-	return false
+	return true, false
 }

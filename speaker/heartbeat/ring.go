@@ -44,3 +44,21 @@ func (r ring) neighbours(a, b string) bool {
 	distance := (i - j + n) % n
 	return min(distance, n-distance) <= watchers
 }
+
+// around returns the neighbours of name.
+func (r ring) around(name string) []string {
+	i, ok := r.place[name]
+	if !ok {
+		return nil
+	}
+	var near []string
+	n := len(r.names)
+	for d := 1; d <= watchers; d++ {
+		for _, other := range []string{r.names[(i+d)%n], r.names[((i-d)%n+n)%n]} {
+			if other != name && !slices.Contains(near, other) {
+				near = append(near, other)
+			}
+		}
+	}
+	return near
+}

@@ -12,8 +12,6 @@ import (
 )
 
 const (
-	// writePatience bounds one write: a stuck link must not delay the others.
-	writePatience = 5 * time.Millisecond
 	// keyWarningInterval is the shortest time between two warnings about another key.
 	keyWarningInterval = time.Minute
 	// trafficClass is "network control": a switch that is congested should drop other
@@ -41,20 +39,39 @@ func listenUDP(addr string, option int) (*net.UDPConn, error) {
 	return conn.(*net.UDPConn), nil
 }
 
+// send sends messages. A message for which there is no room is dropped: a stuck link must not
+// delay the others.
 func (h *Heartbeat) send(packets []packet) {
+	key := h.keys.Load().send()
 	for _, p := range packets {
 		conn := h.near
 		if p.path.Link == "" {
 			conn = h.far
 		}
-		_ = conn.SetWriteDeadline(time.Now().Add(writePatience)) // fails only if conn is closed
-		_, err := conn.WriteToUDPAddrPort(p.seal(h.keys.Load().send()), netip.AddrPortFrom(p.path.Remote, h.options.Port))
-		if err != nil {
+		if err := writeNow(conn, p.seal(key), netip.AddrPortFrom(p.path.Remote, h.options.Port)); err != nil {
 			h.metrics.unsent.Inc() // the next heartbeat follows soon
 			continue
 		}
 		h.metrics.sent.Inc()
 	}
+}
+
+// writeNow sends a datagram, or fails at once. A write of package net waits for room.
+func writeNow(conn *net.UDPConn, b []byte, to netip.AddrPort) error {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var addr unix.Sockaddr = &unix.SockaddrInet6{Port: int(to.Port()), Addr: to.Addr().As16()}
+	if local := conn.LocalAddr().(*net.UDPAddr); local.IP.To4() != nil { // the host has no IPv6
+		if !to.Addr().Is4() {
+			return unix.EAFNOSUPPORT
+		}
+		addr = &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}
+	}
+	var sendErr error
+	err = raw.Control(func(fd uintptr) { sendErr = unix.Sendto(int(fd), b, unix.MSG_DONTWAIT, addr) })
+	return errors.Join(err, sendErr)
 }
 
 // read receives messages until the socket is closed.

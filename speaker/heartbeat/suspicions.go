@@ -1,126 +1,182 @@
 package heartbeat
 
 import (
+	"maps"
 	"net/netip"
+	"slices"
 	"time"
 )
 
 const (
-	// maxLosses is the number of deaths within lossMemory after which a member is
-	// suppressed. With the return in between, each of its VIPs has moved three times.
-	// Networks that watch for duplicate hosts begin to block at five moves in 180 s
-	// (RFC 7432, section 15.1).
-	maxLosses  = 2
-	lossMemory = 180 * time.Second
-	// sameLoss is the time within which deaths on several links count as one.
-	sameLoss = time.Second
 	// suspicionLife is how long a suspicion counts that is not repeated.
 	suspicionLife = 3 * time.Second
+	// mourning is how long a watched member stays dead that no speaker misses any more and that
+	// has not begun a new epoch. Its message may be lost.
+	mourning = 10 * time.Second
 )
 
-// suspicionsOfSelf counts the members that suspect this speaker at one of its own
-// addresses. They have replaced it, even if another member hears it. A member that
-// does hear this speaker only repeats what this speaker has said about itself.
-func (e *engine) suspicionsOfSelf(now time.Time, local netip.Addr) (votes int) {
-	self := suspicion{nodeID(e.name), local}
-	for _, m := range e.order {
-		if m.lost || !m.suspects(now, self) {
-			continue
-		}
-		hears := false
-		for _, p := range m.paths {
-			hears = hears || p.Local == local && p.mutual(now)
-		}
-		if !hears {
-			votes++
+// accused is a speaker at one of its addresses.
+type accused struct {
+	node uint64 // nodeID
+	addr netip.Addr
+}
+
+// tally counts the suspicions that the members have sent. A suspicion counts on the link on
+// which it came: a speaker that is not heard on a link cannot know who is.
+type tally map[linkAccused]map[*member]vote
+
+type linkAccused struct {
+	link string
+	accused
+}
+
+type vote struct {
+	kind kind
+	at   time.Time
+}
+
+// note replaces the suspicions that the sender of a message has sent on this path's link. It
+// returns the IDs of the members whose suspicions have changed.
+func (t tally) note(now time.Time, p *path, msg message) (touched []uint64) {
+	said := make(map[linkAccused]kind, len(msg.suspicions))
+	if msg.flags&flagFenced == 0 {
+		for _, s := range msg.suspicions {
+			said[linkAccused{p.Link, accused{s.node, s.addr}}] = s.kind
 		}
 	}
-	return votes
-}
-
-// suspects reports whether the member has sent this suspicion a short time ago.
-func (m *member) suspects(now time.Time, s suspicion) bool {
-	return m.suspicions[s] && now.Sub(m.suspectedAt) < suspicionLife
-}
-
-// suspect returns what this speaker cannot hear, unless that is its own fault.
-func (e *engine) suspect(now time.Time) map[suspicion]bool {
-	suspicions := map[suspicion]bool{}
-	for _, m := range e.order {
-		for _, path := range m.paths {
-			if path.watched && e.misses(now, path) {
-				suspicions[suspicion{m.id, path.Remote}] = true
-			}
+	m := p.member
+	for _, a := range m.said[p.Link] {
+		if _, repeated := said[a]; !repeated {
+			delete(t[a], m)
+			touched = append(touched, a.node)
 		}
 	}
-	return suspicions
-}
-
-// misses reports whether this speaker misses the member on a path.
-func (e *engine) misses(now time.Time, p *path) bool {
-	ownFault := e.fencing.reason != "" || e.fencing.links[p.Link]
-	// A member can be heard although it does not hear this speaker. It is missed, too, if
-	// this speaker knows that its own network works.
-	deaf := e.alone && p.established && p.flags&flagHearing == 0
-	return (p.expired(now) || deaf) && !ownFault || p.established && !p.expired(now) && p.flags&flagFenced != 0
-}
-
-// suspected returns the members that another member suspects.
-func (e *engine) suspected(now time.Time) map[uint64]bool {
-	suspected := map[uint64]bool{}
-	for _, m := range e.order {
-		if now.Sub(m.suspectedAt) >= suspicionLife {
-			continue
+	if m.said == nil {
+		m.said = map[string][]linkAccused{}
+	}
+	m.said[p.Link] = slices.Collect(maps.Keys(said))
+	for a, kind := range said {
+		if t[a] == nil {
+			t[a] = map[*member]vote{}
 		}
-		for s := range m.suspicions {
-			suspected[s.node] = true
+		if before, ok := t[a][m]; !ok || before.kind != kind {
+			touched = append(touched, a.node)
+		}
+		t[a][m] = vote{kind, now}
+	}
+	return touched
+}
+
+// prune drops suspicions that were not repeated. It returns the IDs of the members that are
+// still suspected, or were.
+func (t tally) prune(now time.Time) (touched []uint64) {
+	for a, votes := range t {
+		maps.DeleteFunc(votes, func(_ *member, v vote) bool { return now.Sub(v.at) >= suspicionLife })
+		if len(votes) == 0 {
+			delete(t, a)
+		}
+		touched = append(touched, a.node)
+	}
+	return touched
+}
+
+// against counts the members that miss a speaker.
+func (t tally) against(a linkAccused) (n int) {
+	for _, v := range t[a] {
+		if v.kind&kindWaiting == 0 {
+			n++
 		}
 	}
-	return suspected
+	return n
 }
 
-// deadAddrs returns the addresses at which a member is dead: the member itself says that
-// it is fenced, or two speakers miss it. One speaker is enough if no other speaker could
-// miss it.
-func (e *engine) deadAddrs(now time.Time, m *member) []netip.Addr {
-	var dead []netip.Addr
-	for _, path := range m.paths {
-		if path.watched && path.established && !path.expired(now) && path.flags&flagFenced != 0 {
-			dead = append(dead, path.Remote)
-			continue
-		}
-		missed := path.watched && e.misses(now, path)
-		votes, needed := 0, 1
-		if missed {
-			votes = 1
-		}
-		for _, voter := range e.order {
-			if voter == m || voter.lost {
+// drop removes what a member has said.
+func (t tally) drop(m *member) {
+	for _, votes := range t {
+		delete(votes, m)
+	}
+}
+
+// misses reports whether this speaker itself misses the member on a path, and how.
+func (e *engine) misses(now time.Time, p *path) (missed bool, how kind) {
+	if !p.watched || e.self.asking {
+		return false, 0
+	}
+	switch {
+	case p.kernel.watched && p.kernel.dead:
+		how = kindKernel
+	case p.kernel.watched && p.expired(now):
+		return true, 0 // its kernel answers, so this node's link works
+	case !p.expired(now):
+		return false, 0
+	}
+	return e.linkWorks(p), how
+}
+
+// linkWorks reports whether this speaker's link is known to work since the member on the path
+// went silent. Otherwise the silence may be its own fault.
+func (e *engine) linkWorks(p *path) bool {
+	if e.alone {
+		return true
+	}
+	if e.fencing.links[p.Link] || e.fencing.reason != "" {
+		return false
+	}
+	last := p.lastSign()
+	for _, m := range e.near {
+		for _, other := range m.paths {
+			if other == p || other.Link != p.Link || !other.proves() {
 				continue
 			}
-			if voter.suspects(now, suspicion{m.id, path.Remote}) {
-				votes++
+			if other.kernel.watched && other.kernel.answered.Sub(last) >= e.timing.Kernel.Detection/2 ||
+				other.established && other.flags&flagHearing != 0 && other.heardAt.Sub(last) >= e.timing.Interval {
+				return true
 			}
-			if !missed || e.ring.neighbours(voter.name, m.name) && voter.canVote(now) {
-				needed = 2
-			}
-		}
-		if votes >= needed {
-			dead = append(dead, path.Remote)
 		}
 	}
-	return dead
+	return e.onlyOneOnLink(p)
 }
 
-// countLoss remembers a death of a member, and forgets old ones. A death that a
-// speaker detects while it is alone counts only if the speaker was not fenced
-// before: after its own link has returned, a witness may answer before the members
-// do.
-func (e *engine) countLoss(now time.Time, m *member, dead bool) {
-	if dead && len(m.dead) == 0 && (len(m.losses) == 0 || now.Sub(m.losses[len(m.losses)-1]) > sameLoss) {
-		m.losses = append(m.losses, now)
+// onlyOneOnLink reports whether no other member is watched on the path's link, while members are
+// reached on other links.
+func (e *engine) onlyOneOnLink(p *path) bool {
+	elsewhere := false
+	for _, m := range e.near {
+		for _, other := range m.paths {
+			if other != p && other.proves() {
+				if other.Link == p.Link {
+					return false
+				}
+				elsewhere = elsewhere || other.kernel.watched && !other.kernel.dead || other.established && other.flags&flagHearing != 0
+			}
+		}
 	}
-	for len(m.losses) > 0 && now.Sub(m.losses[0]) > lossMemory {
-		m.losses = m.losses[1:]
+	return elsewhere
+}
+
+// updateSuspicions makes what this speaker tells the members. It tells all at once if that has
+// changed.
+func (e *engine) updateSuspicions(now time.Time) {
+	suspicions := map[string]map[accused]kind{}
+	for _, m := range e.near {
+		for _, p := range m.paths {
+			missed, how := e.misses(now, p)
+			switch {
+			case !missed && !p.dead:
+				continue
+			case !missed:
+				how = kindWaiting
+			case p.dead:
+				how |= kindSure
+			}
+			if suspicions[p.Link] == nil {
+				suspicions[p.Link] = map[accused]kind{}
+			}
+			suspicions[p.Link][accused{m.id, p.Remote}] = how
+		}
+	}
+	if !maps.EqualFunc(suspicions, e.suspicions, maps.Equal[map[accused]kind, map[accused]kind]) {
+		e.suspicions = suspicions
+		e.announceNews()
 	}
 }

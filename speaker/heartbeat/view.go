@@ -2,6 +2,7 @@ package heartbeat
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -11,13 +12,18 @@ type View struct {
 	Ready bool
 	// Dead has the addresses at which a member does not answer, by its name.
 	Dead map[string][]netip.Addr
-	// Suppressed has the names of the members that failed too often in the last
-	// minutes. This node can be among them.
-	Suppressed map[string]bool
-	// WasGone is set if another speaker has told this one, shortly after its start, that it
-	// was dead before without a goodbye.
-	WasGone bool
-	// FencedLinks has the names of this node's links on which no member hears it.
+	// KernelDead are the names, sorted, of the members whose kernel does not answer on any link.
+	// A member whose process alone has ended is not among them.
+	KernelDead []string
+	// Profiles are what the members say of themselves, by their names. A member that was never
+	// heard is not among them.
+	Profiles map[string]Profile
+	// Suppressed is set if this speaker was taken for dead too often in the last minutes.
+	Suppressed bool
+	// Deaths counts how often other speakers have taken this one for dead. It may not answer until
+	// Resume was called with this number.
+	Deaths int
+	// FencedLinks has the names of this node's links on which no member is reached.
 	FencedLinks map[string]bool
 	// Fenced says why this speaker must not announce; "" if it may.
 	Fenced string
@@ -25,82 +31,42 @@ type View struct {
 	Returned []string
 	// NeedWitness is set if only a witness can tell whether the network of this node works.
 	NeedWitness bool
-	// Freezes counts how often this speaker was frozen.
+	// Freezes counts how often this speaker did not run for so long that other nodes may have
+	// taken its place.
 	Freezes int
 }
 
-// updateView brings the view up to date.
+// updateView makes the View anew if something has changed.
 func (e *engine) updateView(now time.Time) {
-	e.observe(now)
-	e.view = e.currentView(now)
-}
-
-// observe draws the conclusions that the engine remembers: on which links this speaker
-// is fenced, which members are dead, and how often they died.
-func (e *engine) observe(now time.Time) {
-	e.ready = e.ready || e.isReady(now)
-	r := e.reception(now)
-	e.updateAlone(now, r)
-	e.fencing = e.fence(now, r)
-	for _, m := range e.order {
-		for _, path := range m.paths {
-			path.prove(now, e.fencing.reason != "")
-		}
+	suppressed := e.self.isSuppressed(now)
+	if !e.changed && suppressed == e.view.Suppressed && e.ready == e.view.Ready {
+		return
 	}
-	suspected := e.suspected(now)
-	for _, m := range e.order {
-		var dead []netip.Addr
-		if !m.lost && (suspected[m.id] || m.looksWrong(now)) {
-			dead = e.deadAddrs(now, m)
-		}
-		e.countLoss(now, m, len(dead) > 0 && (!e.alone || m.proven()))
-		m.dead = dead
-		// A member that is dead on one of its links only has not gone.
-		m.gone = m.gone || len(dead) > 0 && len(dead) == len(m.paths)
-	}
-}
-
-// currentView makes the View from what observe has concluded. It changes nothing.
-func (e *engine) currentView(now time.Time) View {
+	e.changed = false
 	v := View{
-		Ready: e.ready, Dead: map[string][]netip.Addr{}, Suppressed: map[string]bool{},
-		FencedLinks: e.fencing.links, Fenced: e.fencing.reason, NeedWitness: e.fencing.needWitness, Freezes: e.freezes, WasGone: e.wasGone,
-	}
-	if now.Before(e.suppressedUntil) {
-		v.Suppressed[e.name] = true
+		Ready: e.ready, Dead: map[string][]netip.Addr{}, Profiles: map[string]Profile{}, Suppressed: suppressed, Deaths: e.self.deaths,
+		FencedLinks: e.fencing.links, Fenced: e.fencing.reason, NeedWitness: e.fencing.needWitness, Freezes: e.self.freezes,
 	}
 	for _, m := range e.order {
 		if len(m.dead) > 0 {
 			v.Dead[m.name] = m.dead
 		}
-		if len(m.losses) >= maxLosses {
-			v.Suppressed[m.name] = true
+		if m.profile.Version > 0 {
+			v.Profiles[m.name] = m.profile
 		}
-		for _, path := range m.paths {
-			if m.lost && path.mutual(now) && path.flags&flagFenced == 0 {
-				v.Returned = append(v.Returned, m.name)
-				break
-			}
+		if m.back && len(m.dead) < len(m.paths) {
+			v.Returned = append(v.Returned, m.name)
+		}
+		if m.isKernelDead() {
+			v.KernelDead = append(v.KernelDead, m.name)
 		}
 	}
-	return v
+	slices.Sort(v.KernelDead)
+	e.view = v
+	e.views++
 }
 
-// isReady reports whether all neighbours were heard, or readyBy has passed: a firewall
-// may block them.
-func (e *engine) isReady(now time.Time) bool {
-	if e.readyBy.IsZero() {
-		return false // the members are not known yet
-	}
-	if !now.Before(e.readyBy) {
-		return true
-	}
-	for _, m := range e.order {
-		for _, path := range m.paths {
-			if path.watched && !path.bidirectional {
-				return false
-			}
-		}
-	}
-	return true
+// isKernelDead reports whether the member's kernel is dead on all links.
+func (m *member) isKernelDead() bool {
+	return len(m.paths) > 0 && !slices.ContainsFunc(m.paths, func(p *path) bool { return !p.dead || !p.kernelDead })
 }

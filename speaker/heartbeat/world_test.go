@@ -12,47 +12,84 @@ import (
 // world is a cluster of engines on a network that exists in memory only. Time
 // passes as fast as it can be computed.
 type world struct {
-	t       *testing.T
-	now     time.Time
-	rng     *rand.Rand
-	timing  Timing
-	nodes   []*node
-	flights []flight
-	// lost says whether a message is lost on its way.
+	t      testing.TB
+	now    time.Time
+	rng    *rand.Rand
+	timing Timing
+	links  int
+	nodes  []*node
+	byAddr map[netip.Addr]*node
+	// flights are the messages that are on their way, answers the answers of kernels.
+	flights, answers []flight
+	// lost says whether a frame is lost on its way.
 	lost func(from, to *node) bool
+	// cut says whether frames on a link are lost on their way; nil for never.
+	cut func(from, to *node, link int) bool
+	// mute is set if no kernel answers probes.
+	mute bool
 }
 
 type node struct {
 	name     string
-	addr     netip.Addr
+	addrs    []netip.Addr // one for each link
 	engine   *engine
 	next     time.Time
 	off      bool // has no power
-	frozen   bool
-	linkless bool      // its own link is down: its paths have no link
-	inbox    []message // what has come while it was frozen
+	frozen   bool // the process does not run, the kernel does
+	stopped  bool // the whole machine does not run
+	linkless bool // its own link is down: its paths have no link
+	started  time.Time
+	inbox    []flight // what has come while it was frozen
 	// members are the nodes that the engine gets as members that are not lost; nil for all.
 	members []string
 	// deaths are the members that it has detected as dead, in the order of time.
 	deaths []string
+	// manual is set if the test itself says that the node has forgotten what it announced.
+	manual bool
 }
 
 type flight struct {
-	at time.Time
-	to *node
-	m  message
+	at   time.Time
+	to   *node
+	m    message
+	path Path
 }
 
 const latency = 200 * time.Microsecond
 
-func newWorld(t *testing.T, n int, timing Timing) *world {
-	w := &world{t: t, now: time.Unix(1_000_000_000, 0), rng: rand.New(rand.NewPCG(7, uint64(n))), timing: timing, lost: func(_, _ *node) bool { return false }}
-	for i := range n {
-		w.nodes = append(w.nodes, &node{name: fmt.Sprint("node", i+1), addr: netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i + 1)})})
+func newNode(i, links int) *node {
+	n := &node{name: fmt.Sprint("node", i+1)}
+	for link := range links {
+		n.addrs = append(n.addrs, netip.AddrFrom4([4]byte{10, byte(link), byte(i >> 8), byte(i + 1)}))
 	}
-	for _, node := range w.nodes {
+	return n
+}
+
+// newIdleWorld returns a world whose engines do not know each other yet.
+func newIdleWorld(t testing.TB, n, links int, timing Timing, seed uint64) *world {
+	w := &world{t: t, now: time.Unix(1_000_000_000, 0), rng: rand.New(rand.NewPCG(seed, uint64(n))), timing: timing, links: links, byAddr: map[netip.Addr]*node{}, lost: func(_, _ *node) bool { return false }}
+	for i := range n {
+		node := newNode(i, links)
+		for _, addr := range node.addrs {
+			w.byAddr[addr] = node
+		}
+		w.nodes = append(w.nodes, node)
 		w.now = w.now.Add(time.Duration(w.rng.Int64N(int64(timing.Interval)))) // they do not send at the same time
-		node.engine = newEngine(node.name, timing, w.now)
+		w.start(node)
+	}
+	return w
+}
+
+// start starts a speaker.
+func (w *world) start(n *node) {
+	n.engine, n.inbox, n.next, n.started = newEngine(n.name, w.timing, w.now), nil, w.now, w.now
+}
+
+func newWorld(t testing.TB, n int, timing Timing) *world { return newLinkedWorld(t, n, 1, timing) }
+
+func newLinkedWorld(t testing.TB, n, links int, timing Timing) *world {
+	w := newIdleWorld(t, n, links, timing, 7)
+	for _, node := range w.nodes {
 		w.tell(node)
 	}
 	w.run(2 * time.Second)
@@ -72,9 +109,12 @@ func (w *world) tell(n *node) {
 			continue
 		}
 		m := Member{Name: other.name, Lost: n.members != nil && !slices.Contains(n.members, other.name)}
-		m.Paths = []Path{{Link: "eth0", Local: n.addr, Remote: other.addr}}
-		if n.linkless {
-			m.Paths[0].Link = ""
+		for link := range w.links {
+			p := Path{Link: fmt.Sprint("eth", link), Local: n.addrs[link], Remote: other.addrs[link], MAC: [6]byte{2, 0, 0, 0, byte(link), 1}}
+			if n.linkless {
+				p.Link, p.MAC = "", [6]byte{}
+			}
+			m.Paths = append(m.Paths, p)
 		}
 		members = append(members, m)
 	}
@@ -82,33 +122,28 @@ func (w *world) tell(n *node) {
 	n.next = w.now
 }
 
+// runs reports whether the node's process runs.
+func (n *node) runs() bool { return !n.off && !n.frozen && !n.stopped }
+
 // run lets time pass, until a condition holds if there is one.
 func (w *world) run(d time.Duration, until ...func() bool) (took time.Duration) {
 	start := w.now
 	for end := w.now.Add(d); w.now.Before(end); {
 		w.now = end
 		for _, n := range w.nodes {
-			if !n.off && !n.frozen && n.next.Before(w.now) {
+			if n.runs() && n.next.Before(w.now) {
 				w.now = n.next
 			}
 		}
-		if len(w.flights) > 0 && w.flights[0].at.Before(w.now) {
-			w.now = w.flights[0].at
-		}
-		for len(w.flights) > 0 && !w.flights[0].at.After(w.now) {
-			f := w.flights[0]
-			w.flights = w.flights[1:]
-			switch {
-			case f.to.off:
-			case f.to.frozen:
-				f.to.inbox = append(f.to.inbox, f.m)
-			default:
-				f.to.engine.receive(w.now, f.m)
-				w.after(f.to)
+		for _, queue := range [][]flight{w.flights, w.answers} {
+			if len(queue) > 0 && queue[0].at.Before(w.now) {
+				w.now = queue[0].at
 			}
 		}
+		w.arrive(&w.answers)
+		w.arrive(&w.flights)
 		for _, n := range w.nodes {
-			if !n.off && !n.frozen && !n.next.After(w.now) {
+			if n.runs() && !n.next.After(w.now) {
 				w.after(n)
 			}
 		}
@@ -119,28 +154,66 @@ func (w *world) run(d time.Duration, until ...func() bool) (took time.Duration) 
 	return w.now.Sub(start)
 }
 
+// arrive delivers what has been on its way for long enough.
+func (w *world) arrive(queue *[]flight) {
+	for len(*queue) > 0 && !(*queue)[0].at.After(w.now) {
+		f := (*queue)[0]
+		*queue = (*queue)[1:]
+		switch {
+		case f.to.off, f.to.stopped:
+		case f.to.frozen:
+			f.to.inbox = append(f.to.inbox, f)
+		default:
+			w.deliver(f)
+			w.after(f.to)
+		}
+	}
+}
+
+func (w *world) deliver(f flight) {
+	if f.m.name == "" {
+		f.to.engine.answered(w.now, f.path)
+		return
+	}
+	f.to.engine.receive(w.now, f.m)
+}
+
 func (w *world) after(n *node) {
 	n.next = n.engine.step(w.now)
 	for _, p := range n.engine.out {
-		to := w.nodes[slices.IndexFunc(w.nodes, func(o *node) bool { return o.addr == p.path.Remote })]
-		if !w.lost(n, to) {
-			w.flights = append(w.flights, flight{w.now.Add(latency), to, p.message})
+		to := w.byAddr[p.path.Remote]
+		if !w.drops(n, to, p.path) {
+			w.flights = append(w.flights, flight{at: w.now.Add(latency), to: to, m: p.message})
 		}
 	}
-	n.engine.out = nil
+	for _, p := range n.engine.probes {
+		to := w.byAddr[p.Remote]
+		if !to.off && !to.stopped && !w.mute && !w.drops(n, to, p) && !w.drops(to, n, p) {
+			w.answers = append(w.answers, flight{at: w.now.Add(2 * latency), to: n, path: p})
+		}
+	}
+	n.engine.out, n.engine.probes = nil, nil
 	for name := range n.engine.view.Dead {
 		if len(n.deaths) == 0 || n.deaths[len(n.deaths)-1] != name {
 			n.deaths = append(n.deaths, name)
 		}
 	}
+	if !n.manual {
+		n.engine.resume(n.engine.view.Deaths)
+	}
+}
+
+func (w *world) drops(from, to *node, p Path) bool {
+	link := int(p.Local.As4()[1])
+	return w.lost(from, to) || w.cut != nil && w.cut(from, to, link)
 }
 
 // thaw lets a frozen node run again. It receives everything that was sent to it during
 // the freeze.
 func (w *world) thaw(n *node) {
 	n.frozen = false
-	for _, m := range n.inbox {
-		n.engine.receive(w.now, m)
+	for _, f := range n.inbox {
+		w.deliver(f)
 	}
 	n.inbox = nil
 	n.next = w.now
@@ -150,7 +223,7 @@ func (n *node) believesDead(other *node) bool { return len(n.engine.view.Dead[ot
 
 func (w *world) allBelieveDead(dead *node) func() bool {
 	return func() bool {
-		return !slices.ContainsFunc(w.nodes, func(n *node) bool { return n != dead && !n.off && !n.frozen && !n.believesDead(dead) })
+		return !slices.ContainsFunc(w.nodes, func(n *node) bool { return n != dead && n.runs() && !n.believesDead(dead) })
 	}
 }
 

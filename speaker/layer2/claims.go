@@ -115,6 +115,9 @@ func (a *Announcer) handleMemberClaim(e *entry, c claim, member Member) (changed
 		a.publish()
 		return true
 	case !member.Lost:
+		if a.options.Rival != nil {
+			a.options.Rival(member.Name) // one of the two does not know the other's newest state
+		}
 		e.moved = a.now()
 		if e.next.After(e.moved.Add(linger)) {
 			// If this node is still the owner then, it corrects the hosts that have heard

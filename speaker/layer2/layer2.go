@@ -82,6 +82,9 @@ type Options struct {
 	MayAnswer func() bool
 	// Refresh is how often an address that does not move is announced; 0 means never.
 	Refresh time.Duration
+	// Rival is called, from any goroutine, when another member that is not lost announces an address
+	// that this node announces; nil for nothing. It must not block.
+	Rival func(name string)
 	// Changed is called, from any goroutine, when Conflicts or LostHeard have changed.
 	// It must not block.
 	Changed func()

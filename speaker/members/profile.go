@@ -1,6 +1,7 @@
 package members
 
 import (
+	"encoding/binary"
 	"errors"
 	"net/netip"
 	"slices"
@@ -24,6 +25,8 @@ type Profile struct {
 	Advertises bool
 	// Links are those on which the member can announce.
 	Links []Link
+	// Version is higher than that of any profile of the member before; 0 if it does not say.
+	Version uint64
 }
 
 // Link is a network interface of a member.
@@ -55,7 +58,7 @@ func (l Link) ownNetworks() (networks []netip.Prefix) {
 	return networks
 }
 
-// Equal reports whether two profiles say the same.
+// Equal reports whether two profiles say the same, whatever their versions are.
 func (p Profile) Equal(q Profile) bool {
 	return p.Fenced == q.Fenced && p.Suppressed == q.Suppressed && p.Leaving == q.Leaving && p.Advertises == q.Advertises && p.Returned == q.Returned && p.Starting == q.Starting && slices.EqualFunc(p.Links, q.Links, Link.equal)
 }
@@ -71,16 +74,24 @@ const (
 	// Each record after the links begins with one of these.
 	networksRecord = 1
 	portsRecord    = 2
+	versionRecord  = 3
+	versionLength  = 3 + 8
 )
 
-// encode writes a profile in at most limit bytes. It leaves out links that do not
+// encode writes a profile in at most limit bytes, with its version at the end.
+func encode(p Profile, limit int) []byte {
+	b := append(encodeLinks(p, limit-versionLength), versionRecord, 0, 1)
+	return binary.BigEndian.AppendUint64(b, p.Version)
+}
+
+// encodeLinks writes all but the version. It leaves out links that do not
 // fit, and then records. The form is: version, flags, number of links; for each link its
 // name, its MAC address, and its IPv4 and IPv6 address with the length of the prefix. Each
 // part of variable length follows its own length.
 //
 // Then there are records: kind, place of a link in the list, number of elements, elements.
 // Version 0.1.0 does not read them. A link without a record of its networks has ownNetworks.
-func encode(p Profile, limit int) []byte {
+func encodeLinks(p Profile, limit int) []byte {
 	b := []byte{profileVersion, 0, 0}
 	if p.Fenced {
 		b[1] |= fencedBit
@@ -148,6 +159,9 @@ func Told(p Profile) Profile {
 	return told
 }
 
+// Decode reads what Members.SetProfile has returned on another node.
+func Decode(b []byte) (Profile, error) { return decode(b) }
+
 var errProfile = errors.New("the profile of the member cannot be read")
 
 // decode reads a profile. A speaker of another version may have written it.
@@ -167,23 +181,30 @@ func decode(b []byte) (Profile, error) {
 		l.Networks = l.ownNetworks()
 		p.Links = append(p.Links, l)
 	}
-	r.records(p.Links)
+	p.Version = r.records(p.Links)
 	if !r.ok {
 		return Profile{}, errProfile
 	}
 	return p, nil
 }
 
-// records reads the records after the links, up to one of a kind that it does not know.
-func (r *reader) records(links []Link) {
+// records reads the records after the links, up to one of a kind that it does not know. It
+// returns the version of the profile.
+func (r *reader) records(links []Link) (version uint64) {
 	for r.ok && len(r.rest) > 0 {
 		kind, at, count := r.byte(), int(r.byte()), int(r.byte())
+		if kind == versionRecord {
+			if b := r.take(8); r.ok {
+				version = binary.BigEndian.Uint64(b)
+			}
+			continue
+		}
 		if kind != networksRecord && kind != portsRecord {
-			return
+			return version
 		}
 		if at >= len(links) {
 			r.ok = false
-			return
+			return version
 		}
 		if kind == networksRecord {
 			links[at].Networks = nil
@@ -202,6 +223,7 @@ func (r *reader) records(links []Link) {
 			links[at].Ports = append(links[at].Ports, mac)
 		}
 	}
+	return version
 }
 
 // reader reads bytes. It is not ok any more after it has read past the end.

@@ -250,7 +250,7 @@ func TestMemberListFitsIntoTheLimit(t *testing.T) {
 	eventually(t, func() []string {
 		full := 0
 		for _, o := range first.Others() {
-			if len(encode(o.Profile, 512)) > 480 {
+			if len(encode(o.Profile, 512)) > 470 {
 				full++
 			}
 		}

@@ -29,6 +29,8 @@ const (
 	// minPlanInterval is the shortest time between two plans: a burst of events is one
 	// plan.
 	minPlanInterval = 50 * time.Millisecond
+	// minUrgentInterval is the same for what the heartbeats find, like the death of a member.
+	minUrgentInterval = 5 * time.Millisecond
 	// resyncInterval is the longest time between two plans, in case an event was missed.
 	// A failed action is also tried again after this time.
 	resyncInterval = 10 * time.Second
@@ -55,11 +57,12 @@ type Options struct {
 	NodeLinks   *NodeLinks
 	// FailbackAfter is how long this speaker is suppressed after it came back.
 	FailbackAfter time.Duration
-	// Wake is set when something has changed.
-	Wake    signal.Signal
-	Events  record.EventRecorder
-	Log     *slog.Logger
-	Metrics prometheus.Registerer
+	// Wake is set when something has changed. Urgent is set when the heartbeats have: such a change
+	// does not wait for minPlanInterval.
+	Wake, Urgent signal.Signal
+	Events       record.EventRecorder
+	Log          *slog.Logger
+	Metrics      prometheus.Registerer
 }
 
 // Loop plans and carries out the plans.
@@ -88,9 +91,10 @@ type Loop struct {
 	// searched.
 	rejoined <-chan struct{}
 	searched time.Time
-	// returned, lostHeard and freezes are the counts that earlier passes have handled.
-	returned, lostHeard uint64
-	freezes             int
+	// returned, lostHeard and deaths are the counts that earlier passes have handled. told is the
+	// version of the profile that was told.
+	returned, lostHeard, told uint64
+	deaths                    int
 }
 
 // planned is a plan and when it was carried out.
@@ -107,18 +111,25 @@ func New(o Options) *Loop {
 }
 
 // Run plans whenever something has changed, until ctx ends. It acts on an event at once
-// and then waits for minPlanInterval. It returns nil.
+// and then waits for minPlanInterval, unless a member has died. It returns nil.
 func (l *Loop) Run(ctx context.Context) error {
 	resync := time.NewTicker(resyncInterval)
 	defer resync.Stop()
 	for ctx.Err() == nil {
 		again := after(l.pass(ctx))
 		select {
-		case <-time.After(minPlanInterval):
+		case <-time.After(minUrgentInterval):
+		case <-ctx.Done():
+		}
+		select {
+		case <-time.After(minPlanInterval - minUrgentInterval):
+		case <-l.Urgent.C():
+			continue
 		case <-ctx.Done():
 		}
 		select {
 		case <-l.Wake.C():
+		case <-l.Urgent.C():
 		case <-resync.C:
 		case <-again:
 		case <-ctx.Done():
@@ -144,8 +155,7 @@ func after(d time.Duration) <-chan time.Time {
 func (l *Loop) pass(ctx context.Context) (again time.Duration) {
 	// What is counted here is handled below. A change after this line sets Wake.
 	returned, lostHeard := l.Members.Returned(), l.Layer2.LostHeard()
-	l.resumeAfterFreeze(ctx)
-	in, err := l.Reader.Read(l.Members.Others())
+	in, err := l.Reader.Read(view.Newest(l.Members.Others(), l.Heartbeat.View()))
 	if err != nil {
 		l.Log.Error("planning failed, the last plan stays in use", "error", err)
 		return minPlanInterval
@@ -154,6 +164,11 @@ func (l *Loop) pass(ctx context.Context) (again time.Duration) {
 		l.Members.Forget(name)
 	}
 	beats := l.setHeartbeatMembers(ctx, in)
+	if beats.Deaths != l.deaths {
+		// Other nodes have taken this one for dead. They are the owners now, so there is nothing to
+		// hand over.
+		l.Layer2.Forget()
+	}
 	state, rejoin, again := l.self.update(time.Now(), in, beats)
 	again = sooner(again, in.Again)
 	state.Advertises = slices.ContainsFunc(l.BGP.Status(), func(s bgp.Status) bool { return s.Up })
@@ -166,7 +181,7 @@ func (l *Loop) pass(ctx context.Context) (again time.Duration) {
 	}
 	l.lostHeard = lostHeard
 	l.Heartbeat.Hold(state.Rejoining)
-	l.Members.SetProfile(view.Profile(in, beats, state))
+	l.tell(ctx, view.Profile(in, beats, state), beats)
 
 	conflicts := l.Layer2.Conflicts()
 	before := l.Plan()
@@ -209,13 +224,17 @@ func (l *Loop) rejoin() {
 	}
 }
 
-// resumeAfterFreeze forgets what this node announced before it was frozen. Other nodes
-// are the owners now, so there is nothing to hand over.
-func (l *Loop) resumeAfterFreeze(ctx context.Context) {
-	if freezes := l.Heartbeat.View().Freezes; freezes != l.freezes {
-		l.Layer2.Forget()
-		l.Heartbeat.Resume(ctx, freezes)
-		l.freezes = freezes
+// tell says to the other members what this speaker is now, by the heartbeats and by the member
+// list. After a death it may answer again then.
+func (l *Loop) tell(ctx context.Context, p members.Profile, beats heartbeat.View) {
+	version, encoded := l.Members.SetProfile(p)
+	if version != l.told {
+		l.told = version
+		l.Heartbeat.Say(ctx, heartbeat.Profile{Version: version, Bytes: encoded})
+	}
+	if beats.Deaths != l.deaths {
+		l.deaths = beats.Deaths
+		l.Heartbeat.Resume(ctx, beats.Deaths)
 	}
 }
 

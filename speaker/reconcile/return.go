@@ -94,8 +94,7 @@ type failback struct {
 	after     time.Duration // 0 means at once
 	announced bool          // this speaker could announce at some time
 	cutOff    bool
-	told      bool // see heartbeat.View.WasGone
-	freezes   int
+	deaths    int // see heartbeat.View.Deaths
 	until     time.Time
 	decided   time.Time // until then, a change of stayed counts
 	counts    bool
@@ -106,10 +105,10 @@ type failback struct {
 // was well all the time.
 func (f *failback) update(now time.Time, cutOff bool, beats heartbeat.View, stayed bool) (waits bool, again time.Duration) {
 	back := f.cutOff && !cutOff && f.announced
-	if back || beats.WasGone && !f.told || beats.Freezes != f.freezes {
+	if back || beats.Deaths != f.deaths {
 		f.until, f.decided = now.Add(f.after), now.Add(returnPatience)
 	}
-	f.cutOff, f.told, f.freezes = cutOff, beats.WasGone, beats.Freezes
+	f.cutOff, f.deaths = cutOff, beats.Deaths
 	f.announced = f.announced || !cutOff
 	if now.Before(f.decided) {
 		f.counts = stayed

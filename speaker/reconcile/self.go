@@ -7,8 +7,9 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/view"
 )
 
-// gossipDelay is how long it takes until all members know a changed profile.
-const gossipDelay = 500 * time.Millisecond
+// tellingDelay is how long it takes until all members know a changed profile: the heartbeats tell
+// it at once, and a member may wait for minPlanInterval before it plans again.
+const tellingDelay = 100 * time.Millisecond
 
 // self decides whether this speaker must be fenced, and whether it is suppressed.
 type self struct {
@@ -38,7 +39,7 @@ func (s *self) update(now time.Time, in view.Inputs, beats heartbeat.View) (stat
 	why := whySuppressed(in, beats, unready, goesBack)
 	state.SaysSuppressed = why != ""
 	if before.cutOff && !fenced && before.announced {
-		s.suppression.until = now.Add(gossipDelay)
+		s.suppression.until = now.Add(tellingDelay)
 	}
 	ending, later := s.suppression.update(now, why != "")
 	if !s.failback.announced {
@@ -71,7 +72,7 @@ func (s *self) whyFenced(in view.Inputs, beats heartbeat.View) (why string, rejo
 // whySuppressed says why other nodes are preferred to this one; "" if they are not.
 func whySuppressed(in view.Inputs, beats heartbeat.View, unready, goesBack bool) string {
 	switch {
-	case beats.Suppressed[in.Node]:
+	case beats.Suppressed:
 		return "it failed too often in the last minutes"
 	case in.Config == nil:
 		return "it has no configuration, so it does not know what the other speakers do"
@@ -125,7 +126,7 @@ func (f *fence) update(connected bool) (open, rejoin bool) {
 	}
 }
 
-// suppression keeps this speaker suppressed for gossipDelay after its suppression has
+// suppression keeps this speaker suppressed for tellingDelay after its suppression has
 // ended, and after it was fenced. All members know that by then. So the old owners stop
 // announcing before this speaker begins.
 type suppression struct {
@@ -139,7 +140,7 @@ func (s *suppression) update(now time.Time, suppressed bool) (still bool, again 
 	if suppressed {
 		s.until = time.Time{}
 	} else if s.before {
-		s.until = now.Add(gossipDelay)
+		s.until = now.Add(tellingDelay)
 	}
 	s.before = suppressed
 	return suppressed || now.Before(s.until), max(0, s.until.Sub(now))

@@ -61,11 +61,11 @@ func TestSuppressionEndsWhenAllMembersKnowIt(t *testing.T) {
 	}{
 		{0, false, false, 0},
 		{time.Second, true, true, 0},
-		{time.Second, false, true, gossipDelay},
-		{gossipDelay - time.Millisecond, false, true, time.Millisecond},
+		{time.Second, false, true, tellingDelay},
+		{tellingDelay - time.Millisecond, false, true, time.Millisecond},
 		{time.Millisecond, false, false, 0},
 		{time.Second, true, true, 0},
-		{time.Second, false, true, gossipDelay},
+		{time.Second, false, true, tellingDelay},
 		{time.Millisecond, true, true, 0},
 	} {
 		at = at.Add(step.after)
@@ -110,8 +110,8 @@ func TestSelfSaysWhyItIsSuppressed(t *testing.T) {
 		want  string
 	}{
 		{fit, heartbeat.View{Ready: true}, ""},
-		{fit, heartbeat.View{Ready: true, Suppressed: map[string]bool{"node1": true}}, "it failed too often in the last minutes"},
-		{fit, heartbeat.View{Ready: true, WasGone: true}, "it came back a short time ago (--failback-after)"},
+		{fit, heartbeat.View{Ready: true, Suppressed: true}, "it failed too often in the last minutes"},
+		{fit, heartbeat.View{Ready: true, Deaths: 1}, "it came back a short time ago (--failback-after)"},
 		{unready, heartbeat.View{Ready: true}, unreadyReason},
 		{unconfigured, heartbeat.View{Ready: true}, "it has no configuration, so it does not know what the other speakers do"},
 	} {
@@ -122,12 +122,12 @@ func TestSelfSaysWhyItIsSuppressed(t *testing.T) {
 		}
 	}
 	s := self{failback: failback{after: time.Minute}}
-	s.update(time.Unix(1000, 0), fit, heartbeat.View{Ready: true, WasGone: true})
-	state, _, again := s.update(time.Unix(1060, 0), fit, heartbeat.View{Ready: true, WasGone: true})
-	if state.SaysSuppressed || state.Suppressed == "" || again != gossipDelay {
+	s.update(time.Unix(1000, 0), fit, heartbeat.View{Ready: true, Deaths: 1})
+	state, _, again := s.update(time.Unix(1060, 0), fit, heartbeat.View{Ready: true, Deaths: 1})
+	if state.SaysSuppressed || state.Suppressed == "" || again != tellingDelay {
 		t.Errorf("when it ends: %+v, again after %v", state, again)
 	}
-	if state, _, _ := s.update(time.Unix(1061, 0), fit, heartbeat.View{Ready: true, WasGone: true}); state.Suppressed != "" {
+	if state, _, _ := s.update(time.Unix(1061, 0), fit, heartbeat.View{Ready: true, Deaths: 1}); state.Suppressed != "" {
 		t.Errorf("after it has ended: %+v", state)
 	}
 }
@@ -174,11 +174,11 @@ func TestFailbackWaitsAfterALossWithoutGoodbye(t *testing.T) {
 			f.update(now, false, healthy, true)
 			f.update(now, true, healthy, true)
 		}, healthy, true},
-		{"its process was frozen", func(f *failback, now time.Time) { f.update(now, false, healthy, true) }, heartbeat.View{Ready: true, Freezes: 1}, true},
-		{"it was dead before it started", func(f *failback, now time.Time) { f.update(now, true, heartbeat.View{}, true) }, heartbeat.View{Ready: true, WasGone: true}, true},
+		{"its process was frozen", func(f *failback, now time.Time) { f.update(now, false, healthy, true) }, heartbeat.View{Ready: true, Deaths: 1}, true},
+		{"it was dead before it started", func(f *failback, now time.Time) { f.update(now, true, heartbeat.View{}, true) }, heartbeat.View{Ready: true, Deaths: 1}, true},
 		{"it was dead long before", func(f *failback, now time.Time) {
-			f.update(now.Add(-time.Minute), false, heartbeat.View{WasGone: true}, true)
-		}, heartbeat.View{Ready: true, WasGone: true}, false},
+			f.update(now.Add(-time.Minute), false, heartbeat.View{Deaths: 1}, true)
+		}, heartbeat.View{Ready: true, Deaths: 1}, false},
 	} {
 		f, now := failback{after: time.Minute}, time.Unix(1000, 0)
 		tt.happen(&f, now)
@@ -253,10 +253,10 @@ func TestSpeakerThatComesBackLetsTheOthersKnowFirst(t *testing.T) {
 	close(found)
 	s.rejoining(found)
 	state, _, again := s.update(now, in, well)
-	if state.Rejoining || state.Fenced != "" || state.SaysSuppressed || state.Suppressed == "" || again != gossipDelay {
+	if state.Rejoining || state.Fenced != "" || state.SaysSuppressed || state.Suppressed == "" || again != tellingDelay {
 		t.Errorf("when it has found the others: %+v, again after %v", state, again)
 	}
-	if state, _, _ := s.update(now.Add(gossipDelay), in, well); state.Suppressed != "" {
+	if state, _, _ := s.update(now.Add(tellingDelay), in, well); state.Suppressed != "" {
 		t.Errorf("then: %+v", state)
 	}
 }

@@ -74,7 +74,7 @@ func candidates(in Inputs, beats heartbeat.View, self Self) (candidates []plan.M
 		dead := beats.Dead[o.Name]
 		// A link without heartbeats is as alive as its node.
 		allDead := !slices.ContainsFunc(pathsTo(in, o), func(p heartbeat.Path) bool { return !slices.Contains(dead, p.Remote) })
-		m := plan.Member{Name: o.Name, Suppressed: o.Profile.Suppressed || beats.Suppressed[o.Name], Advertises: o.Profile.Advertises}
+		m := plan.Member{Name: o.Name, Suppressed: o.Profile.Suppressed, Advertises: o.Profile.Advertises}
 		for _, l := range o.Profile.Links {
 			m.Segments = append(m.Segments, plan.Segment{Link: l.Name, Networks: l.Networks,
 				Dead: slices.Contains(dead, l.IPv4.Addr()) || slices.Contains(dead, l.IPv6.Addr()) || allDead})
@@ -141,6 +141,20 @@ func MembersByMAC(in Inputs, beats heartbeat.View) map[[6]byte]layer2.Member {
 	return byMAC
 }
 
+// Newest returns the members with the newest profiles that they have told. The heartbeats are
+// faster than the member list.
+func Newest(others []members.Member, beats heartbeat.View) []members.Member {
+	newest := slices.Clone(others)
+	for i, o := range newest {
+		if told := beats.Profiles[o.Name]; told.Version > o.Profile.Version {
+			if p, err := members.Decode(told.Bytes); err == nil { // else the member list has logged it
+				newest[i].Profile = p
+			}
+		}
+	}
+	return newest
+}
+
 // HeartbeatMembers returns the members with the paths on which heartbeats go to them.
 func HeartbeatMembers(in Inputs) (list []heartbeat.Member) {
 	for _, o := range in.Others {
@@ -175,7 +189,7 @@ func pathOn(own links.Link, theirs []members.Link) (heartbeat.Path, bool) {
 	} {
 		for _, l := range theirs {
 			if our, their := family(l); our.IsValid() && our.Masked() == their.Masked() && our.Addr() != their.Addr() {
-				return heartbeat.Path{Link: own.Name, Local: our.Addr(), Remote: their.Addr()}, true
+				return heartbeat.Path{Link: own.Name, Local: our.Addr(), Remote: their.Addr(), MAC: l.MAC}, true
 			}
 		}
 	}

@@ -32,9 +32,28 @@ func twoLinks() Inputs {
 	}
 }
 
+func TestNewestProfileCounts(t *testing.T) {
+	encode := func(version uint64) []byte { // a fenced profile, as package members writes it
+		return append([]byte{1, 1, 0, 3, 0, 1}, 0, 0, 0, 0, 0, 0, 0, byte(version))
+	}
+	others := []members.Member{{Name: "node2", Profile: members.Profile{Version: 5}}}
+	for version, want := range map[uint64]bool{4: false, 5: false, 6: true} {
+		got := Newest(others, heartbeat.View{Profiles: map[string]heartbeat.Profile{"node2": {Version: version, Bytes: encode(version)}}})
+		if got[0].Profile.Fenced != want {
+			t.Errorf("version %d replaces version 5: %v", version, got[0].Profile.Fenced)
+		}
+	}
+	if others[0].Profile.Fenced {
+		t.Error("the members that were given have changed")
+	}
+	if got := Newest(others, heartbeat.View{Profiles: map[string]heartbeat.Profile{"node2": {Version: 7, Bytes: []byte("?")}}}); got[0].Profile.Version != 5 {
+		t.Errorf("a profile that cannot be read replaces another: %+v", got[0].Profile)
+	}
+}
+
 func TestHeartbeatsUseEverySegmentThatTwoSpeakersShare(t *testing.T) {
 	in := twoLinks()
-	want := []heartbeat.Path{{Link: "eth0", Local: addr("10.0.0.1"), Remote: addr("10.0.0.2")}, {Link: "eth1", Local: addr("2001:db8::1"), Remote: addr("2001:db8::2")}}
+	want := []heartbeat.Path{{Link: "eth0", Local: addr("10.0.0.1"), Remote: addr("10.0.0.2"), MAC: [6]byte{3}}, {Link: "eth1", Local: addr("2001:db8::1"), Remote: addr("2001:db8::2"), MAC: [6]byte{4}}}
 	if got := HeartbeatMembers(in); len(got) != 1 || got[0].Lost || !reflect.DeepEqual(got[0].Paths, want) {
 		t.Errorf("%+v", got)
 	}

@@ -1,0 +1,106 @@
+package heartbeat
+
+import (
+	"math"
+	"time"
+)
+
+const (
+	// falseAlarm is the probability of so many misses in a row that a kernel may be taken for
+	// dead although only frames were lost.
+	falseAlarm = 1e-6
+	// maxMisses bounds how many probes without an answer that takes.
+	maxMisses = 40
+	// lossWeight is the weight of one probe in the average loss, after the first ones.
+	lossWeight = 0.05
+	// firstLoss is the loss that is assumed on a new path.
+	firstLoss = 0.5
+	// slowProbes is how much slower a kernel is probed that has been dead for slowProbesAfter.
+	slowProbes      = 5
+	slowProbesAfter = time.Second
+	// distrust is how long a kernel is not watched after it did not answer while its speaker
+	// went on: the network may limit ARP.
+	distrust = 10 * time.Minute
+)
+
+// kernel is what the engine knows about the kernel of a member on one path. The kernel answers
+// probes whatever its processes do. A kernel that has never answered proves nothing: it may be
+// configured not to (arp_ignore), or the network may drop probes.
+type kernel struct {
+	watched  bool // it has answered, and it can be trusted
+	dead     bool
+	answered time.Time // the last answer
+	asked    time.Time // the last probe
+	open     int       // probes since the last answer
+	loss     float64   // the share of probes without an answer, lately
+	counted  int       // probes that are counted in loss
+	// doubted is since when the speaker is heard although its kernel is dead; zero if that is not so.
+	// distrustedUntil is until when the kernel is not watched.
+	doubted, distrustedUntil time.Time
+}
+
+// due returns when the next probe is due.
+func (k *kernel) due(t KernelTiming) time.Time {
+	switch {
+	case k.dead && k.asked.Sub(k.answered) > slowProbesAfter:
+		return k.asked.Add(slowProbes * t.Interval)
+	case !k.watched || k.dead || k.open == 0:
+		return k.asked.Add(t.Interval)
+	}
+	return k.asked.Add(t.Again)
+}
+
+// ask notes that a probe is sent.
+func (k *kernel) ask(now time.Time) { k.asked, k.open = now, k.open+1 }
+
+// answer notes an answer.
+func (k *kernel) answer(at time.Time) {
+	if !k.watched {
+		k.loss, k.counted = firstLoss, 0
+	}
+	if k.open > 0 && !k.dead { // the probes to a dead kernel were not lost
+		for range k.open - 1 {
+			k.count(1)
+		}
+		k.count(0)
+	}
+	k.watched, k.dead, k.open, k.doubted = true, false, 0, time.Time{}
+	if at.After(k.answered) {
+		k.answered = at
+	}
+}
+
+// count takes a probe into the average loss.
+func (k *kernel) count(lost float64) {
+	k.counted++
+	k.loss += max(lossWeight, 1/float64(k.counted+1)) * (lost - k.loss)
+}
+
+// misses is the number of probes without an answer after which the kernel is dead.
+func (k *kernel) misses(t KernelTiming) int {
+	if k.loss <= 0 {
+		return t.Misses
+	}
+	return min(maxMisses, max(t.Misses, int(math.Ceil(math.Log(falseAlarm)/math.Log(k.loss)))))
+}
+
+// judge decides whether the kernel is dead.
+func (k *kernel) judge(now time.Time, t KernelTiming) {
+	if k.watched && !k.dead {
+		k.dead = now.Sub(k.answered) >= t.Detection && k.open >= k.misses(t) && now.Sub(k.asked) >= t.Again
+	}
+}
+
+// revive gives a dead kernel the time to answer.
+func (k *kernel) revive(now time.Time) {
+	if k.dead {
+		k.dead, k.open, k.answered, k.asked = false, 0, now, time.Time{}
+	}
+}
+
+// shift takes off the lateness of this process.
+func (k *kernel) shift(d time.Duration) {
+	if k.watched && !k.dead {
+		k.answered, k.asked = k.answered.Add(d), k.asked.Add(d)
+	}
+}

@@ -1,0 +1,157 @@
+package heartbeat
+
+import "time"
+
+const (
+	// maxDeaths is the number of deaths within deathMemory after which this speaker is
+	// suppressed. With the return in between, each of its VIPs has moved three times. Networks
+	// that watch for duplicate hosts begin to block at five moves in 180 s (RFC 7432, section
+	// 15.1).
+	maxDeaths   = 2
+	deathMemory = 180 * time.Second
+	// sameDeath is how long a speaker must be well between two deaths.
+	sameDeath = time.Second
+	// smallSleep is the lateness of this process that is not worth a correction.
+	smallSleep = 2 * time.Millisecond
+)
+
+// self is what a speaker knows about its own lives.
+type self struct {
+	// deaths counts how often other speakers have taken this one for dead. resumed is the number
+	// that Heartbeat.Resume was called with last: until it follows, this speaker may not answer.
+	deaths, resumed int
+	// deathEpoch is the epoch in which this speaker learned of its last death.
+	deathEpoch uint64
+	// recent are the times of the deaths that count for suppression. A death counts if this
+	// speaker was well since the last one, on all links for sameDeath. Otherwise it may be the same
+	// death, in the word of another member.
+	recent    []time.Time
+	wasWell   bool
+	wellSince time.Time
+	// asking is set after a freeze, until a member says whether this speaker was replaced. It
+	// does not answer before. But it does not say that it is fenced: the members may not have
+	// detected the freeze, or the whole machine was frozen, with the members.
+	asking  bool
+	freezes int
+	// told are the links on which a member says that it takes this speaker for dead.
+	told map[string]bool
+}
+
+// hear draws the conclusions from the flags of a new message.
+func (s *self) hear(e *engine, now time.Time, p *path) {
+	if !p.watched || !p.mutual(now) {
+		return
+	}
+	if p.flags&flagRenew != 0 {
+		e.newEpoch(uint64(now.UnixNano()))
+	}
+	switch {
+	case p.flags&flagDead != 0 && !s.told[p.Link], p.flags&flagGone != 0 && s.deathEpoch < e.epoch:
+		s.die(e, now)
+	case p.flags&flagRenew != 0:
+		s.deathEpoch = e.epoch // it is the same death, in the word of another member
+	}
+	s.asking = false
+}
+
+// die notes that other speakers have taken this one for dead.
+func (s *self) die(e *engine, now time.Time) {
+	s.deaths++
+	s.deathEpoch = e.epoch
+	if s.wasWell || len(s.recent) == 0 {
+		s.recent = append(s.recent, now)
+	}
+	s.wasWell, s.wellSince = false, time.Time{}
+	e.announceNews()
+	e.changed = true
+}
+
+// resume is called when this node has forgotten what it announced before its death number n.
+func (e *engine) resume(n int) {
+	if e.self.resumed != n {
+		e.self.resumed = n
+		e.announceNews()
+	}
+}
+
+// watchHealth notes whether this speaker is well: it is fenced on no link, and not frozen.
+func (s *self) watchHealth(now time.Time, well bool) {
+	switch {
+	case !well || s.asking:
+		s.wellSince = time.Time{}
+	case s.wellSince.IsZero():
+		s.wellSince = now
+	case now.Sub(s.wellSince) > sameDeath:
+		s.wasWell = true
+	}
+}
+
+// isSuppressed reports whether this speaker has died too often.
+func (s *self) isSuppressed(now time.Time) bool {
+	for len(s.recent) > 0 && now.Sub(s.recent[0]) > deathMemory {
+		s.recent = s.recent[1:]
+	}
+	return len(s.recent) >= maxDeaths
+}
+
+// newEpoch begins a new epoch: members that have taken this speaker for dead do so no more, and
+// messages of theirs that are on their way do not count.
+func (e *engine) newEpoch(least uint64) {
+	e.epoch = max(e.epoch+1, least)
+	e.announceNews()
+}
+
+// noticeSleep checks whether this process has slept. During a short sleep it heard no
+// member, so it moves their deadlines. After a sleep for which other nodes may have replaced
+// this one, it asks them: that is a freeze.
+func (e *engine) noticeSleep(now time.Time) {
+	slept := now.Sub(e.planned)
+	if slept < smallSleep {
+		return
+	}
+	e.planned = now
+	frozen := now.Sub(e.ticked) >= e.leaseTime()
+	for _, m := range e.near {
+		for _, p := range m.paths {
+			p.kernel.shift(slept)
+			switch {
+			case p.expired(now.Add(-slept)):
+			case frozen:
+				p.flags &^= flagHearing
+				p.refresh(now, e.timing)
+			default:
+				p.deadline, p.probeAt = p.deadline.Add(slept), p.probeAt.Add(slept)
+			}
+			if slept >= e.timing.Kernel.Detection {
+				p.probeAt = now // the whole machine may have slept, and its kernel, too
+			}
+		}
+	}
+	if frozen {
+		e.self.asking, e.witnessedUntil, e.alone = true, time.Time{}, false
+		e.self.freezes++
+		e.newEpoch(uint64(now.UnixNano()))
+		e.changed = true
+	}
+}
+
+// leaseTime is how long after its last step this speaker may answer: no member misses its
+// heartbeats before.
+func (e *engine) leaseTime() time.Duration {
+	for _, m := range e.near {
+		for _, p := range m.paths {
+			if p.established && p.flags&flagKernel == 0 {
+				return e.timing.Detection()
+			}
+		}
+	}
+	return e.timing.SlowDetection() - e.timing.SlowInterval
+}
+
+// lease returns the time until which this speaker may answer if it is not called again.
+func (e *engine) lease() time.Time {
+	if e.fencing.reason != "" || e.self.asking || e.self.resumed != e.self.deaths {
+		return time.Time{}
+	}
+	return e.ticked.Add(e.leaseTime())
+}

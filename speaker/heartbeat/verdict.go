@@ -1,0 +1,124 @@
+package heartbeat
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// decide brings everything up to date that depends on the time.
+func (e *engine) decide(now time.Time) {
+	e.judgeSelf(now)
+	for _, m := range e.near {
+		e.judge(now, m)
+	}
+	e.updateSuspicions(now)
+}
+
+// sweep does what decide does, for members that are not watched.
+func (e *engine) sweep(now time.Time) {
+	for _, id := range e.tally.prune(now) {
+		if m := e.byID[id]; m != nil {
+			e.judge(now, m)
+		}
+	}
+	for _, m := range e.order {
+		if len(m.dead) > 0 {
+			e.judge(now, m)
+		}
+	}
+}
+
+// judge decides at which of its addresses a member is dead.
+func (e *engine) judge(now time.Time, m *member) {
+	var dead []netip.Addr
+	for _, p := range m.paths {
+		e.judgePath(now, p)
+		itself := p.established && p.flags&flagFenced != 0 && !(p.watched && p.expired(now))
+		if m.counts() && (p.dead || itself) || m.back && p.watched && !p.alive(now) && !p.mutual(now) || m.back && !p.established {
+			dead = append(dead, p.Remote)
+		}
+	}
+	if !slices.Equal(dead, m.dead) {
+		m.dead, e.changed = dead, true
+	}
+	// A member that is dead on one of its links only has not gone.
+	if len(m.paths) > 0 && !slices.ContainsFunc(m.paths, func(p *path) bool { return !p.dead }) {
+		m.gone = true
+	}
+}
+
+// judgePath decides whether a member is dead at one of its addresses: two speakers miss it
+// there. One is enough if no other speaker could miss it. A dead member lives again when no
+// speaker misses it and it has begun a new epoch. Those who watch it see to that, and the others
+// believe them.
+func (e *engine) judgePath(now time.Time, p *path) {
+	missed, how := e.misses(now, p)
+	votes, kinds := 0, how
+	if missed {
+		votes = 1
+	}
+	on := linkAccused{p.Link, accused{p.member.id, p.Remote}}
+	for voter, v := range e.tally[on] {
+		if voter != p.member && e.believes(now, voter, on) {
+			kinds |= v.kind
+			if v.kind&kindWaiting == 0 {
+				votes++
+			}
+		}
+	}
+	needed := 2
+	if missed && !e.othersCouldMiss(now, p) || !p.watched && kinds&kindSure != 0 {
+		needed = 1
+	}
+	dead := votes >= needed || !p.watched && kinds&kindWaiting != 0
+	switch {
+	case dead:
+		p.missedAt, p.kernelDead = now, p.kernelDead || kinds&kindKernel != 0
+		if !p.dead {
+			p.dead, p.deadAt, p.deadEpoch, p.kernelDead, e.changed = true, now, p.member.epoch, kinds&kindKernel != 0, true
+		}
+	case p.dead && !missed && (!p.watched || p.member.epoch > p.deadEpoch || now.Sub(p.missedAt) > mourning):
+		p.dead, p.kernelDead, e.changed = false, false, true
+	case p.dead && !missed && p.alive(now) && now.Sub(p.challenged) >= challengePause:
+		p.challenged = now
+		e.send(p, 0, now) // so that it learns that it is dead
+	}
+}
+
+// believes reports whether the suspicion of a member counts. The word of a member does not count if more speakers miss it itself: a
+// speaker that is deaf misses all others.
+func (e *engine) believes(now time.Time, voter *member, on linkAccused) bool {
+	if !voter.counts() {
+		return false
+	}
+	for _, p := range voter.paths {
+		if p.Link != on.link {
+			continue
+		}
+		if p.dead || p.watched && !p.alive(now) || p.flags&flagFenced != 0 {
+			return false
+		}
+		if e.tally.against(linkAccused{on.link, accused{voter.id, p.Remote}}) > e.tally.against(on) {
+			return false
+		}
+	}
+	return true
+}
+
+// othersCouldMiss reports whether another speaker watches the member at the end of a path, and
+// could say so.
+func (e *engine) othersCouldMiss(now time.Time, p *path) bool {
+	for _, name := range e.ring.around(p.member.name) {
+		m := e.members[name]
+		if m == nil || m == p.member {
+			continue // it is this speaker
+		}
+		for _, other := range m.paths {
+			if other.Link == p.Link && !other.dead && (!other.watched || other.alive(now) && !other.expired(now) && other.flags&flagFenced == 0) {
+				return true
+			}
+		}
+	}
+	return false
+}

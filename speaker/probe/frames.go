@@ -1,0 +1,87 @@
+package probe
+
+import (
+	"net"
+	"net/netip"
+
+	"github.com/mdlayher/arp"
+	"github.com/mdlayher/ndp"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	protocolICMPv6 = 58
+	ethernetHeader = 14
+	ipv6Header     = 40
+)
+
+// answer is what a kernel says: an address is at a MAC. It says so to another MAC.
+type answer struct {
+	addr    netip.Addr
+	mac, to [6]byte
+}
+
+// question returns the probe for a target, from this link's own MAC.
+func question(mac [6]byte, t Target) []byte {
+	if t.Remote.Is4() {
+		return arpRequest(mac, t)
+	}
+	return solicitation(mac, t)
+}
+
+func arpRequest(mac [6]byte, t Target) []byte {
+	p, err := arp.NewPacket(arp.OperationRequest, mac[:], t.Local, make(net.HardwareAddr, 6), t.Remote)
+	if err != nil {
+		return nil // the addresses are of two families: the kernel refuses the empty frame
+	}
+	body, err := p.MarshalBinary()
+	if err != nil {
+		return nil
+	}
+	return append(header(mac, t.MAC, unix.ETH_P_ARP), body...)
+}
+
+func solicitation(mac [6]byte, t Target) []byte {
+	message, err := ndp.MarshalMessageChecksum(&ndp.NeighborSolicitation{
+		TargetAddress: t.Remote,
+		Options:       []ndp.Option{&ndp.LinkLayerAddress{Direction: ndp.Source, Addr: mac[:]}},
+	}, t.Local, t.Remote)
+	if err != nil {
+		return nil
+	}
+	ip := make([]byte, ipv6Header)
+	ip[0], ip[4], ip[5], ip[6], ip[7] = 6<<4, byte(len(message)>>8), byte(len(message)), protocolICMPv6, 255
+	copy(ip[8:24], t.Local.AsSlice())
+	copy(ip[24:40], t.Remote.AsSlice())
+	return append(append(header(mac, t.MAC, unix.ETH_P_IPV6), ip...), message...)
+}
+
+func header(from, to [6]byte, kind uint16) []byte {
+	return append(append(append(make([]byte, 0, 128), to[:]...), from[:]...), byte(kind>>8), byte(kind))
+}
+
+// parseARP reads an ARP reply.
+func parseARP(frame []byte) (answer, bool) {
+	var p arp.Packet
+	if len(frame) < ethernetHeader || p.UnmarshalBinary(frame[ethernetHeader:]) != nil || p.Operation != arp.OperationReply ||
+		len(p.SenderHardwareAddr) != 6 || len(p.TargetHardwareAddr) != 6 {
+		return answer{}, false
+	}
+	return answer{p.SenderIP, [6]byte(p.SenderHardwareAddr), [6]byte(p.TargetHardwareAddr)}, true
+}
+
+// parseNA reads a neighbor advertisement. The kernel has checked nothing yet.
+func parseNA(frame []byte) (answer, bool) {
+	if len(frame) < ethernetHeader+ipv6Header {
+		return answer{}, false
+	}
+	message, err := ndp.ParseMessage(frame[ethernetHeader+ipv6Header:])
+	if err != nil {
+		return answer{}, false
+	}
+	na, ok := message.(*ndp.NeighborAdvertisement)
+	if !ok || !na.Solicited {
+		return answer{}, false
+	}
+	return answer{na.TargetAddress, [6]byte(frame[6:12]), [6]byte(frame[0:6])}, true
+}
