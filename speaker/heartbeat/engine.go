@@ -7,7 +7,7 @@ import (
 
 const (
 	// crashGrace is the time that a member has to answer after its connection was closed.
-	crashGrace = 30 * time.Millisecond
+	crashGrace = 20 * time.Millisecond
 	// crashEcho is the time after that in which a message may still be of the process that has
 	// ended: it was on its way, or waited to be read.
 	crashEcho = 5 * time.Millisecond

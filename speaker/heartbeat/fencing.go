@@ -2,6 +2,7 @@ package heartbeat
 
 import (
 	"maps"
+	"slices"
 	"time"
 )
 
@@ -31,6 +32,7 @@ type reception struct {
 	expected map[string]int
 	alive    map[string]bool
 	told     map[string]bool // links on which a member takes this speaker for dead
+	kept     map[string]bool // links that stay fenced, because nothing is known of them now
 	late     bool            // an answer is late
 	closed   bool            // every member's kernel has closed the process's connection
 	active   bool            // a member is heard that goes on, although it cannot be reached
@@ -38,7 +40,7 @@ type reception struct {
 }
 
 func (e *engine) reception(now time.Time) reception {
-	r := reception{members: len(e.ring.names) - 1, expected: map[string]int{}, alive: map[string]bool{}, told: map[string]bool{}, closed: true, gone: true}
+	r := reception{members: len(e.ring.names) - 1, expected: map[string]int{}, alive: map[string]bool{}, told: map[string]bool{}, kept: map[string]bool{}, closed: true, gone: true}
 	for _, m := range e.near {
 		r.gone = r.gone && len(m.dead) == len(m.paths)
 		for _, p := range m.paths {
@@ -49,12 +51,19 @@ func (e *engine) reception(now time.Time) reception {
 			if p.alive(now) {
 				r.alive[p.Link] = true
 			}
-			if p.flags&flagDead != 0 && p.mutual(now) {
+			if p.flags&flagDead != 0 && p.mutual(now) && p.isSound(now) {
 				r.told[p.Link] = true
 			}
 			r.late = r.late || e.isLate(now, p)
 			r.closed = r.closed && p.closed
 			r.active = r.active || p.isActive(now, e.timing)
+		}
+	}
+	// A fenced link stays so until a member is reached on it, although the neighbours may be others
+	// now.
+	for link := range e.fencing.links {
+		if _, ok := r.expected[link]; !ok && e.isUsed(link) {
+			r.expected[link], r.kept[link] = 0, true
 		}
 	}
 	if r.members <= 1 {
@@ -70,6 +79,13 @@ func (e *engine) reception(now time.Time) reception {
 	return r
 }
 
+// isUsed reports whether a member was ever heard on the link.
+func (e *engine) isUsed(link string) bool {
+	return slices.ContainsFunc(e.order, func(m *member) bool {
+		return m.counts() && slices.ContainsFunc(m.paths, func(p *path) bool { return p.Link == link && p.known })
+	})
+}
+
 // isLate reports whether a sign of life is late, so that a witness should be asked in time.
 func (e *engine) isLate(now time.Time, p *path) bool {
 	if p.kernel.watched {
@@ -82,7 +98,7 @@ func (e *engine) isLate(now time.Time, p *path) bool {
 func (e *engine) judgeSelf(now time.Time) {
 	e.ready = e.ready || e.isReady(now)
 	r := e.reception(now)
-	e.self.told = r.told
+	e.self.tell(e, now, r.told)
 	for link := range r.alive {
 		if !e.alive[link] {
 			e.recover(now, link)
@@ -151,7 +167,7 @@ func (e *engine) fence(r reception) fencing {
 	for link, n := range r.expected {
 		// If members are reached on another link, a single member that is missed on this link may
 		// be dead.
-		if r.told[link] || !r.alive[link] && !e.alone && (len(r.alive) == 0 || n > 1) {
+		if r.told[link] || !r.alive[link] && !e.alone && (len(r.alive) == 0 || n > 1 || r.kept[link]) {
 			f.links[link] = true
 		}
 	}

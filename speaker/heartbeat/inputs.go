@@ -105,6 +105,7 @@ func (e *engine) receive(now time.Time, msg message) {
 		return
 	}
 	if msg.echo != e.epoch || msg.epoch < m.epoch {
+		path.notice(now, msg)
 		e.challenge(now, path, msg, max(msg.epoch, m.epoch))
 		return
 	}
@@ -130,7 +131,7 @@ func (e *engine) receive(now time.Time, msg message) {
 	if path.flags&flagFenced != msg.flags&flagFenced || fresh {
 		e.changed = true
 	}
-	path.established, path.closed, path.flags = true, false, msg.flags
+	path.established, path.known, path.closed, path.flags = true, true, false, msg.flags
 	path.refresh(now, e.timing)
 	e.doubtKernel(now, path)
 	e.noteProfile(now, path, msg)
@@ -155,7 +156,7 @@ func (e *engine) receive(now time.Time, msg message) {
 func (e *engine) doubtKernel(now time.Time, p *path) {
 	k := &p.kernel
 	switch {
-	case !k.dead || p.flags&(flagHearing|flagFenced) != flagHearing:
+	case !k.dead || p.flags&flagHearing == 0:
 		k.doubted = time.Time{}
 	case k.doubted.IsZero():
 		k.doubted = now

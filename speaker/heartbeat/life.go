@@ -20,8 +20,9 @@ type self struct {
 	// deaths counts how often other speakers have taken this one for dead. resumed is the number
 	// that Heartbeat.Resume was called with last: until it follows, this speaker may not answer.
 	deaths, resumed int
-	// deathEpoch is the epoch in which this speaker learned of its last death.
+	// deathEpoch is the epoch in which this speaker learned of its last death, at diedAt.
 	deathEpoch uint64
+	diedAt     time.Time
 	// recent are the times of the deaths that count for suppression. A death counts if this
 	// speaker was well since the last one, on all links for sameDeath. Otherwise it may be the same
 	// death, in the word of another member.
@@ -39,25 +40,34 @@ type self struct {
 
 // hear draws the conclusions from the flags of a new message.
 func (s *self) hear(e *engine, now time.Time, p *path) {
-	if !p.watched || !p.mutual(now) {
-		return
-	}
-	if p.flags&flagRenew != 0 {
-		e.newEpoch(uint64(now.UnixNano()))
+	if !p.watched || !p.mutual(now) || !p.isSound(now) {
+		return // it may be deaf, and take all others for dead
 	}
 	switch {
-	case p.flags&flagDead != 0 && !s.told[p.Link], p.flags&flagGone != 0 && s.deathEpoch < e.epoch:
-		s.die(e, now)
 	case p.flags&flagRenew != 0:
-		s.deathEpoch = e.epoch // it is the same death, in the word of another member
+		e.newEpoch(uint64(now.UnixNano()))
+		s.deathEpoch = e.epoch
+	case p.flags&flagGone != 0 && s.deathEpoch < e.epoch:
+		s.die(e, now)
 	}
 	s.asking = false
+}
+
+// tell notes on which links a member takes this speaker for dead now.
+func (s *self) tell(e *engine, now time.Time, told map[string]bool) {
+	for link := range told {
+		if !s.told[link] && now.Sub(s.diedAt) > e.timing.Detection() { // else it is the same death
+			s.die(e, now)
+			break
+		}
+	}
+	s.told = told
 }
 
 // die notes that other speakers have taken this one for dead.
 func (s *self) die(e *engine, now time.Time) {
 	s.deaths++
-	s.deathEpoch = e.epoch
+	s.deathEpoch, s.diedAt = e.epoch, now
 	if s.wasWell || len(s.recent) == 0 {
 		s.recent = append(s.recent, now)
 	}

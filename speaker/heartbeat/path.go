@@ -38,6 +38,13 @@ type path struct {
 	// because a firewall may drop all.
 	established   bool
 	establishedAt time.Time
+	// known is set once the path was established.
+	known bool
+	// noticedAt is when a message came that is newer than all before, but does not repeat our epoch:
+	// the member goes on and may not hear us. noticedSeq and noticedFlags are of that message.
+	noticedAt    time.Time
+	noticedSeq   uint64
+	noticedFlags flags
 	// heardAt is when the last message came. The path expires at deadline, unless another
 	// message comes before.
 	heardAt, deadline time.Time
@@ -106,10 +113,30 @@ func (p *path) alive(now time.Time) bool {
 // isActive reports whether the member was heard a short time ago and goes on, although this
 // speaker does not reach it.
 func (p *path) isActive(now time.Time, t Timing) bool {
-	if p.alive(now) || !p.established || p.flags&flagFenced != 0 || now.Sub(p.heardAt) >= suspicionLife {
+	if p.alive(now) {
+		return false
+	}
+	if now.Sub(p.noticedAt) < suspicionLife && p.noticedFlags&flagFenced == 0 {
+		return true
+	}
+	if !p.established || p.flags&flagFenced != 0 || now.Sub(p.heardAt) >= suspicionLife {
 		return false
 	}
 	return p.kernel.watched && p.heardAt.Sub(p.kernel.answered) > t.Kernel.Detection || p.flags&flagHearing == 0
+}
+
+// notice notes a message of the member's present life that does not repeat our epoch, unless it
+// is a recording of one that came before.
+func (p *path) notice(now time.Time, msg message) {
+	last := max(p.noticedSeq, p.member.seqs[[2]netip.Addr{msg.to, msg.from}])
+	if msg.epoch == p.member.epoch && msg.seq > last {
+		p.noticedAt, p.noticedSeq, p.noticedFlags = now, msg.seq, msg.flags
+	}
+}
+
+// isSound reports whether the member answers right now, so that its own link works.
+func (p *path) isSound(now time.Time) bool {
+	return p.alive(now) && (!p.kernel.watched || p.kernel.open <= 1)
 }
 
 // proves reports whether silence on the path proves something.

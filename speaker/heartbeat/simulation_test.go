@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-var seeds = flag.Int("seeds", 300, "number of random scenarios of TestRandomFaultsBreakNoPromise")
+var seeds = flag.Int("seeds", 60, "number of random scenarios of TestRandomFaultsBreakNoPromise")
 var firstSeed = flag.Uint64("seed", 1, "seed of the first of them")
 
 // The promises that random faults must not break.

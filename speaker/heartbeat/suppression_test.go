@@ -1,8 +1,6 @@
 package heartbeat
 
 import (
-	"fmt"
-	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -179,25 +177,5 @@ func TestHeartbeatsThatNeverArriveProveNoDeath(t *testing.T) {
 		if v := n.engine.view; !v.Ready || v.Fenced != "" || len(v.Dead) > 0 {
 			t.Errorf("%s: %+v", n.name, v)
 		}
-	}
-}
-
-func BenchmarkReceiveAmong1000(b *testing.B) {
-	now := time.Unix(1_000_000_000, 0)
-	e := newEngine("node0", defaultTiming, now)
-	var members []Member
-	for i := 1; i < 1000; i++ {
-		addr := netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})
-		members = append(members, Member{Name: fmt.Sprint("node", i), Paths: []Path{{Link: "eth0", Local: netip.MustParseAddr("10.1.0.1"), Remote: addr}}})
-	}
-	e.set(now, members)
-	p := e.members[e.ring.around("node0")[0]]
-	m := message{name: p.name, from: p.paths[0].Remote, to: p.paths[0].Local, epoch: 1, echo: e.epoch, flags: flagHearing | flagKernel}
-	for b.Loop() {
-		m.seq++
-		now = now.Add(time.Millisecond)
-		e.receive(now, m)
-		e.step(now)
-		e.out = e.out[:0]
 	}
 }

@@ -96,7 +96,7 @@ func (e *engine) believes(now time.Time, voter *member, on linkAccused) bool {
 		if p.Link != on.link {
 			continue
 		}
-		if p.dead || p.watched && !p.alive(now) || p.flags&flagFenced != 0 {
+		if p.dead || p.watched && !p.isSound(now) || p.flags&flagFenced != 0 {
 			return false
 		}
 		if e.tally.against(linkAccused{on.link, accused{voter.id, p.Remote}}) > e.tally.against(on) {

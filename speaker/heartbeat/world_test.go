@@ -42,7 +42,7 @@ type node struct {
 	inbox    []flight // what has come while it was frozen
 	// members are the nodes that the engine gets as members that are not lost; nil for all.
 	members []string
-	// deaths are the members that it has detected as dead, in the order of time.
+	// deaths are the members that it has believed dead.
 	deaths []string
 	// manual is set if the test itself says that the node has forgotten what it announced.
 	manual bool
@@ -194,7 +194,7 @@ func (w *world) after(n *node) {
 	}
 	n.engine.out, n.engine.probes = nil, nil
 	for name := range n.engine.view.Dead {
-		if len(n.deaths) == 0 || n.deaths[len(n.deaths)-1] != name {
+		if !slices.Contains(n.deaths, name) {
 			n.deaths = append(n.deaths, name)
 		}
 	}
