@@ -11,6 +11,9 @@ type View struct {
 	Ready bool
 	// Dead has the addresses at which a member does not answer, by its name.
 	Dead map[string][]netip.Addr
+	// KernelDead are the names, sorted, of the members whose kernel does not answer on any link.
+	// A member whose process alone has ended is not among them.
+	KernelDead []string
 	// Suppressed has the names of the members that failed too often in the last
 	// minutes. This node can be among them.
 	Suppressed map[string]bool
