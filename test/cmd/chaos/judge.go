@@ -55,6 +55,7 @@ type spells struct {
 	late    lateness
 	open    run
 	lengths []time.Duration // of the spells that have ended
+	counted []time.Duration // the part of each that counts, if there is one
 }
 
 // overdue is when a spell is reported that has not ended.
@@ -90,6 +91,9 @@ func (s *spells) end(owner string, m model) (found []violation) {
 		found = s.judge(owner, m)
 	}
 	s.lengths = append(s.lengths, s.open.to.Sub(s.open.from))
+	if counted := m.counted(s.vip, s.side, owner, s.open.from, s.open.to); counted > 0 {
+		s.counted = append(s.counted, counted)
+	}
 	s.open = run{}
 	return found
 }

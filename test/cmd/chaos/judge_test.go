@@ -82,6 +82,7 @@ func TestAnswersAreJudgedByTheFaults(t *testing.T) {
 
 		{"a death in time", []fault{strike("power", 1000, 0, "node1")}, []segment{one(1000), none(1280), two(3000)}, nil},
 		{"a death too late", []fault{strike("power", 1000, 0, "node1")}, []segment{one(1000), none(1360), two(3000)}, []string{"360 ms count; node1 had"}},
+		{"a spell of just the limit", nil, []segment{one(1000), none(1300), one(2000)}, nil},
 		{"a second death begins the time again", []fault{strike("power", 1000, 0, "node1"), strike("power", 1200, 0, "node2")},
 			[]segment{one(1000), none(1480), {until: 3000, who: "node3"}}, nil},
 		{"an edit does not begin the time again", []fault{strike("power", 1000, 0, "node1"), strike("config", 1200, 1300)},
@@ -114,7 +115,7 @@ func TestAnswersAreJudgedByTheFaults(t *testing.T) {
 		{"a stranger", nil, []segment{one(1000), {until: 1100, who: "node9"}, one(2000)}, []string{"a host with the MAC address mac9 answered"}},
 		{"an excluded node in time", []fault{strike("exclude", 1000, 0, "node1")}, []segment{one(3000), two(4000)}, nil},
 		{"an excluded node too late", []fault{strike("exclude", 1000, 0, "node1")}, []segment{one(4000), two(5000)}, []string{"node1 answered for 192.0.2.1, but must not"}},
-		{"a node alone must fence itself", []fault{strike("split", 1000, 0, "node1")}, []segment{one(1000), both(2500), two(3000)}, []string{"node1 answered for 192.0.2.1, but must not"}},
+		{"a node alone with a witness", []fault{strike("split", 1000, 0, "node1")}, []segment{one(1000), both(4500), two(5000)}, nil},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

@@ -28,7 +28,7 @@ func main() {
 	flag.DurationVar(&o.length, "for", 30*time.Minute, "make faults for this time")
 	flag.Uint64Var(&o.seed, "seed", 0, "draw the faults from this seed; 0 takes the time")
 	flag.IntVar(&o.nodes, "nodes", 5, "number of nodes with a speaker, at least 4")
-	flag.IntVar(&o.services, "services", 3, "number of Services with policy Cluster")
+	flag.IntVar(&o.services, "services", 4, "number of Services with policy Cluster")
 	flag.IntVar(&o.local, "local", 1, "number of Services with policy Local, which three nodes can announce")
 	flag.StringVar(&o.kinds, "kinds", "all", "kinds of faults, separated by commas: "+strings.Join(kindNames(), ", "))
 	flag.StringVar(&o.failover, "failover", "default", "the --failover flag of the speakers: default, fast or calm")

@@ -20,8 +20,6 @@ const (
 	// handover is how long an owner may answer after its node was excluded: it waits up to
 	// two seconds for the new owner, and the label has to arrive.
 	handover = 2500 * time.Millisecond
-	// fencing is how long a speaker may answer that no other speaker reaches.
-	fencing = time.Second
 )
 
 // fault is one fault of the cluster.
@@ -80,16 +78,14 @@ func (m model) reach(a, b string, t time.Time) bool {
 	return true
 }
 
-// may reports whether the node may answer for the address at t.
+// may reports whether the node may answer for the address at t. A node may answer that is
+// split from all others: the API server, which it reaches, is its witness.
 func (m model) may(v vip, node string, t time.Time) bool {
 	if !slices.Contains(v.nodes, node) {
 		return false
 	}
 	for _, f := range m.faults {
-		if !f.hits(node) || !f.during(t, 0) {
-			continue
-		}
-		if since := t.Sub(f.begun); f.kind.excludes && since > handover || f.kind.parts && len(f.nodes) == 1 && since > fencing {
+		if f.kind.excludes && f.hits(node) && f.during(t, 0) && t.Sub(f.begun) > handover {
 			return false
 		}
 	}
@@ -112,7 +108,7 @@ func (m model) counted(v vip, s side, owner string, from, to time.Time) (longest
 	const step = time.Millisecond
 	near := model{slices.DeleteFunc(slices.Clone(m.faults), func(f fault) bool { return !f.overlaps(from, to, settle) })}
 	var now time.Duration
-	for t := from; t.Before(to); t = t.Add(step) {
+	for t := from; !t.Add(step).After(to); t = t.Add(step) {
 		struck := slices.ContainsFunc(near.faults, func(f fault) bool {
 			return f.kind.silences && !f.begun.After(t) && f.begun.After(t.Add(-step))
 		})
