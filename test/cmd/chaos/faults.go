@@ -61,7 +61,7 @@ var strikes = map[string]func(ctx context.Context, c *chaos, p planned, nodes []
 	},
 	"api": func(_ context.Context, c *chaos, _ planned, _ []*cluster.Node) (undo, error) {
 		c.managers.hold() // they end without the API server, and cannot start either
-		c.APIServer.Stop()
+		c.APIServer.Kill()
 		return func(ctx context.Context) error {
 			if err := c.StartAPIServer(); err != nil {
 				return err
@@ -139,8 +139,12 @@ func (c *chaos) run(ctx context.Context, p planned) error {
 	n := c.begin(p)
 	repair, err := strikes[p.kind.name](ctx, c, p, nodes)
 	if err == nil && sleep(ctx, p.length) {
+		begun := time.Now()
 		err = repair(ctx)
 		c.end(n)
+		if took := time.Since(begun); took > time.Second {
+			c.report.say("the end of %v took %.1f s more", p, took.Seconds())
+		}
 	}
 	if err != nil && !errors.Is(err, context.Canceled) {
 		return fmt.Errorf("%v: %w", p, err)

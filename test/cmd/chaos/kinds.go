@@ -34,7 +34,7 @@ var kinds = []*kind{
 	{name: "split", nodes: 2, least: 300 * time.Millisecond, longest: 8 * time.Second, takesNode: true, silences: true, parts: true},
 	{name: "exclude", nodes: 1, least: time.Second, longest: 6 * time.Second, takesNode: true, excludes: true, moves: true, control: true},
 	{name: "cordon", nodes: 1, least: time.Second, longest: 6 * time.Second, control: true},
-	{name: "api", least: time.Second, longest: 12 * time.Second, control: true, slow: true},
+	{name: "api", least: time.Second, longest: 10 * time.Second, control: true, slow: true},
 	{name: "managers", least: 100 * time.Millisecond, longest: 6 * time.Second, control: true},
 	{name: "config", least: 500 * time.Millisecond, longest: 5 * time.Second, control: true},
 	{name: "prefer", least: time.Second, longest: 6 * time.Second, moves: true, control: true},

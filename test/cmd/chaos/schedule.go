@@ -35,24 +35,26 @@ type episode struct {
 type schedule struct {
 	random *rand.Rand
 	nodes  []string
-	kinds  []*kind
+	kinds  []*kind   // drawn with the same probability; a kind can be there several times
 	last   []planned // the faults of the last episode
 }
 
 // newSchedule returns a schedule with these kinds of faults. names are the names of the
 // kinds, separated by commas, or "all".
 func newSchedule(seed uint64, nodes []string, names string) (*schedule, error) {
-	s := &schedule{random: rand.New(rand.NewPCG(seed, 0)), nodes: nodes, kinds: kinds}
+	s := &schedule{random: rand.New(rand.NewPCG(seed, 0)), nodes: nodes}
 	if names == "all" {
-		return s, nil
+		names = strings.Join(kindNames(), ",")
 	}
-	s.kinds = nil
 	for name := range strings.SplitSeq(names, ",") {
 		i := slices.IndexFunc(kinds, func(k *kind) bool { return k.name == name })
 		if i < 0 {
 			return nil, fmt.Errorf("-kinds: there is no kind %q; write all, or some of %s", name, strings.Join(kindNames(), ", "))
 		}
 		s.kinds = append(s.kinds, kinds[i])
+		if !kinds[i].control { // three quarters of the faults hit nodes
+			s.kinds = append(s.kinds, kinds[i], kinds[i])
+		}
 	}
 	return s, nil
 }
