@@ -67,7 +67,9 @@ type Probe struct {
 }
 
 // StartProbe starts a Probe in the namespace of the client on the segment.
-func (c *Cluster) StartProbe(vip string) (*Probe, error) { return startProbe(clientName, vip, probeEvery) }
+func (c *Cluster) StartProbe(vip string) (*Probe, error) {
+	return startProbe(clientName, vip, probeEvery)
+}
 
 // StartProbeEvery is like StartProbe, but the client requests a page every so often.
 func (c *Cluster) StartProbeEvery(vip string, every time.Duration) (*Probe, error) {

@@ -118,11 +118,15 @@ func (c *Cluster) makeNodes(context.Context) error {
 			return err
 		}
 	}
-	if c.options.NoTraffic {
-		return nil
-	}
 	for n := range c.nodes {
-		if err := c.forward(n + 1); err != nil {
+		var err error
+		if len(c.nodes) > manyNodes {
+			err = c.introduce(n + 1)
+		}
+		if err == nil && !c.options.NoTraffic {
+			err = c.forward(n + 1)
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -107,6 +107,27 @@ func plug(name, mac, ipv4, ipv6 string) error {
 	return nil
 }
 
+// manyNodes is the number of nodes from which on they know each other's MAC addresses without
+// asking. The kernel keeps at most 1,024 learned neighbours, of all namespaces together
+// (net.ipv4.neigh.default.gc_thresh3), and every node may learn all others.
+const manyNodes = 20
+
+// introduce tells node n the MAC addresses of all other nodes.
+func (c *Cluster) introduce(n int) error {
+	var batch strings.Builder
+	for i, other := range c.nodes {
+		if i+1 != n {
+			fmt.Fprintf(&batch, "neigh replace %s lladdr %s dev eth0 nud permanent\n", nodeIPv4(i+1), other.MAC)
+			fmt.Fprintf(&batch, "neigh replace %s lladdr %s dev eth0 nud permanent\n", nodeIPv6(i+1), other.MAC)
+		}
+	}
+	file := c.path("neighbours")
+	if err := os.WriteFile(file, []byte(batch.String()), 0o644); err != nil {
+		return err
+	}
+	return ip("-n " + c.nodes[n-1].Name + " -batch " + file)
+}
+
 // forward enables forwarding on node n, and gives it routes to the pods of all other
 // nodes.
 func (c *Cluster) forward(n int) error {
