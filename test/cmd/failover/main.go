@@ -1,7 +1,7 @@
 // Command failover makes faults on a cluster in network namespaces. It measures how long a
 // client gets no answer when the owner of an address fails, and checks that no address
 // moves while no node fails. hack/bench-failover, hack/bench-bgp, hack/check-idle,
-// hack/check-without-api and hack/measure-speaker run it.
+// hack/check-many, hack/check-without-api and hack/measure-speaker run it.
 package main
 
 import (
