@@ -82,6 +82,7 @@ func TestAnswersAreJudgedByTheFaults(t *testing.T) {
 
 		{"a death in time", []fault{strike("power", 1000, 0, "node1")}, []segment{one(1000), none(1280), two(3000)}, nil},
 		{"a death too late", []fault{strike("power", 1000, 0, "node1")}, []segment{one(1000), none(1360), two(3000)}, []string{"360 ms count; node1 had"}},
+		{"a spell that is a little longer", nil, []segment{one(1000), none(1320), one(2000)}, []string{"320 ms count"}},
 		{"a spell of just the limit", nil, []segment{one(1000), none(1300), one(2000)}, nil},
 		{"a second death begins the time again", []fault{strike("power", 1000, 0, "node1"), strike("power", 1200, 0, "node2")},
 			[]segment{one(1000), none(1480), {until: 3000, who: "node3"}}, nil},
@@ -179,6 +180,28 @@ func TestLateWatcherMakesViolationsDoubtful(t *testing.T) {
 	}
 }
 
+func TestLateWatcherDoesNotDivideTheTimeOfTwoOwners(t *testing.T) {
+	a := newAnswers(service, every, nodeNames)
+	var found []violation
+	for _, q := range questions(segment{until: 1000, who: "node1"}, segment{until: 1420, who: "node1,node2"}, segment{until: 2000, who: "node2"}) {
+		if q.At.Before(at(1200)) || !q.At.Before(at(1340)) {
+			found = append(found, a.see(q, model{})...)
+		}
+	}
+	if len(found) != 1 || !found[0].doubtful() {
+		t.Errorf("%+v, want one doubtful violation", found)
+	}
+}
+
+func TestFrozenOwnerExcusesQuestionsButNoConnections(t *testing.T) {
+	m := model{[]fault{strike("freeze", 1000, 0, "node1")}}
+	for s, want := range map[side]time.Duration{asking: 200 * time.Millisecond, connecting: 1200 * time.Millisecond} {
+		if got := m.counted(service, s, "node1", at(1000), at(2200)); got != want {
+			t.Errorf("%s: %v, want %v", s, got, want)
+		}
+	}
+}
+
 func TestConnectionsAreJudgedInTheOrderOfTheirStarts(t *testing.T) {
 	cases := []struct {
 		name      string
@@ -216,6 +239,9 @@ func TestConnectionsAreJudgedInTheOrderOfTheirStarts(t *testing.T) {
 				all = all[n:]
 			}
 			expect(t, append(found, r.end(m)...), c.wantWords)
+			if n := len(r.silence.lengths); n != min(1, c.to-c.from) {
+				t.Errorf("%d spells", n)
+			}
 		})
 	}
 }

@@ -31,7 +31,7 @@ func main() {
 	flag.IntVar(&o.services, "services", 4, "number of Services with policy Cluster")
 	flag.IntVar(&o.local, "local", 1, "number of Services with policy Local, which three nodes can announce")
 	flag.StringVar(&o.kinds, "kinds", "all", "kinds of faults, separated by commas: "+strings.Join(kindNames(), ", "))
-	flag.StringVar(&o.failover, "failover", "default", "the --failover flag of the speakers: default, fast or calm")
+	flag.StringVar(&o.failover, "failover", "default", "the --failover flag of the speakers: default, fast or calm; the limits are those of default")
 	flag.Parse()
 	for o.seed == 0 {
 		o.seed = uint64(time.Now().UnixMicro() % 1_000_000)

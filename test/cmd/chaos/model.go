@@ -143,8 +143,3 @@ func (m model) waiting(s side, owner string, t time.Time) bool {
 	}
 	return false
 }
-
-// allEnded reports whether no fault exists at t.
-func (m model) allEnded(t time.Time) bool {
-	return !slices.ContainsFunc(m.faults, func(f fault) bool { return f.during(t, 0) })
-}

@@ -31,3 +31,14 @@ func TestDisturbancesExcludeEachOther(t *testing.T) {
 		}
 	}
 }
+
+func TestCandidatesOfAPlanAreCounted(t *testing.T) {
+	const line = "node x\n192.0.2.1 services=default/a pool=default owner=node1 candidates="
+	for plan, want := range map[string]int{
+		"": 0, line + "none reason=NoCandidate\n": 0, line + "node1 reason=Owner\n": 1, line + "node1,node2,node3 reason=OtherOwner\n": 3,
+	} {
+		if n := candidates(plan); n != want {
+			t.Errorf("%q: %d, want %d", plan, n, want)
+		}
+	}
+}

@@ -91,24 +91,33 @@ func deployMany(ctx context.Context, c *cluster.Cluster) (vip string, err error)
 			}
 		}
 	}
-	// Few looks, because each costs CPU time that the speakers need.
-	want := fmt.Sprintf("baremetal_members_announcing %d\n", len(c.Nodes()))
+	// Few looks, and not at /metrics, because a look costs CPU time that the speakers need.
 	waiting := slices.Clone(c.Nodes())
 	var looked time.Time
 	if err := c.WaitFor(ctx, "all speakers to see each other", 2*time.Minute, func() bool {
-		if time.Since(looked) < time.Second {
+		if time.Since(looked) < 2*time.Second {
 			return false
 		}
 		looked = time.Now()
 		waiting = slices.DeleteFunc(waiting, func(n *cluster.Node) bool {
-			text, err := n.Get(ctx, "/metrics")
-			return err == nil && strings.Contains(text, want)
+			plan, err := n.Get(ctx, "/debug/plan")
+			return err == nil && candidates(plan) == len(c.Nodes())
 		})
 		return len(waiting) == 0
 	}); err != nil {
 		return "", fmt.Errorf("%d of %d speakers do not see all others; are there too many for the CPUs? %w", len(waiting), len(c.Nodes()), err)
 	}
 	return vip, sayCost(c)
+}
+
+// candidates returns the number of candidates of the address in a speaker's plan, which has
+// one address.
+func candidates(plan string) int {
+	_, rest, found := strings.Cut(plan, " candidates=")
+	if list, _, _ := strings.Cut(rest, " "); found && list != "none" {
+		return strings.Count(list, ",") + 1
+	}
+	return 0
 }
 
 // sayCost prints the memory of all speakers, and their CPU time in some seconds.
