@@ -79,7 +79,7 @@ func deployMany(ctx context.Context, c *cluster.Cluster) (vip string, err error)
 		return "", err
 	}
 	ccm.MayEnd() // it has done its work; it may lose its lease when the CPUs are busy
-	for few := range slices.Chunk(c.Nodes(), 5) {
+	for few := range slices.Chunk(c.Nodes(), 2) {
 		for _, n := range few {
 			if err := n.StartSpeaker(ctx); err != nil {
 				return "", err
