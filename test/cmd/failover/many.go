@@ -79,6 +79,7 @@ func deployMany(ctx context.Context, c *cluster.Cluster) (vip string, err error)
 		return "", err
 	}
 	ccm.MayEnd() // it has done its work; it may lose its lease when the CPUs are busy
+	ready := 0
 	for few := range slices.Chunk(c.Nodes(), 2) {
 		for _, n := range few {
 			if err := n.StartSpeaker(ctx); err != nil {
@@ -87,7 +88,10 @@ func deployMany(ctx context.Context, c *cluster.Cluster) (vip string, err error)
 		}
 		for _, n := range few {
 			if err := n.WaitReady(ctx); err != nil {
-				return "", err
+				return "", fmt.Errorf("starting speakers, of which %d are ready; are there too many for the CPUs? %w", ready, err)
+			}
+			if ready++; ready%20 == 0 {
+				fmt.Printf("%d of %d speakers are ready\n", ready, len(c.Nodes()))
 			}
 		}
 	}
