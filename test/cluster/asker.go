@@ -30,6 +30,8 @@ type Asker struct {
 type Question struct {
 	At   time.Time
 	MACs []string
+	// Times are the times of the answers, one for each MAC address: the first answer.
+	Times []time.Time
 }
 
 // Ask starts an Asker that sends an ARP request for vip every so often.
@@ -93,14 +95,15 @@ func (a *Asker) read() {
 		}
 		to := p.TargetIP.As4()
 		number := int(to[1]&1)<<16 | int(to[2])<<8 | int(to[3])
-		mac := p.SenderHardwareAddr.String()
+		mac, now := p.SenderHardwareAddr.String(), time.Now()
 		a.mu.Lock()
 		// The numbers begin again at 0 after some time. The last question with the number counts.
 		for number+numbers < len(a.questions) {
 			number += numbers
 		}
 		if number < len(a.questions) && !slices.Contains(a.questions[number].MACs, mac) {
-			a.questions[number].MACs = append(a.questions[number].MACs, mac)
+			q := &a.questions[number]
+			q.MACs, q.Times = append(q.MACs, mac), append(q.Times, now)
 		}
 		a.mu.Unlock()
 	}
@@ -133,6 +136,18 @@ func (a *Asker) Since(t time.Time) []Question {
 		}
 	}
 	return since
+}
+
+// Complete returns the questions from the n-th on that were asked at least wait ago, so
+// that all of their answers have arrived.
+func (a *Asker) Complete(n int, wait time.Duration) []Question {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	end := n
+	for end < len(a.questions) && time.Since(a.questions[end].At) >= wait {
+		end++
+	}
+	return slices.Clone(a.questions[n:end])
 }
 
 // TwoAnswered returns for how long after t two nodes answered: the time from the first to

@@ -57,7 +57,7 @@ func (c *Cluster) HealthCheck(ctx context.Context, n *Node, port int32) int {
 	return response.StatusCode
 }
 
-// Probe is a client that requests a page every 10 ms.
+// Probe is a client that requests a page every 10 ms, or as often as StartProbeEvery says.
 type Probe struct {
 	cmd  *exec.Cmd
 	done chan struct{}
@@ -67,12 +67,19 @@ type Probe struct {
 }
 
 // StartProbe starts a Probe in the namespace of the client on the segment.
-func (c *Cluster) StartProbe(vip string) (*Probe, error) { return startProbe(clientName, vip) }
+func (c *Cluster) StartProbe(vip string) (*Probe, error) {
+	return startProbe(clientName, vip, probeEvery)
+}
 
-func startProbe(netns, vip string) (*Probe, error) {
+// StartProbeEvery is like StartProbe, but the client requests a page every so often.
+func (c *Cluster) StartProbeEvery(vip string, every time.Duration) (*Probe, error) {
+	return startProbe(clientName, vip, every)
+}
+
+func startProbe(netns, vip string, every time.Duration) (*Probe, error) {
 	p := &Probe{done: make(chan struct{})}
 	p.cmd = exec.Command("nsenter", "--net=/run/netns/"+netns, self())
-	p.cmd.Env = append(p.cmd.Environ(), roleEnv("probe", "http://"+net.JoinHostPort(vip, "80")+"/")...)
+	p.cmd.Env = append(p.cmd.Environ(), roleEnv("probe", "http://"+net.JoinHostPort(vip, "80")+"/", every.String())...)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
@@ -114,6 +121,13 @@ func (p *Probe) Attempts(since time.Time) []Attempt {
 		}
 	}
 	return after
+}
+
+// Ended returns the attempts that have ended, from the n-th on, in the order of their ends.
+func (p *Probe) Ended(n int) []Attempt {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.attempts[n:])
 }
 
 // Recovered returns how many requests have failed after death, and when the first request

@@ -62,6 +62,7 @@ type Cluster struct {
 
 	mu        sync.Mutex
 	processes []*Process
+	faults    map[string]bool // faults of the segment that exist, by name
 }
 
 // Start starts a cluster without this project's programs, and waits until the API
@@ -73,7 +74,7 @@ func Start(ctx context.Context, env Env, o Options) (*Cluster, error) {
 	if o.Say == nil {
 		o.Say = func(string, ...any) {}
 	}
-	c := &Cluster{env: env, options: o}
+	c := &Cluster{env: env, options: o, faults: map[string]bool{}}
 	err := os.MkdirAll(c.path("logs"), 0o755)
 	steps := []func(context.Context) error{c.makeNodes, c.startControlPlane}
 	switch {
@@ -118,7 +119,14 @@ func (c *Cluster) makeNodes(context.Context) error {
 		}
 	}
 	for n := range c.nodes {
-		if err := c.forward(n + 1); err != nil {
+		var err error
+		if len(c.nodes) > manyNodes {
+			err = c.introduce(n + 1)
+		}
+		if err == nil && !c.options.NoTraffic {
+			err = c.forward(n + 1)
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -1,9 +1,14 @@
 package cluster
 
-import "strings"
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
 
-// This file makes faults and undoes them. The segment can have only one fault at a time:
-// Deafen, Mute, Lossy or Partition, which Heal undoes.
+// This file makes faults and undoes them. The segment can have several faults at a time,
+// but only one of Partition and Split.
 
 // Kill takes the node's link down. For the other nodes this looks like a power failure:
 // the node stops sending without telling them. Revive undoes Kill.
@@ -32,34 +37,85 @@ func (n *Node) FreezeProxy() { n.proxy.Freeze() }
 // ThawProxy lets the kube-proxy run again that FreezeProxy has frozen.
 func (n *Node) ThawProxy() { n.proxy.Thaw() }
 
-// Deafen drops all frames to the node, until Heal.
-func (n *Node) Deafen() error { return disturb(`oifname "` + n.Name + `" drop`) }
+// Deafen drops all frames to the node, until Unblock or Heal.
+func (n *Node) Deafen() error { return n.cluster.disturb("deaf-"+n.Name, `oifname "`+n.Name+`" drop`) }
 
-// Mute drops all frames from the node, until Heal.
-func (n *Node) Mute() error { return disturb(`iifname "` + n.Name + `" drop`) }
+// Mute drops all frames from the node, until Unblock or Heal.
+func (n *Node) Mute() error { return n.cluster.disturb("mute-"+n.Name, `iifname "`+n.Name+`" drop`) }
 
-// Lossy drops a tenth of all frames on the segment at random, until Heal.
-func (c *Cluster) Lossy() error { return disturb("numgen random mod 100 < 10 drop") }
+// Unblock undoes Deafen and Mute of the node.
+func (n *Node) Unblock() error { return n.cluster.undisturb("deaf-"+n.Name, "mute-"+n.Name) }
 
-// Partition cuts the segment into two parts, until Heal. These nodes are in one part. All
-// other nodes, the client and the control plane are in the other part.
+// Lossy drops this percentage of all frames on the segment at random, until Heal.
+func (c *Cluster) Lossy(percent int) error {
+	return c.disturb("loss", fmt.Sprintf("numgen random mod 100 < %d drop", percent))
+}
+
+// Partition cuts the segment into two parts, until Join or Heal. These nodes are in one
+// part. All other nodes, the client and the control plane are in the other part.
 func (c *Cluster) Partition(nodes ...*Node) error {
+	ports := portSet(nodes)
+	return c.disturb("parts", "iifname "+ports+" oifname != "+ports+" drop", "iifname != "+ports+" oifname "+ports+" drop")
+}
+
+// Split cuts these nodes off from the other nodes with a speaker, until Join or Heal. The
+// client, the control plane and the worker still reach all nodes.
+func (c *Cluster) Split(nodes ...*Node) error {
+	var others []*Node
+	for _, n := range c.Nodes() {
+		if !slices.Contains(nodes, n) {
+			others = append(others, n)
+		}
+	}
+	these, those := portSet(nodes), portSet(others)
+	return c.disturb("parts", "iifname "+these+" oifname "+those+" drop", "iifname "+those+" oifname "+these+" drop")
+}
+
+// Join undoes Partition and Split.
+func (c *Cluster) Join() error { return c.undisturb("parts") }
+
+// Heal undoes all faults of the segment: Deafen, Mute, Lossy, Partition and Split.
+func (c *Cluster) Heal() error {
+	c.mu.Lock()
+	faults := slices.Sorted(maps.Keys(c.faults))
+	c.mu.Unlock()
+	return c.undisturb(faults...)
+}
+
+// portSet returns the bridge's ports of nodes, as a set of nftables.
+func portSet(nodes []*Node) string {
 	var names []string
 	for _, n := range nodes {
 		names = append(names, n.Name)
 	}
-	ports := `{ "` + strings.Join(names, `", "`) + `" }`
-	return disturb("iifname "+ports+" oifname != "+ports+" drop", "iifname != "+ports+" oifname "+ports+" drop")
+	return `{ "` + strings.Join(names, `", "`) + `" }`
 }
 
-// Heal undoes Deafen, Mute, Lossy or Partition.
-func (c *Cluster) Heal() error { return run("nft", "delete table bridge fault") }
-
-// disturb adds rules for the frames that the bridge forwards, receives and sends.
-func disturb(rules ...string) error {
-	text := "table bridge fault {\n"
+// disturb adds rules for the frames that the bridge forwards, receives and sends. Each fault
+// has a table of its own, so several faults can exist at the same time.
+func (c *Cluster) disturb(fault string, rules ...string) error {
+	text := "table bridge fault-" + fault + " {\n"
 	for _, hook := range []string{"forward", "input", "output"} {
 		text += "chain " + hook + " {\ntype filter hook " + hook + " priority 0;\n" + strings.Join(rules, "\n") + "\n}\n"
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.faults[fault] = true
 	return run("nft", text+"}")
+}
+
+// undisturb removes the rules of faults. It ignores faults that do not exist.
+func (c *Cluster) undisturb(faults ...string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, fault := range faults {
+		if !c.faults[fault] {
+			continue
+		}
+		if err := run("nft", "delete table bridge fault-"+fault); err != nil {
+			return err
+		}
+		delete(c.faults, fault)
+	}
+	return nil
 }

@@ -44,8 +44,8 @@ type Needs struct {
 // Main starts this program again in the namespaces. So it must be the first call in main or
 // TestMain: code before it runs twice.
 //
-// On SIGINT and SIGTERM, Main kills the program in the namespaces, unless the program waits
-// in Cluster.StayUp.
+// On SIGINT and SIGTERM, Main kills the program in the namespaces, unless the program has
+// called Env.CatchSignals.
 func Main(n Needs, inside func(Env) int) int {
 	switch role := os.Getenv(roleVariable); role {
 	case "":
@@ -169,7 +169,7 @@ func isolate(env Env) int {
 	case <-ended:
 	case s := <-interrupts:
 		fmt.Fprintln(os.Stderr, "\nstopped by signal:", s)
-		if _, err := os.Stat(env.stayingUp()); err == nil {
+		if _, err := os.Stat(env.signalsCaught()); err == nil {
 			_ = cmd.Process.Signal(s) // fails only if the program has ended
 			select {
 			case <-ended:
@@ -185,7 +185,7 @@ func isolate(env Env) int {
 	return cmd.ProcessState.ExitCode()
 }
 
-// closeTimeout is how long a program that waited in Cluster.StayUp can take to end after
+// closeTimeout is how long a program that has called Env.CatchSignals can take to end after
 // a signal, before isolate kills it.
 const closeTimeout = 15 * time.Second
 

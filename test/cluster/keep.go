@@ -114,19 +114,29 @@ func (c *Cluster) LogFiles() ([]string, error) {
 	return logs, nil
 }
 
-// stayingUp is the file that exists while StayUp waits; see isolate.
-func (e Env) stayingUp() string { return filepath.Join(e.Dir, "staying-up") }
+// signalsCaught is the file that exists while the program in the namespaces handles signals
+// itself; see isolate.
+func (e Env) signalsCaught() string { return filepath.Join(e.Dir, "signals-caught") }
 
-// StayUp waits until the program gets SIGINT or SIGTERM. The caller should then close the
-// cluster and end the program.
-func (c *Cluster) StayUp() error {
+// CatchSignals makes Main forward SIGINT and SIGTERM to the program in the namespaces,
+// instead of killing it. The program should then end within 15 s.
+func (e Env) CatchSignals() (<-chan os.Signal, error) {
 	signals := make(chan os.Signal, 1)
 	// The signals stay caught: after Ctrl-C this program gets SIGINT from the terminal and
 	// from isolate, and the second SIGINT must not interrupt the clean-up.
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	// While this file exists, isolate forwards signals instead of killing this program.
-	if err := os.WriteFile(c.env.stayingUp(), nil, 0o644); err != nil {
-		return fmt.Errorf("noting that the cluster stays up: %w", err)
+	if err := os.WriteFile(e.signalsCaught(), nil, 0o644); err != nil {
+		return nil, fmt.Errorf("noting that the program handles signals: %w", err)
+	}
+	return signals, nil
+}
+
+// StayUp waits until the program gets SIGINT or SIGTERM. The caller should then close the
+// cluster and end the program.
+func (c *Cluster) StayUp() error {
+	signals, err := c.env.CatchSignals()
+	if err != nil {
+		return err
 	}
 	<-signals
 	return nil

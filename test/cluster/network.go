@@ -6,8 +6,9 @@ import (
 	"strings"
 )
 
-// The network segment is one bridge. The control plane has the address .1, node n has
-// .10+n, the client has .100, and the router has .254. Services get addresses from .200 on.
+// The network segment is one bridge. The control plane has the address .1, the client has
+// .100, and the router has .254. Node n has .10+n, and the nodes after the 89th have .11+n,
+// because of the client. Services get addresses from .200 on, so there can be 188 nodes.
 const (
 	bridge        = "br0"
 	controlPlane4 = "192.168.120.1"
@@ -42,8 +43,16 @@ address-pools:
   - 192.168.140.0/24
 `
 
-func nodeIPv4(n int) string { return fmt.Sprintf("192.168.120.%d", 10+n) }
-func nodeIPv6(n int) string { return fmt.Sprintf("fd00:120::%d", 10+n) }
+func nodeIPv4(n int) string { return fmt.Sprintf("192.168.120.%d", hostNumber(n)) }
+func nodeIPv6(n int) string { return fmt.Sprintf("fd00:120::%d", hostNumber(n)) }
+
+// hostNumber returns the last number of the addresses of node n.
+func hostNumber(n int) int {
+	if n >= 90 {
+		return 11 + n
+	}
+	return 10 + n
+}
 
 // podIPv4 returns the address of the pod-th pod of node n.
 func podIPv4(n, pod int) string { return fmt.Sprintf("10.244.%d.%d", n, pod) }
@@ -96,6 +105,27 @@ func plug(name, mac, ipv4, ipv6 string) error {
 		return fmt.Errorf("plugging %s into the segment: %w", name, err)
 	}
 	return nil
+}
+
+// manyNodes is the number of nodes from which on they know each other's MAC addresses without
+// asking. The kernel keeps at most 1,024 learned neighbours, of all namespaces together
+// (net.ipv4.neigh.default.gc_thresh3), and every node may learn all others.
+const manyNodes = 20
+
+// introduce tells node n the MAC addresses of all other nodes.
+func (c *Cluster) introduce(n int) error {
+	var batch strings.Builder
+	for i, other := range c.nodes {
+		if i+1 != n {
+			fmt.Fprintf(&batch, "neigh replace %s lladdr %s dev eth0 nud permanent\n", nodeIPv4(i+1), other.MAC)
+			fmt.Fprintf(&batch, "neigh replace %s lladdr %s dev eth0 nud permanent\n", nodeIPv6(i+1), other.MAC)
+		}
+	}
+	file := c.path("neighbours")
+	if err := os.WriteFile(file, []byte(batch.String()), 0o644); err != nil {
+		return err
+	}
+	return ip("-n " + c.nodes[n-1].Name + " -batch " + file)
 }
 
 // forward enables forwarding on node n, and gives it routes to the pods of all other

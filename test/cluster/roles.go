@@ -37,7 +37,7 @@ func play(role string) int {
 	case "web":
 		err = web(args[0], args[1], args[2], args[3])
 	case "probe":
-		err = probe(args[0])
+		err = probe(args[0], args[1])
 	case "burn":
 		for n := 1; n != 0; n += 2 { // an odd number is never zero
 		}
@@ -99,12 +99,16 @@ const (
 	probeTimeout = 400 * time.Millisecond
 )
 
-// probe requests a page every probeEvery on a new connection. It does not wait for earlier
+// probe requests a page every so often on a new connection. It does not wait for earlier
 // requests. It writes each Attempt as a line of JSON when the attempt has ended.
-func probe(url string) error {
+func probe(url, interval string) error {
+	every, err := time.ParseDuration(interval)
+	if err != nil {
+		return err
+	}
 	attempts := make(chan Attempt, 1000)
 	go func() {
-		for range time.Tick(probeEvery) {
+		for range time.Tick(every) {
 			go func() { attempts <- attempt(url) }()
 		}
 	}()

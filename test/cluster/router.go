@@ -207,7 +207,7 @@ func (r *Router) FetchPort(ctx context.Context, vip, port string) (string, error
 
 // StartProbe starts a Probe on the host behind the router.
 func (r *Router) StartProbe(vip string) (*Probe, error) {
-	return startProbe(Outside, vip)
+	return startProbe(Outside, vip, probeEvery)
 }
 
 // Close removes the router and the host behind it.

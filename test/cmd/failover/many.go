@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -64,6 +65,98 @@ func announceMany(ctx context.Context, c *cluster.Cluster, n int) error {
 	}
 	fmt.Printf("%v after its death another node announced all of them\n", time.Since(death).Round(time.Millisecond))
 	return one.Revive()
+}
+
+// deployMany starts the programs on a cluster with many nodes, and returns the address of a
+// Service. It starts few speakers at a time, because the speakers, the API server and etcd
+// share the CPUs of this machine. It prints what the speakers need when they have settled.
+func deployMany(ctx context.Context, c *cluster.Cluster) (vip string, err error) {
+	ccm, err := c.StartCCM(ctx)
+	if err != nil {
+		return "", err
+	}
+	if vip, err = expose(ctx, c, false); err != nil {
+		return "", err
+	}
+	ccm.MayEnd() // it has done its work; it may lose its lease when the CPUs are busy
+	ready := 0
+	for few := range slices.Chunk(c.Nodes(), 2) {
+		for _, n := range few {
+			if err := n.StartSpeaker(ctx); err != nil {
+				return "", err
+			}
+		}
+		for _, n := range few {
+			if err := n.WaitReady(ctx); err != nil {
+				return "", fmt.Errorf("starting speakers, of which %d are ready; are there too many for the CPUs? %w", ready, err)
+			}
+			if ready++; ready%20 == 0 {
+				fmt.Printf("%d of %d speakers are ready\n", ready, len(c.Nodes()))
+			}
+		}
+	}
+	// Few looks, and not at /metrics, because a look costs CPU time that the speakers need.
+	waiting := slices.Clone(c.Nodes())
+	var looked time.Time
+	if err := c.WaitFor(ctx, "all speakers to see each other", 2*time.Minute, func() bool {
+		if time.Since(looked) < 2*time.Second {
+			return false
+		}
+		looked = time.Now()
+		waiting = slices.DeleteFunc(waiting, func(n *cluster.Node) bool {
+			plan, err := n.Get(ctx, "/debug/plan")
+			return err == nil && candidates(plan) == len(c.Nodes())
+		})
+		return len(waiting) == 0
+	}); err != nil {
+		return "", fmt.Errorf("%d of %d speakers do not see all others; are there too many for the CPUs? %w", len(waiting), len(c.Nodes()), err)
+	}
+	return vip, sayCost(c)
+}
+
+// candidates returns the number of candidates of the address in a speaker's plan, which has
+// one address.
+func candidates(plan string) int {
+	_, rest, found := strings.Cut(plan, " candidates=")
+	if list, _, _ := strings.Cut(rest, " "); found && list != "none" {
+		return strings.Count(list, ",") + 1
+	}
+	return 0
+}
+
+// sayCost prints the memory of all speakers, and their CPU time in some seconds.
+func sayCost(c *cluster.Cluster) error {
+	const wait = 10 * time.Second
+	var memory int64
+	var before, after time.Duration
+	add := func(sum *time.Duration) error {
+		for _, n := range c.Nodes() {
+			used, err := n.Speaker().CPU()
+			if err != nil {
+				return err
+			}
+			*sum += used
+		}
+		return nil
+	}
+	if err := add(&before); err != nil {
+		return err
+	}
+	time.Sleep(wait)
+	if err := add(&after); err != nil {
+		return err
+	}
+	for _, n := range c.Nodes() {
+		used, err := n.Speaker().Memory()
+		if err != nil {
+			return err
+		}
+		memory += used
+	}
+	n := len(c.Nodes())
+	fmt.Printf("%d speakers: each has %d MB resident and uses %.1f%% of a CPU, on average\n",
+		n, memory>>20/int64(n), 100*(after-before).Seconds()/wait.Seconds()/float64(n))
+	return nil
 }
 
 // owns waits until a node announces n addresses of the pool many.
