@@ -58,6 +58,9 @@ func openPort(i *net.Interface, note func(Target)) (*port, error) {
 
 // close closes the sockets and waits for the goroutines that read them.
 func (p *port) close() {
+	if p.open() == nil {
+		return
+	}
 	_ = errors.Join(p.arp.conn.Close(), p.ndp.conn.Close()) // nothing is lost
 	p.done.Wait()
 }

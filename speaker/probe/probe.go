@@ -147,9 +147,7 @@ func (p *Prober) port(link string, now time.Time) *port {
 // replace puts a port into the place of another one.
 func (p *Prober) replace(link string, old, opened *port) {
 	p.ports[link] = opened
-	if old.open() != nil {
-		old.close()
-	}
+	old.close()
 }
 
 // fail makes the next probe open the link again, after a while.
