@@ -135,11 +135,11 @@ type connection struct {
 }
 
 // set keeps a connection to every neighbour, until ctx ends, and to no other member.
-func (c connections) set(ctx context.Context, members []Member, ring ring) {
+func (c connections) set(ctx context.Context, neighbours []*member) {
 	want := map[string]netip.Addr{}
-	for _, m := range members {
-		if !m.Lost && len(m.Paths) > 0 && ring.neighbours(c.h.options.Name, m.Name) {
-			want[m.Name] = m.Paths[0].Remote
+	for _, m := range neighbours {
+		if len(m.paths) > 0 {
+			want[m.name] = m.paths[0].Remote
 		}
 	}
 	for name, connection := range c.to {

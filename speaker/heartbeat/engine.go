@@ -12,8 +12,8 @@ const (
 	// ended: it was on its way, or waited to be read.
 	crashEcho = 5 * time.Millisecond
 	// loudTicks is the number of intervals in which news is sent to all members. After that, it
-	// is sent to the neighbours in every heartbeat, and while there are suspicions, to all
-	// members every quietTicks intervals.
+	// is sent to the neighbours in every heartbeat. While there are suspicions, or this speaker is
+	// fenced, it is sent to all members every quietTicks intervals: what is not repeated expires.
 	loudTicks, quietTicks = 5, 10
 	// readyPatience is how long a new speaker waits to hear from its neighbours.
 	readyPatience = time.Second
@@ -33,6 +33,7 @@ const (
 type engine struct {
 	name    string
 	timing  Timing
+	started time.Time
 	epoch   uint64
 	members map[string]*member
 	byID    map[uint64]*member
@@ -40,6 +41,7 @@ type engine struct {
 	order   []*member           // as they were given to set
 	lost    []*path             // to lost members that are not heard
 	ring    ring
+	rings   int // counts how often the ring was made
 	// near are the members that are watched: the neighbours on the ring.
 	near []*member
 
@@ -81,7 +83,7 @@ type packet struct {
 
 func newEngine(name string, timing Timing, now time.Time) *engine {
 	return &engine{
-		name: name, timing: timing, epoch: uint64(now.UnixNano()), members: map[string]*member{}, byID: map[uint64]*member{}, former: map[string]identity{},
+		name: name, timing: timing, started: now, epoch: uint64(now.UnixNano()), members: map[string]*member{}, byID: map[uint64]*member{}, former: map[string]identity{},
 		tally: tally{}, planned: now, due: now, ticked: now,
 		loud:    loudTicks, // a new speaker introduces itself to all members
 		changed: true,
@@ -180,7 +182,7 @@ func (e *engine) tick(now time.Time) {
 	e.ticks++
 	e.updateRing(now)
 	e.sweep(now)
-	if e.loud > 0 || len(e.suspicions) > 0 && e.ticks%quietTicks == 0 {
+	if e.loud > 0 || (len(e.suspicions) > 0 || len(e.fencing.links) > 0) && e.ticks%quietTicks == 0 {
 		e.loud, e.tellAll = max(0, e.loud-1), true
 	}
 	for i := range min(lostProbes, len(e.lost)) {
@@ -228,6 +230,9 @@ func (e *engine) sendEcho(p *path, f flags, echo uint64, now time.Time) {
 	}
 	if m := p.member; m.goneEpoch == m.epoch && now.Sub(m.restarted) < goneMemory {
 		f |= flagGone
+		if len(m.returns) >= maxDeaths {
+			f |= flagOften
+		}
 	}
 	interval := e.timing.Interval
 	if p.kernel.watched {

@@ -306,3 +306,36 @@ func TestLossDelaysADeathButInventsNone(t *testing.T) {
 		})
 	}
 }
+
+func TestDeathOnOneLinkIsNoDeathOfTheSpeaker(t *testing.T) {
+	w := newLinkedWorld(t, 3, 2, defaultTiming)
+	cut := w.nodes[0]
+	w.cutOn(0, func(from, to *node) bool { return from == cut || to == cut })
+	w.run(5 * time.Second)
+	w.cut = nil
+	w.run(time.Second, func() bool { return w.noneBelievedDead() && len(cut.engine.view.FencedLinks) == 0 })
+	if v := cut.engine.view; v.Deaths != 0 || v.LinkDeaths != 1 || len(v.FencedLinks) > 0 || !w.noneBelievedDead() {
+		t.Errorf("%+v", v)
+	}
+}
+
+func TestSpeakerThatCrashesAgainIsSuppressed(t *testing.T) {
+	w := newWorld(t, 3, defaultTiming)
+	n := w.nodes[0]
+	for round := 1; round <= 3; round++ {
+		n.off = true
+		w.run(20*time.Second, w.allBelieveDead(n))
+		w.run(10 * time.Second)
+		n.off = false
+		w.start(n)
+		w.tell(n)
+		w.run(2 * time.Second)
+		if got, want := n.engine.view.Suppressed, round >= maxDeaths; got != want {
+			t.Errorf("after %d deaths it is suppressed: %v", round, got)
+		}
+	}
+	w.run(deathMemory)
+	if n.engine.view.Suppressed {
+		t.Error("it is suppressed for longer than the deaths are remembered")
+	}
+}

@@ -14,9 +14,9 @@ type fencing struct {
 }
 
 const (
-	reasonUnheard = "no member is heard that hears this speaker"
+	reasonUnheard = "no member is reached"
 	reasonFrozen  = "this process was frozen and has not heard from a member since"
-	reasonTold    = "other members do not hear this speaker"
+	reasonTold    = "other members do not reach this speaker"
 )
 
 // isFenced reports whether this speaker tells the members on a link that it announces nothing.
@@ -98,7 +98,7 @@ func (e *engine) isLate(now time.Time, p *path) bool {
 func (e *engine) judgeSelf(now time.Time) {
 	e.ready = e.ready || e.isReady(now)
 	r := e.reception(now)
-	e.self.tell(e, now, r.told)
+	e.self.tell(e, now, r)
 	for link := range r.alive {
 		if !e.alive[link] {
 			e.recover(now, link)

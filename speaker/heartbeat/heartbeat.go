@@ -157,12 +157,12 @@ func (h *Heartbeat) turn(ctx context.Context, work *sync.WaitGroup) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var asked time.Time // when a witness was last asked for
+	rings := 0
 	for {
 		var done chan struct{}
 		select {
 		case request := <-h.sets:
 			e.set(time.Now(), request.members)
-			connections.set(ctx, request.members, e.ring)
 			done = request.done
 		case m := <-h.messages:
 			e.receive(time.Now(), m)
@@ -183,6 +183,10 @@ func (h *Heartbeat) turn(ctx context.Context, work *sync.WaitGroup) {
 		e.held = h.held.Load()
 		h.drain(e)
 		timer.Reset(time.Until(e.step(time.Now())))
+		if e.rings != rings {
+			rings = e.rings
+			connections.set(ctx, e.near)
+		}
 		h.carryOut(e)
 		h.publish(e)
 		if done != nil {
@@ -260,7 +264,7 @@ func (h *Heartbeat) report(before, now View) {
 		h.log.Warn("other speakers have taken this one for dead", "times", now.Deaths)
 	}
 	if now.Suppressed && !before.Suppressed {
-		h.log.Warn("this speaker is suppressed for flapping, other nodes are preferred", "for", deathMemory)
+		h.log.Warn("this speaker is suppressed for flapping, other nodes are preferred", "for at most", deathMemory)
 	}
 	switch {
 	case now.Fenced != "" && now.Fenced != before.Fenced:
@@ -270,7 +274,7 @@ func (h *Heartbeat) report(before, now View) {
 	}
 	for link := range now.FencedLinks {
 		if !before.FencedLinks[link] && now.Fenced == "" {
-			h.log.Warn("no member is heard on this link, it is not used", "link", link)
+			h.log.Warn("this link is fenced and not used", "link", link)
 		}
 	}
 }

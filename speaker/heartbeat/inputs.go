@@ -64,6 +64,7 @@ func (e *engine) setRing(now time.Time) {
 		}
 	}
 	e.ring = newRing(names)
+	e.rings++
 	e.near, e.lost = nil, nil
 	for _, m := range e.order {
 		isNear := m.counts() && e.ring.neighbours(e.name, m.name)
@@ -118,7 +119,7 @@ func (e *engine) receive(now time.Time, msg message) {
 		return
 	}
 	if m.gone && before > 0 && m.epoch > before {
-		m.restarted, m.goneEpoch = now, m.epoch
+		m.comeBack(now)
 	}
 	m.gone = false
 	if path.closed && now.Sub(path.closedAt) < crashEcho {

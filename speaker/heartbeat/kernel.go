@@ -42,6 +42,8 @@ type kernel struct {
 // due returns when the next probe is due.
 func (k *kernel) due(t KernelTiming) time.Time {
 	switch {
+	case !k.watched && k.open > maxMisses: // it does not answer, or the network drops probes
+		return k.asked.Add(slowProbesAfter)
 	case k.dead && k.asked.Sub(k.answered) > slowProbesAfter:
 		return k.asked.Add(slowProbes * t.Interval)
 	case !k.watched || k.dead || k.open == 0:

@@ -13,6 +13,8 @@ const (
 	sameDeath = time.Second
 	// smallSleep is the lateness of this process that is not worth a correction.
 	smallSleep = 2 * time.Millisecond
+	// startTime is how long after its start a speaker believes how often it has died before.
+	startTime = 10 * time.Second
 )
 
 // self is what a speaker knows about its own lives.
@@ -23,6 +25,8 @@ type self struct {
 	// deathEpoch is the epoch in which this speaker learned of its last death, at diedAt.
 	deathEpoch uint64
 	diedAt     time.Time
+	// linkDeaths counts how often others have taken it for dead on one of its links only.
+	linkDeaths int
 	// recent are the times of the deaths that count for suppression. A death counts if this
 	// speaker was well since the last one, on all links for sameDeath. Otherwise it may be the same
 	// death, in the word of another member.
@@ -50,18 +54,32 @@ func (s *self) hear(e *engine, now time.Time, p *path) {
 	case p.flags&flagGone != 0 && s.deathEpoch < e.epoch:
 		s.die(e, now)
 	}
+	if p.flags&(flagGone|flagOften) == flagGone|flagOften && len(s.recent) < maxDeaths && now.Sub(e.started) < startTime {
+		s.recent = []time.Time{now, now} // this process was not there when it died before
+	}
 	s.asking = false
 }
 
-// tell notes on which links a member takes this speaker for dead now.
-func (s *self) tell(e *engine, now time.Time, told map[string]bool) {
-	for link := range told {
-		if !s.told[link] && now.Sub(s.diedAt) > e.timing.Detection() { // else it is the same death
-			s.die(e, now)
-			break
-		}
+// tell notes on which links a member takes this speaker for dead now. While it is well on another
+// link, only the addresses of that link have moved.
+func (s *self) tell(e *engine, now time.Time, r reception) {
+	wellElsewhere := false
+	for link := range r.alive {
+		wellElsewhere = wellElsewhere || !r.told[link]
 	}
-	s.told = told
+	for link := range r.told {
+		switch {
+		case s.told[link]:
+			continue
+		case wellElsewhere:
+			s.linkDeaths++
+			e.changed = true
+		case now.Sub(s.diedAt) > e.timing.Detection(): // else it is the same death
+			s.die(e, now)
+		}
+		break
+	}
+	s.told = r.told
 }
 
 // die notes that other speakers have taken this one for dead.
@@ -145,13 +163,13 @@ func (e *engine) noticeSleep(now time.Time) {
 	}
 }
 
-// leaseTime is how long after its last step this speaker may answer: no member misses its
-// heartbeats before.
+// leaseTime is how long after its last step this speaker may answer. Its last heartbeat may be an
+// interval older, and no member misses the next one before.
 func (e *engine) leaseTime() time.Duration {
 	for _, m := range e.near {
 		for _, p := range m.paths {
 			if p.established && p.flags&flagKernel == 0 {
-				return e.timing.Detection()
+				return e.timing.Detection() - e.timing.Interval
 			}
 		}
 	}

@@ -20,6 +20,8 @@ type member struct {
 	gone      bool
 	restarted time.Time
 	goneEpoch uint64
+	// returns are the times of the last such returns, without those that followed at once.
+	returns []time.Time
 	// profile is what the member says of itself. knows is the version of this speaker's profile
 	// that the member has. asked is when it was last asked for its profile.
 	profile Profile
@@ -30,6 +32,18 @@ type member struct {
 	// dead are the addresses at which the member is dead.
 	dead []netip.Addr
 }
+
+// comeBack notes that the member lives again after it was gone.
+func (m *member) comeBack(now time.Time) {
+	m.restarted, m.goneEpoch = now, m.epoch
+	m.returns = slices.DeleteFunc(m.returns, func(at time.Time) bool { return now.Sub(at) > deathMemory })
+	if n := len(m.returns); n == 0 || now.Sub(m.returns[n-1]) > sameReturn {
+		m.returns = append(m.returns, now)
+	}
+}
+
+// sameReturn is the time within which a member may begin several epochs after one death.
+const sameReturn = 5 * time.Second
 
 // counts reports whether the member is one of the ring.
 func (m *member) counts() bool { return !m.lost || m.back }

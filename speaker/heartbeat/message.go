@@ -51,6 +51,7 @@ const (
 	flagDead                      // the sender takes the receiver for dead on this path
 	flagRenew                     // the sender does so in the epoch that it repeats: the receiver should begin a new one
 	flagGone                      // the sender has taken the receiver for dead in an earlier epoch, a short time ago
+	flagOften                     // with flagGone: not for the first time in the last minutes
 	flagKernel                    // the sender watches the receiver's kernel, so heartbeats may be slow
 )
 

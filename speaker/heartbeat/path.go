@@ -134,6 +134,17 @@ func (p *path) notice(now time.Time, msg message) {
 	}
 }
 
+// saysFenced reports whether the member says that it is fenced on the link.
+func (p *path) saysFenced(now time.Time) bool {
+	if !p.established || p.flags&flagFenced == 0 {
+		return false
+	}
+	if p.watched {
+		return !p.expired(now)
+	}
+	return now.Sub(p.heardAt) < suspicionLife
+}
+
 // isSound reports whether the member answers right now, so that its own link works.
 func (p *path) isSound(now time.Time) bool {
 	return p.alive(now) && (!p.kernel.watched || p.kernel.open <= 1)

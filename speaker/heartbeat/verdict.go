@@ -34,8 +34,7 @@ func (e *engine) judge(now time.Time, m *member) {
 	var dead []netip.Addr
 	for _, p := range m.paths {
 		e.judgePath(now, p)
-		itself := p.established && p.flags&flagFenced != 0 && !(p.watched && p.expired(now))
-		if m.counts() && (p.dead || itself) || m.back && p.watched && !p.alive(now) && !p.mutual(now) || m.back && !p.established {
+		if m.counts() && (p.dead || p.saysFenced(now)) || m.back && p.watched && !p.alive(now) && !p.mutual(now) || m.back && !p.established {
 			dead = append(dead, p.Remote)
 		}
 	}

@@ -23,6 +23,8 @@ type View struct {
 	// Deaths counts how often other speakers have taken this one for dead. It may not answer until
 	// Resume was called with this number.
 	Deaths int
+	// LinkDeaths counts how often they have done so on one of its links, while it was well on another.
+	LinkDeaths int
 	// FencedLinks has the names of this node's links on which no member is reached.
 	FencedLinks map[string]bool
 	// Fenced says why this speaker must not announce; "" if it may.
@@ -44,7 +46,7 @@ func (e *engine) updateView(now time.Time) {
 	}
 	e.changed = false
 	v := View{
-		Ready: e.ready, Dead: map[string][]netip.Addr{}, Profiles: map[string]Profile{}, Suppressed: suppressed, Deaths: e.self.deaths,
+		Ready: e.ready, Dead: map[string][]netip.Addr{}, Profiles: map[string]Profile{}, Suppressed: suppressed, Deaths: e.self.deaths, LinkDeaths: e.self.linkDeaths,
 		FencedLinks: e.fencing.links, Fenced: e.fencing.reason, NeedWitness: e.fencing.needWitness, Freezes: e.self.freezes,
 	}
 	for _, m := range e.order {

@@ -113,9 +113,9 @@ func TestRoutesOfANode(t *testing.T) {
 			name: "neither other members nor links matter",
 			change: func(s *State) {
 				vips(s, "198.51.100.7")
-				s.Members, s.Fenced = nil, "no member is heard that hears this speaker"
+				s.Members, s.Fenced = nil, "no member is reached"
 			},
-			plan:   "fenced: no member is heard that hears this speaker\n198.51.100.7 services=default/web pool=routed bgp=Advertised\n",
+			plan:   "fenced: no member is reached\n198.51.100.7 services=default/web pool=routed bgp=Advertised\n",
 			routes: "198.51.100.7/32 0 [4227858439] [[64512 1 2]] []\n",
 		},
 		{

@@ -15,10 +15,11 @@ const (
 	ipv6Header     = 40
 )
 
-// answer is what a kernel says: an address is at a MAC. It says so to another MAC.
+// answer is what a kernel says to a MAC: that it has an address. It may send from another MAC than
+// the one that was asked: a bond can have several.
 type answer struct {
-	addr    netip.Addr
-	mac, to [6]byte
+	addr netip.Addr
+	to   [6]byte
 }
 
 // question returns the probe for a target, from this link's own MAC.
@@ -64,10 +65,10 @@ func header(from, to [6]byte, kind uint16) []byte {
 func parseARP(frame []byte) (answer, bool) {
 	var p arp.Packet
 	if len(frame) < ethernetHeader || p.UnmarshalBinary(frame[ethernetHeader:]) != nil || p.Operation != arp.OperationReply ||
-		len(p.SenderHardwareAddr) != 6 || len(p.TargetHardwareAddr) != 6 {
+		len(p.TargetHardwareAddr) != 6 {
 		return answer{}, false
 	}
-	return answer{p.SenderIP, [6]byte(p.SenderHardwareAddr), [6]byte(p.TargetHardwareAddr)}, true
+	return answer{p.SenderIP, [6]byte(p.TargetHardwareAddr)}, true
 }
 
 // parseNA reads a neighbor advertisement. The kernel has checked nothing yet.
@@ -83,5 +84,5 @@ func parseNA(frame []byte) (answer, bool) {
 	if !ok || !na.Solicited {
 		return answer{}, false
 	}
-	return answer{na.TargetAddress, [6]byte(frame[6:12]), [6]byte(frame[0:6])}, true
+	return answer{na.TargetAddress, [6]byte(frame[0:6])}, true
 }

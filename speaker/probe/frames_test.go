@@ -39,7 +39,7 @@ func TestOnlyAnswersToThisHostAreRead(t *testing.T) {
 	}
 	body, _ := reply.MarshalBinary()
 	frame := append(header(there, here, 0x0806), body...)
-	if got, ok := parseARP(frame); !ok || got != (answer{over4.Remote, there, here}) {
+	if got, ok := parseARP(frame); !ok || got != (answer{over4.Remote, here}) {
 		t.Errorf("an ARP reply is read as %+v, %v", got, ok)
 	}
 	if got, ok := parseARP(question(here, over4)); ok {

@@ -76,7 +76,7 @@ func (p *port) ask(t Target) error {
 		}
 		frame = question(p.mac, t)
 		p.frames[t] = frame
-		p.asked[answer{t.Remote, t.MAC, p.mac}] = t
+		p.asked[answer{t.Remote, p.mac}] = t
 	}
 	p.mu.Unlock()
 	if t.Remote.Is4() {

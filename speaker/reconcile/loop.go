@@ -94,7 +94,7 @@ type Loop struct {
 	// returned, lostHeard and deaths are the counts that earlier passes have handled. told is the
 	// version of the profile that was told.
 	returned, lostHeard, told uint64
-	deaths                    int
+	deaths, linkDeaths        int
 }
 
 // planned is a plan and when it was carried out.
@@ -190,7 +190,8 @@ func (l *Loop) pass(ctx context.Context) (again time.Duration) {
 	seen := view.State(in, beats, state, foreign)
 	p := plan.Make(seen, before)
 	l.Layer2.Set(announcementLinks(in.Links), view.MembersByMAC(in, beats), assignments(p, l.announced))
-	if returned != l.returned {
+	if returned != l.returned || beats.LinkDeaths != l.linkDeaths {
+		l.linkDeaths = beats.LinkDeaths
 		// A member that comes back may have believed that it owns everything, and may have
 		// announced it.
 		l.returned = returned
