@@ -170,7 +170,7 @@ func run(ctx, background context.Context, group *errgroup.Group, o Options) erro
 	}
 	nodeLinks := reconcile.NewNodeLinks(o.Node, o.Client, o.ConfigMap, config, o.ExcludeInterfaces, func() bool { return cluster.Node(o.Node) != nil }, o.Log)
 	group.Go(func() error { return nodeLinks.Run(background) })
-	watcher := links.NewWatcher(o.Log, func() { wake.Set(); nodeLinks.Changed() })
+	watcher := links.NewWatcher(o.Log, func() { wake.Set(); nodeLinks.Changed(); prober.LinksChanged() })
 	group.Go(func() error { return watcher.Run(background) })
 	status := reconcile.NewStatusWriter(o.StatusClient, o.ServiceConditions, cluster.Service, o.Log)
 	group.Go(func() error { return status.Run(background) })
@@ -191,7 +191,7 @@ func run(ctx, background context.Context, group *errgroup.Group, o Options) erro
 	}
 	o.Log.Info("this speaker is leaving")
 	stopBGP()
-	handOver(o.Log, beats, announcer, others)
+	handOver(background, o.Log, beats, announcer, others)
 	o.Log.Info("this speaker has left")
 	return err
 }
@@ -223,12 +223,14 @@ func startEvents(background context.Context, group *errgroup.Group, o Options) r
 // handOver tells the other speakers that this one leaves. It returns when they have
 // taken over all addresses, or after two seconds. Until then this speaker goes on
 // answering.
-func handOver(log *slog.Logger, beats *heartbeat.Heartbeat, announcer *layer2.Announcer, others *members.Members) {
+func handOver(ctx context.Context, log *slog.Logger, beats *heartbeat.Heartbeat, announcer *layer2.Announcer, others *members.Members) {
 	if !beats.MayAnswer() {
 		announcer.Forget() // other nodes are the owners, this one must not disturb them
 	}
 	beats.Retire()
 	announcer.HandOver()
+	version, profile := others.SetLeaving()
+	beats.Say(ctx, heartbeat.Profile{Version: version, Bytes: profile})
 	if err := others.Leave(); err != nil {
 		log.Warn("the other speakers may not know that this one leaves", "error", err)
 	}

@@ -47,7 +47,7 @@ type engine struct {
 
 	planned time.Time // when step should be called next
 	due     time.Time // when the next tick is
-	ticked  time.Time // when the last heartbeats were sent
+	ticked  time.Time // when the last step was
 	ticks   int
 	seq     uint64
 	// loud is for how many more ticks news is sent to all members. tellAll is set until all were
@@ -144,16 +144,28 @@ func (e *engine) probesKernel(now time.Time, p *path) bool {
 
 // watchKernels asks the kernels of the neighbours, and decides which of them are dead.
 func (e *engine) watchKernels(now time.Time) {
+	var due []*path
+	together := false
 	for _, m := range e.near {
 		for _, p := range m.paths {
 			if !e.probesKernel(now, p) {
 				continue
 			}
 			p.kernel.judge(now, e.timing.Kernel)
-			if !now.Before(p.kernel.due(e.timing.Kernel)) {
-				p.kernel.ask(now)
-				e.probes = append(e.probes, p.Path)
+			// Probes that are due soon are sent now, so that this process runs less often.
+			if !now.Add(e.timing.Kernel.Interval / 4).Before(p.kernel.due(e.timing.Kernel)) {
+				due = append(due, p)
 			}
+			together = together || !now.Before(p.kernel.due(e.timing.Kernel))
+		}
+	}
+	if !together {
+		return
+	}
+	for _, p := range due {
+		if k := &p.kernel; k.open == 0 || k.dead || !k.watched || !now.Before(k.due(e.timing.Kernel)) {
+			k.ask(now)
+			e.probes = append(e.probes, p.Path)
 		}
 	}
 }

@@ -119,7 +119,7 @@ func TestPartitionIntoHalvesFencesNoSpeaker(t *testing.T) {
 		}
 	}
 	w.lost = func(_, _ *node) bool { return false }
-	if took := w.run(time.Second, w.noneBelievedDead); took > 2*defaultTiming.Interval {
+	if took := w.run(time.Second, w.noneBelievedDead); took > 3*defaultTiming.Interval {
 		t.Errorf("healed after %v", took)
 	}
 }
@@ -278,7 +278,7 @@ func TestWitnessKeepsOneOfTwoSpeakersUnfenced(t *testing.T) {
 		t.Errorf("a witness of then is not enough later: %+v", v)
 	}
 	w.lost = func(_, _ *node) bool { return false }
-	if took := w.run(time.Second, w.noneBelievedDead); took > 2*defaultTiming.Interval {
+	if took := w.run(time.Second, w.noneBelievedDead); took > 3*defaultTiming.Interval {
 		t.Errorf("healed after %v", took)
 	}
 }

@@ -34,6 +34,7 @@ type reception struct {
 	told     map[string]bool // links on which a member takes this speaker for dead
 	kept     map[string]bool // links that stay fenced, because nothing is known of them now
 	late     bool            // an answer is late
+	some     bool            // there is a path that proves something
 	closed   bool            // every member's kernel has closed the process's connection
 	active   bool            // a member is heard that goes on, although it cannot be reached
 	gone     bool            // every member is dead
@@ -51,11 +52,11 @@ func (e *engine) reception(now time.Time) reception {
 			if p.alive(now) {
 				r.alive[p.Link] = true
 			}
-			if p.flags&flagDead != 0 && p.mutual(now) && p.isSound(now) {
+			if p.updateTelling(now, e.timing); p.telling {
 				r.told[p.Link] = true
 			}
 			r.late = r.late || e.isLate(now, p)
-			r.closed = r.closed && p.closed
+			r.closed, r.some = r.closed && p.closed, true
 			r.active = r.active || p.isActive(now, e.timing)
 		}
 	}
@@ -72,7 +73,7 @@ func (e *engine) reception(now time.Time) reception {
 			if p.established {
 				r.expected[p.Link] += 0
 				r.late = true
-				r.closed = r.closed && p.closed
+				r.closed, r.some = r.closed && p.closed, true
 			}
 		}
 	}
@@ -89,7 +90,7 @@ func (e *engine) isUsed(link string) bool {
 // isLate reports whether a sign of life is late, so that a witness should be asked in time.
 func (e *engine) isLate(now time.Time, p *path) bool {
 	if p.kernel.watched {
-		return p.kernel.dead || p.kernel.open > 1
+		return p.kernel.dead || p.kernel.open > 1 || p.established && !now.Before(p.probeAt)
 	}
 	return !p.mutual(now) || !now.Before(p.probeAt)
 }
@@ -124,7 +125,7 @@ func (e *engine) recover(now time.Time, link string) {
 			if p.Link == link {
 				p.kernel.revive(now)
 				if p.expired(now) {
-					p.refresh(now, e.timing)
+					p.expect(now, e.timing)
 				}
 			}
 		}
@@ -144,7 +145,7 @@ func (e *engine) updateAlone(now time.Time, r reception) {
 		// A speaker with one other member, or with none, reaches no member in two cases: the other
 		// members are dead, or the network of this node is broken. A witness tells which is true,
 		// or the other member's kernel, which has closed the connection.
-		e.alone = e.alone || now.Before(e.witnessedUntil) || r.closed && len(r.expected) > 0
+		e.alone = e.alone || now.Before(e.witnessedUntil) || r.closed && r.some
 	}
 	if e.self.asking && (len(r.expected) == 0 || e.alone || r.gone && len(r.alive) > 0) {
 		e.self.asking = false

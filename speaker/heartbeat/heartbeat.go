@@ -47,8 +47,8 @@ type Options struct {
 
 // Prober asks the kernels of members whether they are alive. Its methods must not block.
 type Prober interface {
-	// Probe asks the kernel of each target once.
-	Probe(targets []probe.Target)
+	// Probe asks the kernel of each target once. It returns the targets that were not asked.
+	Probe(targets []probe.Target) (unsent []probe.Target)
 	// Answers calls f for each target that has answered since the last call.
 	Answers(f func(at time.Time, from probe.Target))
 }
@@ -202,6 +202,7 @@ func (h *Heartbeat) turn(ctx context.Context, work *sync.WaitGroup) {
 // drain gives the engine what has come already. A process that was late must not decide by the
 // time alone.
 func (h *Heartbeat) drain(e *engine) {
+	e.noticeSleep(time.Now())
 	for range cap(h.messages) {
 		select {
 		case m := <-h.messages:
@@ -223,7 +224,9 @@ func (h *Heartbeat) carryOut(e *engine) {
 		for i, p := range e.probes {
 			targets[i] = probe.Target(p)
 		}
-		h.options.Prober.Probe(targets)
+		for _, t := range h.options.Prober.Probe(targets) {
+			e.unsent(Path(t))
+		}
 	}
 	h.send(e.out)
 	e.out, e.probes = e.out[:0], e.probes[:0]
@@ -238,12 +241,19 @@ func (h *Heartbeat) publish(e *engine) {
 	if old := h.lease.Load(); old != noExpiry {
 		h.lease.CompareAndSwap(old, lease)
 	}
-	before := h.view.Load()
-	if view := e.view; !reflect.DeepEqual(*before, view) {
-		h.view.Store(&view)
-		h.report(*before, view)
-		h.options.Changed()
+	before, view := h.view.Load(), e.view
+	if reflect.DeepEqual(*before, view) {
+		return
 	}
+	h.view.Store(&view)
+	h.report(*before, view)
+	if was := *before; was.NeedWitness != view.NeedWitness {
+		was.NeedWitness = view.NeedWitness
+		if reflect.DeepEqual(was, view) {
+			return // no plan depends on that
+		}
+	}
+	h.options.Changed()
 }
 
 // report logs what has changed.

@@ -10,8 +10,9 @@ const (
 	// not prove to be recent. They may be recordings.
 	challengePause = 10 * time.Millisecond
 	// maxEpochStep bounds how far a speaker raises its epoch because another speaker knows a
-	// higher one, in nanoseconds.
-	maxEpochStep = uint64(20 * 365 * 24 * time.Hour)
+	// higher one, and how far other speakers' epochs may be ahead, in nanoseconds. A machine's
+	// clock may begin in 1970.
+	maxEpochStep = uint64(100 * 365 * 24 * time.Hour)
 	// maxIdentities bounds how many former members are remembered.
 	maxIdentities = 4096
 	// goneMemory is how long a member that lives again is told that it was dead before.
@@ -105,6 +106,9 @@ func (e *engine) receive(now time.Time, msg message) {
 	if path == nil {
 		return
 	}
+	if msg.epoch > max(e.epoch, uint64(now.UnixNano()))+maxEpochStep {
+		return // only another holder of the key can have sent it
+	}
 	if msg.echo != e.epoch || msg.epoch < m.epoch {
 		path.notice(now, msg)
 		e.challenge(now, path, msg, max(msg.epoch, m.epoch))
@@ -118,10 +122,13 @@ func (e *engine) receive(now time.Time, msg message) {
 		}
 		return
 	}
+	if m.epoch > before && msg.profile.Version == 0 {
+		m.profile, e.changed = Profile{}, true // it has said nothing yet in this life
+	}
 	if m.gone && before > 0 && m.epoch > before {
 		m.comeBack(now)
 	}
-	m.gone = false
+	m.gone, m.kernelDeadAt = false, time.Time{}
 	if path.closed && now.Sub(path.closedAt) < crashEcho {
 		return
 	}
@@ -243,7 +250,19 @@ func (e *engine) answered(at time.Time, on Path) {
 		if !p.kernel.watched {
 			p.deadline = p.heardAt.Add(e.timing.SlowDetection())
 		}
+		if p.kernel.dead {
+			p.nextAt = at // its process may be back, too
+		}
 		p.kernel.answer(at)
+	}
+}
+
+// unsent is called when a probe could not be sent: its missing answer proves nothing.
+func (e *engine) unsent(on Path) {
+	for _, m := range e.near {
+		if p := m.at(on.Link, on.Remote); p != nil && p.kernel.open > 0 {
+			p.kernel.open--
+		}
 	}
 }
 

@@ -13,6 +13,9 @@ const (
 	sameDeath = time.Second
 	// smallSleep is the lateness of this process that is not worth a correction.
 	smallSleep = 2 * time.Millisecond
+	// pause is how long a speaker does not answer after a sleep in which its kernel may have been
+	// taken for dead, unless it hears a member before.
+	pause = 20 * time.Millisecond
 	// startTime is how long after its start a speaker believes how often it has died before.
 	startTime = 10 * time.Second
 )
@@ -38,13 +41,17 @@ type self struct {
 	// detected the freeze, or the whole machine was frozen, with the members.
 	asking  bool
 	freezes int
+	// pausedUntil is until when it does not answer after a shorter sleep, unless a member is heard
+	// before: the whole machine may have slept, and others have replaced it.
+	pausedUntil time.Time
 	// told are the links on which a member says that it takes this speaker for dead.
 	told map[string]bool
 }
 
 // hear draws the conclusions from the flags of a new message.
 func (s *self) hear(e *engine, now time.Time, p *path) {
-	if !p.watched || !p.mutual(now) || !p.isSound(now) {
+	p.updateTelling(now, e.timing)
+	if !p.watched || !p.mutual(now) || !p.isSound(now, e.timing) {
 		return // it may be deaf, and take all others for dead
 	}
 	switch {
@@ -57,7 +64,7 @@ func (s *self) hear(e *engine, now time.Time, p *path) {
 	if p.flags&(flagGone|flagOften) == flagGone|flagOften && len(s.recent) < maxDeaths && now.Sub(e.started) < startTime {
 		s.recent = []time.Time{now, now} // this process was not there when it died before
 	}
-	s.asking = false
+	s.asking, s.pausedUntil = false, time.Time{}
 }
 
 // tell notes on which links a member takes this speaker for dead now. While it is well on another
@@ -146,7 +153,7 @@ func (e *engine) noticeSleep(now time.Time) {
 			case p.expired(now.Add(-slept)):
 			case frozen:
 				p.flags &^= flagHearing
-				p.refresh(now, e.timing)
+				p.expect(now, e.timing)
 			default:
 				p.deadline, p.probeAt = p.deadline.Add(slept), p.probeAt.Add(slept)
 			}
@@ -154,6 +161,9 @@ func (e *engine) noticeSleep(now time.Time) {
 				p.probeAt = now // the whole machine may have slept, and its kernel, too
 			}
 		}
+	}
+	if slept >= e.timing.Kernel.Detection {
+		e.self.pausedUntil = now.Add(pause)
 	}
 	if frozen {
 		e.self.asking, e.witnessedUntil, e.alone = true, time.Time{}, false
@@ -178,7 +188,7 @@ func (e *engine) leaseTime() time.Duration {
 
 // lease returns the time until which this speaker may answer if it is not called again.
 func (e *engine) lease() time.Time {
-	if e.fencing.reason != "" || e.self.asking || e.self.resumed != e.self.deaths {
+	if e.fencing.reason != "" || e.self.asking || e.ticked.Before(e.self.pausedUntil) || e.self.resumed != e.self.deaths {
 		return time.Time{}
 	}
 	return e.ticked.Add(e.leaseTime())

@@ -29,6 +29,9 @@ type member struct {
 	asked   time.Time
 	// said are the members that it suspects, by the link on which it said so.
 	said map[string][]linkAccused
+	// kernelDeadAt is when its kernel was last dead on all links; zero if it has shown a sign of life
+	// since.
+	kernelDeadAt time.Time
 	// dead are the addresses at which the member is dead.
 	dead []netip.Addr
 }
@@ -112,7 +115,7 @@ func (m *member) watch(now time.Time, timing Timing, watched bool) {
 			p.established = p.established && !p.expired(now)
 			p.kernel = kernel{distrustedUntil: p.kernel.distrustedUntil}
 			p.relaxedUntil = now.Add(2 * timing.SlowDetection())
-			p.refresh(now, timing)
+			p.expect(now, timing)
 			p.nextAt = now
 		}
 		p.watched = watched

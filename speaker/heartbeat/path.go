@@ -44,7 +44,10 @@ type path struct {
 	// the member goes on and may not hear us. noticedSeq and noticedFlags are of that message.
 	noticedAt    time.Time
 	noticedSeq   uint64
+	noticedEpoch uint64
 	noticedFlags flags
+	// telling is set while the member says that this speaker is dead, and can know it.
+	telling bool
 	// heardAt is when the last message came. The path expires at deadline, unless another
 	// message comes before.
 	heardAt, deadline time.Time
@@ -58,6 +61,8 @@ type path struct {
 	closedAt time.Time
 	// flags are those of the last message.
 	flags flags
+	// toldAt is when the member was last told out of turn that it is dead.
+	toldAt time.Time
 	// challenged is when a message that does not prove to be recent was last answered.
 	challenged time.Time
 	verdict
@@ -65,11 +70,10 @@ type path struct {
 
 // verdict is what this speaker believes of a member at one of its addresses.
 type verdict struct {
-	// dead is set if enough speakers miss the member, since deadAt. It was then in deadEpoch.
+	// dead is set if enough speakers miss the member. It was then in deadEpoch.
 	dead      bool
-	deadAt    time.Time
 	deadEpoch uint64
-	// kernelDead is set if one of them misses its kernel.
+	// kernelDead is set while enough of them miss its kernel.
 	kernelDead bool
 	// missedAt is when enough speakers missed it for the last time.
 	missedAt time.Time
@@ -88,8 +92,14 @@ func (p *path) interval(now time.Time, t Timing) (interval time.Duration, misses
 
 // refresh is called for each message: the path expires later.
 func (p *path) refresh(now time.Time, t Timing) {
+	p.heardAt = now
+	p.expect(now, t)
+}
+
+// expect gives the member the time for its next message.
+func (p *path) expect(now time.Time, t Timing) {
 	interval, misses := p.interval(now, t)
-	p.heardAt, p.deadline, p.probeAt = now, now.Add(interval*time.Duration(misses)), now.Add(interval*3/2)
+	p.deadline, p.probeAt = now.Add(interval*time.Duration(misses)), now.Add(interval*3/2)
 }
 
 // introduction is the time after the first message in which the member may not have said yet
@@ -101,13 +111,11 @@ func (p *path) mutual(now time.Time) bool {
 	return p.established && now.Before(p.deadline) && (p.flags&flagHearing != 0 || now.Sub(p.establishedAt) < introduction)
 }
 
-// alive reports whether frames go both ways: the kernel answers, or if it is not watched, the
-// processes hear each other.
+// alive reports whether this speaker reaches the member: the processes hear each other, and the
+// member's kernel answers if it is watched. A kernel whose process has ended is enough. One whose
+// process is silent is not: a firewall may drop the heartbeats.
 func (p *path) alive(now time.Time) bool {
-	if p.kernel.watched {
-		return !p.kernel.dead
-	}
-	return p.mutual(now)
+	return !(p.kernel.watched && p.kernel.dead) && (p.mutual(now) || p.closed && p.kernel.watched)
 }
 
 // isActive reports whether the member was heard a short time ago and goes on, although this
@@ -116,10 +124,10 @@ func (p *path) isActive(now time.Time, t Timing) bool {
 	if p.alive(now) {
 		return false
 	}
-	if now.Sub(p.noticedAt) < suspicionLife && p.noticedFlags&flagFenced == 0 {
+	if now.Sub(p.noticedAt) < t.SlowDetection() && p.noticedFlags&flagFenced == 0 {
 		return true
 	}
-	if !p.established || p.flags&flagFenced != 0 || now.Sub(p.heardAt) >= suspicionLife {
+	if !p.established || p.flags&flagFenced != 0 || now.Sub(p.heardAt) >= t.SlowDetection() {
 		return false
 	}
 	return p.kernel.watched && p.heardAt.Sub(p.kernel.answered) > t.Kernel.Detection || p.flags&flagHearing == 0
@@ -128,9 +136,12 @@ func (p *path) isActive(now time.Time, t Timing) bool {
 // notice notes a message of the member's present life that does not repeat our epoch, unless it
 // is a recording of one that came before.
 func (p *path) notice(now time.Time, msg message) {
-	last := max(p.noticedSeq, p.member.seqs[[2]netip.Addr{msg.to, msg.from}])
+	last := p.member.seqs[[2]netip.Addr{msg.to, msg.from}]
+	if p.noticedEpoch == msg.epoch {
+		last = max(last, p.noticedSeq)
+	}
 	if msg.epoch == p.member.epoch && msg.seq > last {
-		p.noticedAt, p.noticedSeq, p.noticedFlags = now, msg.seq, msg.flags
+		p.noticedAt, p.noticedEpoch, p.noticedSeq, p.noticedFlags = now, msg.epoch, msg.seq, msg.flags
 	}
 }
 
@@ -146,8 +157,14 @@ func (p *path) saysFenced(now time.Time) bool {
 }
 
 // isSound reports whether the member answers right now, so that its own link works.
-func (p *path) isSound(now time.Time) bool {
-	return p.alive(now) && (!p.kernel.watched || p.kernel.open <= 1)
+func (p *path) isSound(now time.Time, t Timing) bool {
+	return p.alive(now) && (!p.kernel.watched || p.kernel.open <= 1 || now.Sub(p.kernel.answered) < t.Kernel.Detection/2+t.Kernel.Again)
+}
+
+// updateTelling notes whether the member says that this speaker is dead. It must be sound when it
+// begins to: a deaf member takes all others for dead.
+func (p *path) updateTelling(now time.Time, t Timing) {
+	p.telling = p.flags&flagDead != 0 && p.watched && p.mutual(now) && (p.isSound(now, t) || p.telling && p.alive(now))
 }
 
 // proves reports whether silence on the path proves something.

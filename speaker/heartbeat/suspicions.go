@@ -13,6 +13,9 @@ const (
 	// mourning is how long a watched member stays dead that no speaker misses any more and that
 	// has not begun a new epoch. Its message may be lost.
 	mourning = 10 * time.Second
+	// tellPause is the shortest time between two messages out of turn that tell a member that it is
+	// dead.
+	tellPause = 10 * time.Millisecond
 )
 
 // accused is a speaker at one of its addresses.
@@ -105,30 +108,34 @@ func (e *engine) misses(now time.Time, p *path) (missed bool, how kind) {
 	switch {
 	case p.kernel.watched && p.kernel.dead:
 		how = kindKernel
-	case p.kernel.watched && p.expired(now):
-		return true, 0 // its kernel answers, so this node's link works
 	case !p.expired(now):
 		return false, 0
+	case p.kernel.watched && p.closed:
+		return true, 0 // its kernel answers, so this node's link works
 	}
-	return e.linkWorks(p), how
+	return e.linkWorks(p, how), how
 }
 
 // linkWorks reports whether this speaker's link is known to work since the member on the path
-// went silent. Otherwise the silence may be its own fault.
-func (e *engine) linkWorks(p *path) bool {
+// went silent. Otherwise the silence may be its own fault. If it is its process that is silent,
+// the processes of others must be heard: a firewall may drop heartbeats.
+func (e *engine) linkWorks(p *path, how kind) bool {
 	if e.alone {
 		return true
 	}
 	if e.fencing.links[p.Link] || e.fencing.reason != "" {
 		return false
 	}
-	last := p.lastSign()
+	last := p.heardAt
+	if how == kindKernel {
+		last = p.lastSign()
+	}
 	for _, m := range e.near {
 		for _, other := range m.paths {
 			if other == p || other.Link != p.Link || !other.proves() {
 				continue
 			}
-			if other.kernel.watched && other.kernel.answered.Sub(last) >= e.timing.Kernel.Detection/2 ||
+			if how == kindKernel && other.kernel.watched && other.kernel.answered.Sub(last) >= e.timing.Kernel.Detection/2 ||
 				other.established && other.flags&flagHearing != 0 && other.heardAt.Sub(last) >= e.timing.Interval {
 				return true
 			}

@@ -26,6 +26,9 @@ func (e *engine) sweep(now time.Time) {
 		if len(m.dead) > 0 {
 			e.judge(now, m)
 		}
+		if !m.kernelDeadAt.IsZero() && now.Sub(m.kernelDeadAt) > kernelMemory {
+			m.kernelDeadAt, e.changed = time.Time{}, true
+		}
 	}
 }
 
@@ -34,12 +37,17 @@ func (e *engine) judge(now time.Time, m *member) {
 	var dead []netip.Addr
 	for _, p := range m.paths {
 		e.judgePath(now, p)
-		if m.counts() && (p.dead || p.saysFenced(now)) || m.back && p.watched && !p.alive(now) && !p.mutual(now) || m.back && !p.established {
+		if m.counts() && (p.dead || p.saysFenced(now)) || m.back && p.watched && !p.alive(now) || m.back && !p.established {
 			dead = append(dead, p.Remote)
 		}
 	}
 	if !slices.Equal(dead, m.dead) {
 		m.dead, e.changed = dead, true
+	}
+	if m.isKernelDead() {
+		m.kernelDeadAt = now
+	} else if slices.ContainsFunc(m.paths, func(p *path) bool { return p.kernel.watched && !p.kernel.dead }) {
+		m.kernelDeadAt = time.Time{}
 	}
 	// A member that is dead on one of its links only has not gone.
 	if len(m.paths) > 0 && !slices.ContainsFunc(m.paths, func(p *path) bool { return !p.dead }) {
@@ -53,9 +61,10 @@ func (e *engine) judge(now time.Time, m *member) {
 // believe them.
 func (e *engine) judgePath(now time.Time, p *path) {
 	missed, how := e.misses(now, p)
-	votes, kinds := 0, how
+	votes, kernelVotes, kinds := 0, 0, how
 	if missed {
 		votes = 1
+		kernelVotes = int(how & kindKernel)
 	}
 	on := linkAccused{p.Link, accused{p.member.id, p.Remote}}
 	for voter, v := range e.tally[on] {
@@ -63,6 +72,7 @@ func (e *engine) judgePath(now time.Time, p *path) {
 			kinds |= v.kind
 			if v.kind&kindWaiting == 0 {
 				votes++
+				kernelVotes += int(v.kind & kindKernel)
 			}
 		}
 	}
@@ -73,14 +83,17 @@ func (e *engine) judgePath(now time.Time, p *path) {
 	dead := votes >= needed || !p.watched && kinds&kindWaiting != 0
 	switch {
 	case dead:
-		p.missedAt, p.kernelDead = now, p.kernelDead || kinds&kindKernel != 0
+		p.missedAt = now
+		if kernelDead := kernelVotes >= needed; kernelDead != p.kernelDead {
+			p.kernelDead, e.changed = kernelDead, true
+		}
 		if !p.dead {
-			p.dead, p.deadAt, p.deadEpoch, p.kernelDead, e.changed = true, now, p.member.epoch, kinds&kindKernel != 0, true
+			p.dead, p.deadEpoch, e.changed = true, p.member.epoch, true
 		}
 	case p.dead && !missed && (!p.watched || p.member.epoch > p.deadEpoch || now.Sub(p.missedAt) > mourning):
 		p.dead, p.kernelDead, e.changed = false, false, true
-	case p.dead && !missed && p.alive(now) && now.Sub(p.challenged) >= challengePause:
-		p.challenged = now
+	case p.dead && !missed && p.alive(now) && now.Sub(p.toldAt) >= tellPause:
+		p.toldAt = now
 		e.send(p, 0, now) // so that it learns that it is dead
 	}
 }
@@ -95,7 +108,7 @@ func (e *engine) believes(now time.Time, voter *member, on linkAccused) bool {
 		if p.Link != on.link {
 			continue
 		}
-		if p.dead || p.watched && !p.isSound(now) || p.flags&flagFenced != 0 {
+		if p.dead || p.watched && !p.isSound(now, e.timing) || p.flags&flagFenced != 0 {
 			return false
 		}
 		if e.tally.against(linkAccused{on.link, accused{voter.id, p.Remote}}) > e.tally.against(on) {

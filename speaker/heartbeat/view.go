@@ -12,8 +12,9 @@ type View struct {
 	Ready bool
 	// Dead has the addresses at which a member does not answer, by its name.
 	Dead map[string][]netip.Addr
-	// KernelDead are the names, sorted, of the members whose kernel does not answer on any link.
-	// A member whose process alone has ended is not among them.
+	// KernelDead are the names, sorted, of the members whose kernel does not answer on any link, by
+	// the word of enough speakers. A member stays among them for kernelMemory after the member list
+	// has lost it. A member whose process alone has ended is not among them.
 	KernelDead []string
 	// Profiles are what the members say of themselves, by their names. A member that was never
 	// heard is not among them.
@@ -59,7 +60,7 @@ func (e *engine) updateView(now time.Time) {
 		if m.back && len(m.dead) < len(m.paths) {
 			v.Returned = append(v.Returned, m.name)
 		}
-		if m.isKernelDead() {
+		if !m.kernelDeadAt.IsZero() {
 			v.KernelDead = append(v.KernelDead, m.name)
 		}
 	}
@@ -67,6 +68,9 @@ func (e *engine) updateView(now time.Time) {
 	e.view = v
 	e.views++
 }
+
+// kernelMemory is how long a kernel counts as dead that no speaker watches any more.
+const kernelMemory = time.Minute
 
 // isKernelDead reports whether the member's kernel is dead on all links.
 func (m *member) isKernelDead() bool {

@@ -207,6 +207,19 @@ func (m *Members) tellProfile(ctx context.Context) {
 	}
 }
 
+// SetLeaving makes this member's profile say that it is about to end. It returns the profile like
+// SetProfile. Leave tells the members by gossip.
+func (m *Members) SetLeaving() (version uint64, encoded []byte) {
+	m.leaving.Store(true)
+	p := *m.self.Load()
+	if !p.Leaving {
+		p.Leaving = true
+		m.store(p)
+		p = *m.self.Load()
+	}
+	return p.Version, encode(p, memberlist.MetaMaxSize)
+}
+
 // Leave tells the other members that this one leaves, and waits a short time until
 // they have heard it. The profile says so as well, because memberlist does not
 // distinguish a member that leaves from one that dies.
@@ -217,10 +230,7 @@ func (m *Members) Leave() error {
 	if list == nil || list.ended.Load() {
 		return nil // it has never joined, or has ended
 	}
-	m.leaving.Store(true)
-	p := *m.self.Load()
-	p.Leaving = true
-	m.store(p)
+	m.SetLeaving()
 	updated := list.UpdateNode(500 * time.Millisecond)
 	return errors.Join(updated, list.Leave(500*time.Millisecond))
 }

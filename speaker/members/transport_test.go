@@ -297,7 +297,7 @@ func fullProfile(t *testing.T) (p Profile) {
 			IPv6: netip.PrefixFrom(netip.AddrFrom16([16]byte(b[25:])), 64),
 		})
 	}
-	if n := len(encode(p, 512)); n < 480 {
+	if n := len(encode(p, 512)); n < 470 {
 		t.Fatalf("the profile has %d bytes", n)
 	}
 	return p

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
-	"time"
 
 	"github.com/mdlayher/packet"
 	"golang.org/x/net/bpf"
@@ -20,8 +20,8 @@ type port struct {
 	mac      [6]byte
 	arp, ndp *socket
 	note     func(Target)
-	checkAt  time.Time // when the link's index and address are read again
-	failed   bool      // there are no sockets until then
+	broke    func()      // is called when a socket has failed
+	broken   atomic.Bool // a socket has failed, or the port is closed
 	done     sync.WaitGroup
 
 	mu sync.Mutex // guards the fields below
@@ -31,19 +31,16 @@ type port struct {
 	frames map[Target][]byte
 }
 
-// open returns the port if it has sockets, else nil.
-func (p *port) open() *port {
-	if p == nil || p.failed {
-		return nil
-	}
-	return p
+// is reports whether the port is open on an interface as it is now.
+func (p *port) is(i *net.Interface) bool {
+	return p != nil && !p.broken.Load() && p.index == i.Index && p.mac == [6]byte(i.HardwareAddr)
 }
 
 // maxTargets bounds the targets that a port remembers. There are a few for each neighbour.
 const maxTargets = 256
 
-func openPort(i *net.Interface, note func(Target)) (*port, error) {
-	p := &port{link: i.Name, index: i.Index, mac: [6]byte(i.HardwareAddr), note: note, asked: map[answer]Target{}, frames: map[Target][]byte{}}
+func openPort(i *net.Interface, note func(Target), broke func()) (*port, error) {
+	p := &port{link: i.Name, index: i.Index, mac: [6]byte(i.HardwareAddr), note: note, broke: broke, asked: map[answer]Target{}, frames: map[Target][]byte{}}
 	var err error
 	if p.arp, err = openSocket(i, unix.ETH_P_ARP, arpFilter(i.Index)); err != nil {
 		return nil, fmt.Errorf("opening the ARP socket: %w", err)
@@ -58,9 +55,7 @@ func openPort(i *net.Interface, note func(Target)) (*port, error) {
 
 // close closes the sockets and waits for the goroutines that read them.
 func (p *port) close() {
-	if p.open() == nil {
-		return
-	}
+	p.broken.Store(true)
 	_ = errors.Join(p.arp.conn.Close(), p.ndp.conn.Close()) // nothing is lost
 	p.done.Wait()
 }
@@ -76,8 +71,8 @@ func (p *port) ask(t Target) error {
 		}
 		frame = question(p.mac, t)
 		p.frames[t] = frame
-		p.asked[answer{t.Remote, p.mac}] = t
 	}
+	p.asked[answer{t.Remote, p.mac}] = t // the address may be at another MAC now
 	p.mu.Unlock()
 	if t.Remote.Is4() {
 		return p.arp.write(frame)
@@ -94,6 +89,9 @@ func (p *port) read(s *socket, parse func([]byte) (answer, bool)) {
 		case errors.Is(err, unix.ENETDOWN):
 			continue // the kernel reports once that the link is down; the socket stays usable
 		case err != nil:
+			if !p.broken.Swap(true) {
+				p.broke() // it is opened again
+			}
 			return
 		}
 		got, ok := parse(frame[:n])

@@ -5,17 +5,18 @@ package probe
 
 import (
 	"context"
-	"errors"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sys/unix"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/loglimit"
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/signal"
 )
 
 // Target is a kernel and the way to it.
@@ -34,74 +35,81 @@ type Options struct {
 	Metrics prometheus.Registerer
 }
 
-// openAgain is how long a link is left alone whose socket could not be opened or has failed, and
-// how often a link's address is read again.
-const openAgain = time.Second
+// checkInterval is how often the links are looked at again, and how long a link is left alone
+// whose sockets could not be opened.
+const checkInterval = time.Second
 
-// Prober sends probes and collects the answers. It opens sockets on the links that it needs.
+// Prober sends probes and collects the answers. Run opens sockets on the links that are needed.
+// So sending never waits for the kernel's lists of links, or for a socket that closes.
 type Prober struct {
 	log     *slog.Logger
 	limit   *loglimit.Limiter
 	metrics *metrics
+	look    signal.Signal // see LinksChanged
+	ports   atomic.Pointer[map[string]*port]
 
-	mu    sync.Mutex // guards the fields below
-	ended bool
-	ports map[string]*port
-
-	// answersMu guards answered. A port may note an answer while it is closed under mu.
-	answersMu sync.Mutex
-	answered  map[Target]time.Time
+	mu       sync.Mutex // guards the fields below
+	wanted   map[string]bool
+	answered map[Target]time.Time
 }
 
 // New returns a Prober. It opens nothing yet.
 func New(o Options) *Prober {
-	return &Prober{log: o.Log, limit: loglimit.New(1, time.Minute), metrics: newMetrics(o.Metrics), ports: map[string]*port{}, answered: map[Target]time.Time{}}
+	p := &Prober{log: o.Log, limit: loglimit.New(1, time.Minute), metrics: newMetrics(o.Metrics), look: signal.New(), wanted: map[string]bool{}, answered: map[Target]time.Time{}}
+	p.ports.Store(&map[string]*port{})
+	return p
 }
 
-// Run waits until ctx ends, and closes the sockets. It returns nil when everything that was
-// started has ended.
+// Run keeps sockets open on the links that are probed, until ctx ends. It returns nil when
+// everything that it started has ended.
 func (p *Prober) Run(ctx context.Context) error {
-	<-ctx.Done()
-	p.mu.Lock()
-	p.ended = true
-	ports := p.ports
-	p.ports = nil
-	p.mu.Unlock()
-	for _, port := range ports {
-		port.close()
+	check := time.NewTicker(checkInterval)
+	defer check.Stop()
+	for {
+		select {
+		case <-p.look.C():
+		case <-check.C:
+		case <-ctx.Done():
+			for _, port := range *p.ports.Swap(&map[string]*port{}) {
+				port.close()
+			}
+			return nil
+		}
+		p.check()
 	}
-	return nil
 }
 
-// Probe asks the kernel of each target once. It does not block: a probe for which there is no
-// room is dropped.
-func (p *Prober) Probe(targets []Target) {
+// LinksChanged makes Run look at the links at once: their addresses may have changed. It does not
+// block.
+func (p *Prober) LinksChanged() { p.look.Set() }
+
+// Probe asks the kernel of each target once. It does not block. It returns the targets that were
+// not asked, because this node has no socket or no room.
+func (p *Prober) Probe(targets []Target) (unsent []Target) {
+	ports := *p.ports.Load()
 	for _, t := range targets {
-		port := p.port(t.Link, time.Now())
+		port := ports[t.Link]
 		if port == nil {
-			p.metrics.unsent.Inc()
+			p.want(t.Link)
+		} else if err := port.ask(t); err == nil {
+			p.metrics.sent.Inc()
 			continue
 		}
-		if err := port.ask(t); err != nil {
-			p.metrics.unsent.Inc()
-			if !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.ENOBUFS) {
-				p.fail(port, "sending a probe failed", err)
-			}
-			continue
-		}
-		p.metrics.sent.Inc()
+		p.metrics.unsent.Inc()
+		unsent = append(unsent, t)
 	}
+	return unsent
 }
 
 // Answers calls f for each target that has answered since the last call, with the time of the
 // answer.
 func (p *Prober) Answers(f func(at time.Time, from Target)) {
-	p.answersMu.Lock()
+	p.mu.Lock()
 	answered := p.answered
 	if len(answered) > 0 {
 		p.answered = make(map[Target]time.Time, len(answered))
 	}
-	p.answersMu.Unlock()
+	p.mu.Unlock()
 	for target, at := range answered {
 		f(at, target)
 	}
@@ -110,54 +118,50 @@ func (p *Prober) Answers(f func(at time.Time, from Target)) {
 // note keeps an answer until Answers is called.
 func (p *Prober) note(t Target) {
 	p.metrics.answered.Inc()
-	p.answersMu.Lock()
-	defer p.answersMu.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.answered[t] = time.Now()
 }
 
-// port returns the sockets of a link, or nil if there are none now.
-func (p *Prober) port(link string, now time.Time) *port {
+// want makes Run open a link that it does not know yet.
+func (p *Prober) want(link string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	known := p.ports[link]
-	if p.ended || known != nil && now.Before(known.checkAt) {
-		return known.open()
+	if !p.wanted[link] {
+		p.wanted[link] = true
+		p.look.Set()
 	}
-	found, err := net.InterfaceByName(link)
-	switch {
-	case err != nil || len(found.HardwareAddr) != 6:
-		p.replace(link, known, &port{link: link, checkAt: now.Add(openAgain), failed: true})
-		return nil
-	case known.open() != nil && known.index == found.Index && known.mac == [6]byte(found.HardwareAddr):
-		known.checkAt = now.Add(openAgain)
-		return known
-	}
-	opened, err := openPort(found, p.note)
-	if err != nil {
-		if _, ok := p.limit.Allow(link); ok {
-			p.log.Warn("opening the sockets for probes failed, this link's kernels are not watched", "link", link, "error", err)
+}
+
+// check opens the links that are wanted, and those again that have another index or address now.
+// A port stays open if its link cannot be found: the list may be incomplete.
+func (p *Prober) check() {
+	p.mu.Lock()
+	wanted := maps.Clone(p.wanted)
+	p.mu.Unlock()
+	before := *p.ports.Load()
+	after := maps.Clone(before)
+	var old []*port
+	for link := range wanted {
+		known := before[link]
+		found, err := net.InterfaceByName(link)
+		if err != nil || len(found.HardwareAddr) != 6 || known.is(found) {
+			continue
 		}
-		opened = &port{link: link, failed: true}
+		opened, err := openPort(found, p.note, p.look.Set)
+		if err != nil {
+			if _, ok := p.limit.Allow(link); ok {
+				p.log.Warn("opening the sockets for probes failed, this link's kernels are not watched", "link", link, "error", err)
+			}
+			continue
+		}
+		after[link] = opened
+		if known != nil {
+			old = append(old, known)
+		}
 	}
-	opened.checkAt = now.Add(openAgain)
-	p.replace(link, known, opened)
-	return opened.open()
-}
-
-// replace puts a port into the place of another one.
-func (p *Prober) replace(link string, old, opened *port) {
-	p.ports[link] = opened
-	old.close()
-}
-
-// fail makes the next probe open the link again, after a while.
-func (p *Prober) fail(failed *port, message string, err error) {
-	if _, ok := p.limit.Allow(failed.link); ok {
-		p.log.Warn(message, "link", failed.link, "error", err)
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.ports[failed.link] == failed {
-		p.replace(failed.link, failed, &port{link: failed.link, checkAt: time.Now().Add(openAgain), failed: true})
+	p.ports.Store(&after)
+	for _, port := range old {
+		port.close()
 	}
 }

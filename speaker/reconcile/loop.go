@@ -95,6 +95,8 @@ type Loop struct {
 	// version of the profile that was told.
 	returned, lostHeard, told uint64
 	deaths, linkDeaths        int
+	// back are the lost members that were heard at the last pass.
+	back []string
 }
 
 // planned is a plan and when it was carried out.
@@ -164,10 +166,11 @@ func (l *Loop) pass(ctx context.Context) (again time.Duration) {
 		l.Members.Forget(name)
 	}
 	beats := l.setHeartbeatMembers(ctx, in)
-	if beats.Deaths != l.deaths {
+	if beats.Deaths != l.deaths || beats.LinkDeaths != l.linkDeaths {
 		// Other nodes have taken this one for dead. They are the owners now, so there is nothing to
-		// hand over.
+		// hand over. What this node still owns is announced anew.
 		l.Layer2.Forget()
+		l.linkDeaths = beats.LinkDeaths
 	}
 	state, rejoin, again := l.self.update(time.Now(), in, beats)
 	again = sooner(again, in.Again)
@@ -175,11 +178,12 @@ func (l *Loop) pass(ctx context.Context) (again time.Duration) {
 	if rejoin {
 		l.self.rejoining(l.Members.Rejoin())
 	}
-	if lostHeard != l.lostHeard && time.Since(l.searched) > searchPause || len(beats.Returned) > 0 {
+	isNews := !slices.Equal(beats.Returned, l.back) && len(beats.Returned) > 0
+	if isNews || (lostHeard != l.lostHeard || len(beats.Returned) > 0) && time.Since(l.searched) > searchPause {
 		l.searched = time.Now()
 		l.rejoin()
 	}
-	l.lostHeard = lostHeard
+	l.lostHeard, l.back = lostHeard, beats.Returned
 	l.Heartbeat.Hold(state.Rejoining)
 	l.tell(ctx, view.Profile(in, beats, state), beats)
 
@@ -190,8 +194,7 @@ func (l *Loop) pass(ctx context.Context) (again time.Duration) {
 	seen := view.State(in, beats, state, foreign)
 	p := plan.Make(seen, before)
 	l.Layer2.Set(announcementLinks(in.Links), view.MembersByMAC(in, beats), assignments(p, l.announced))
-	if returned != l.returned || beats.LinkDeaths != l.linkDeaths {
-		l.linkDeaths = beats.LinkDeaths
+	if returned != l.returned {
 		// A member that comes back may have believed that it owns everything, and may have
 		// announced it.
 		l.returned = returned

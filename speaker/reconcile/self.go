@@ -1,9 +1,11 @@
 package reconcile
 
 import (
+	"slices"
 	"time"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/heartbeat"
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/members"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/view"
 )
 
@@ -26,7 +28,7 @@ type self struct {
 func (s *self) update(now time.Time, in view.Inputs, beats heartbeat.View) (state view.Self, rejoin bool, again time.Duration) {
 	unready, again := s.readiness.update(now, in)
 	state.Unready = unready
-	state.Fenced, state.Rejoining, rejoin = s.whyFenced(in, beats)
+	state.Fenced, state.Rejoining, rejoin = s.whyFenced(now, in, beats)
 	waits, later := s.start.update(now, in, unready)
 	if again = sooner(again, later); waits && state.Fenced == "" {
 		state.Fenced, state.Starting = "it waits for the speakers of the other nodes to start", true
@@ -53,9 +55,10 @@ func (s *self) update(now time.Time, in view.Inputs, beats heartbeat.View) (stat
 
 // whyFenced says why this speaker is fenced, apart from the start of a cluster; "" if it is
 // not. rejoining is set while it looks for the other members; rejoin if that must begin.
-func (s *self) whyFenced(in view.Inputs, beats heartbeat.View) (why string, rejoining, rejoin bool) {
+func (s *self) whyFenced(now time.Time, in view.Inputs, beats heartbeat.View) (why string, rejoining, rejoin bool) {
 	hasLink := len(in.Links) > 0
-	open, rejoin := s.fence.update(hasLink && beats.Fenced == "")
+	anyLost := slices.ContainsFunc(in.Others, func(o members.Member) bool { return o.Lost })
+	open, rejoin := s.fence.update(now, hasLink && beats.Fenced == "", anyLost)
 	switch {
 	case !hasLink:
 		why = "it has no link that can be used"
@@ -98,21 +101,32 @@ func (s *self) rejoining(done <-chan struct{}) { s.fence.rejoined = done }
 
 // fence keeps a speaker fenced until it has looked for the other members. A speaker that
 // was disconnected has heard no member. It believes that it is alone, and would announce
-// everything when it is connected again.
+// everything when it is connected again. After a short time without members its member list is
+// still whole, so there is nothing to look for.
 type fence struct {
 	disconnected bool
+	since        time.Time
 	// rejoined is closed when the search has ended; nil before the search.
 	rejoined <-chan struct{}
 }
 
-// update notes whether the speaker is connected. It reports whether the speaker may
-// announce, and whether a search for the members must begin.
-func (f *fence) update(connected bool) (open, rejoin bool) {
+// listPatience is how long the member list needs at least to lose a member.
+const listPatience = time.Second
+
+// update notes whether the speaker is connected, and whether its member list has lost a member.
+// It reports whether the speaker may announce, and whether a search for the members must begin.
+func (f *fence) update(now time.Time, connected, anyLost bool) (open, rejoin bool) {
 	switch {
 	case !connected:
+		if !f.disconnected {
+			f.since = now
+		}
 		f.disconnected, f.rejoined = true, nil
 		return false, false
 	case !f.disconnected:
+		return true, false
+	case f.rejoined == nil && !anyLost && now.Sub(f.since) < listPatience:
+		f.disconnected = false
 		return true, false
 	case f.rejoined == nil:
 		return false, true

@@ -14,7 +14,8 @@ import (
 
 func TestFenceStaysClosedUntilMembersWereLookedFor(t *testing.T) {
 	var f fence
-	if open, rejoin := f.update(true); !open || rejoin {
+	now := time.Unix(1000, 0)
+	if open, rejoin := f.update(now, true, false); !open || rejoin {
 		t.Fatalf("at the start: open is %v, rejoin %v", open, rejoin)
 	}
 	for round := range 3 {
@@ -38,7 +39,8 @@ func TestFenceStaysClosedUntilMembersWereLookedFor(t *testing.T) {
 			if step.finish {
 				close(search)
 			}
-			open, rejoin := f.update(step.connected)
+			now = now.Add(listPatience)
+			open, rejoin := f.update(now, step.connected, false)
 			if open != step.open || rejoin != step.rejoin {
 				t.Fatalf("round %d, %s: open is %v, rejoin %v", round, step.name, open, rejoin)
 			}
@@ -46,6 +48,18 @@ func TestFenceStaysClosedUntilMembersWereLookedFor(t *testing.T) {
 				search = make(chan struct{})
 				f.rejoined = search
 			}
+		}
+	}
+}
+
+func TestShortDisconnectionNeedsNoSearch(t *testing.T) {
+	for anyLost, want := range map[bool]bool{false: false, true: true} {
+		var f fence
+		now := time.Unix(1000, 0)
+		f.update(now, false, anyLost)
+		open, rejoin := f.update(now.Add(listPatience-1), true, anyLost)
+		if rejoin != want || open == want {
+			t.Errorf("the member list has lost a member: %v; open is %v, rejoin %v", anyLost, open, rejoin)
 		}
 	}
 }
@@ -246,6 +260,7 @@ func TestSpeakerThatComesBackLetsTheOthersKnowFirst(t *testing.T) {
 		t.Errorf("at its start: %+v", state)
 	}
 	s.update(now, in, heartbeat.View{Ready: true, Fenced: "no member is heard"})
+	now = now.Add(listPatience)
 	if state, rejoin, _ := s.update(now, in, well); !rejoin || !state.Rejoining || state.Fenced == "" {
 		t.Errorf("when it is heard again: %+v", state)
 	}
