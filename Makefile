@@ -33,7 +33,7 @@ ifeq ($(RUN),)
 	go test -count=1 -timeout 15m ./speaker/wire
 	cd test/chart && go test -count=1 .
 	cd test/monitoring && go test -count=1 .
-	cd test && go test -count=1 -timeout 40m ./integration ./schema ./tutorial ./cmd/suite
+	cd test && go test -count=1 -timeout 40m ./integration ./schema ./tutorial ./cmd/suite ./cmd/deadnode
 else
 	cd test && go test -count=1 -v -timeout $(if $(KEEP),0,40m) -run '$(RUN)' ./integration
 endif
@@ -68,6 +68,7 @@ fuzz: ## Fuzz everything that parses bytes, a minute each
 	go test -run '^$$' -fuzz FuzzDecode -fuzztime 1m ./speaker/members
 	go test -run '^$$' -fuzz FuzzPacket -fuzztime 1m ./speaker/bfd
 	go test -run '^$$' -fuzz FuzzBearerToken -fuzztime 1m ./speaker/access
+	go test -run '^$$' -fuzz FuzzParse -fuzztime 1m ./pkg/speakerapi
 
 demo: ## Show the whole story on a cluster in namespaces (root); KEEP=1 leaves it up, FULL=1 has kubelets
 	cd test && go run ./cmd/demo $(if $(KEEP),-keep) $(if $(FULL),-full)

@@ -78,6 +78,7 @@ type Reporter struct {
 	watch   *watch
 	cases   map[string]*deadCase // by the name of the node
 	past    []past
+	able    bool // enough speakers answer
 }
 
 // deadCase is a node that a speaker reports dead.
@@ -121,6 +122,10 @@ func (r *Reporter) Run(ctx context.Context) error {
 func (r *Reporter) look(ctx context.Context) (next time.Duration) {
 	dead, voices := r.watch.reported()
 	r.options.Metrics.setSpeakers(voices)
+	if able := voices >= agree; able != r.able {
+		r.able = able
+		r.log.Info("number of speakers that tell which nodes are dead has changed", "speakers", voices, "enough", able)
+	}
 	r.update(dead, voices)
 	for _, node := range dead {
 		c := r.cases[node]
