@@ -120,13 +120,23 @@ func (m marker) write(ctx context.Context, pod *v1.Pod, patchOf func(*v1.Pod) ([
 		switch {
 		case err == nil:
 			return true, nil
-		case apierrors.IsNotFound(err), apierrors.IsConflict(err): // deleted, or replaced by a pod with the same name
+		case apierrors.IsNotFound(err), isReplaced(err):
 			return false, nil
 		case apierrors.IsForbidden(err), apierrors.IsInvalid(err): // another attempt does not help
 			return false, fmt.Errorf("setting pod %s/%s to not ready: %w", pod.Namespace, pod.Name, err)
 		}
 	}
 	return false, fmt.Errorf("setting pod %s/%s to not ready: %w", pod.Namespace, pod.Name, err)
+}
+
+// isReplaced reports whether the API server has refused a patch because the pod has another UID:
+// there is a new pod with the same name.
+func isReplaced(err error) bool {
+	var status apierrors.APIStatus
+	if !apierrors.IsInvalid(err) || !errors.As(err, &status) || status.Status().Details == nil {
+		return apierrors.IsConflict(err)
+	}
+	return slices.ContainsFunc(status.Status().Details.Causes, func(c metav1.StatusCause) bool { return c.Field == "metadata.uid" })
 }
 
 func (m marker) pause(ctx context.Context) {

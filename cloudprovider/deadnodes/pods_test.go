@@ -19,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/fake"
 	restclient "k8s.io/client-go/rest"
@@ -103,6 +104,10 @@ func TestPodsAreMarkedInSpiteOfFailures(t *testing.T) {
 			return apierrors.NewNotFound(resource, name)
 		case name == "pod2":
 			return apierrors.NewConflict(resource, name, errors.New("the UID differs"))
+		case name == "pod6":
+			return apierrors.NewInvalid(schema.GroupKind{Kind: "Pod"}, name, field.ErrorList{field.Invalid(field.NewPath("metadata", "uid"), "x", "field is immutable")})
+		case name == "pod7":
+			return apierrors.NewInvalid(schema.GroupKind{Kind: "Pod"}, name, field.ErrorList{field.Invalid(field.NewPath("status"), "x", "is wrong")})
 		case name == "pod3" && first.Add(1) == 1:
 			return errAway
 		case name == "pod4":
@@ -114,7 +119,7 @@ func TestPodsAreMarkedInSpiteOfFailures(t *testing.T) {
 		return nil
 	})
 	marked, failed, err := marker{client, slog.New(slog.DiscardHandler)}.mark(t.Context(), "node1", "x")
-	if marked != 396 || failed != 2 || !errors.Is(err, errAway) || !strings.Contains(err.Error(), "default/pod5") || forbidden.Load() != 1 {
+	if marked != 394 || failed != 3 || !errors.Is(err, errAway) || !strings.Contains(err.Error(), "default/pod5") || forbidden.Load() != 1 {
 		t.Errorf("marked %d, failed %d after %d forbidden attempts: %v", marked, failed, forbidden.Load(), err)
 	}
 	client.PrependReactor("list", "pods", func(k8stesting.Action) (bool, runtime.Object, error) { return true, nil, errAway })

@@ -184,7 +184,7 @@ func TestClusterManagerCanOnlyMakePodsNotReady(t *testing.T) {
 		"a label less":                {`{"metadata":{"labels":{"app":null}},"status":{` + good + `}}`, "does not change the metadata"},
 		"an annotation":               {`{"metadata":{"annotations":{"a":"b"}},"status":{` + good + `}}`, "does not change the metadata"},
 		"a finalizer":                 {`{"metadata":{"finalizers":["example.com/mine"]},"status":{` + good + `}}`, "does not change the metadata"},
-		"another pod":                 {`{"metadata":{"uid":"other"},"status":{` + good + `}}`, "UID"},
+		"another pod":                 {`{"metadata":{"uid":"other"},"status":{` + good + `}}`, "metadata.uid"},
 	} {
 		if err := patch(test.patch, "status"); err == nil || !strings.Contains(err.Error(), test.refused) {
 			f.Errorf("%s: got %v, want %q", name, err, test.refused)
