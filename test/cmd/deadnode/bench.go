@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/baremetal-lb/cloud-provider-baremetal/test/cluster"
 )
 
@@ -54,8 +56,8 @@ spec:
 
 // expose starts the pods, and returns the address of their Service.
 func (b *bench) expose(ctx context.Context) (vip string, err error) {
-	file := filepath.Join(b.dir, "nginx.yaml")
-	if err := os.WriteFile(file, []byte(pods), 0o644); err != nil {
+	file, err := b.write("nginx.yaml", pods)
+	if err != nil {
 		return "", err
 	}
 	if _, err := b.Kubectl(ctx, "apply", "-f", file); err != nil {
@@ -69,6 +71,12 @@ func (b *bench) expose(ctx context.Context) (vip string, err error) {
 		return err == nil && vip != ""
 	})
 	return vip, err
+}
+
+// write writes a manifest, and returns its path.
+func (b *bench) write(name, text string) (path string, err error) {
+	path = filepath.Join(b.dir, name)
+	return path, os.WriteFile(path, []byte(text), 0o644)
 }
 
 // report switches --report-dead-nodes on, and waits until the leader can report.
@@ -123,10 +131,27 @@ func (b *bench) strike(ctx context.Context) (outcome, error) {
 		return outcome{}, ctx.Err()
 	}
 	result := bySecond(died, probe.Attempts(died))
+	if result.events, err = b.said(ctx, died); err != nil {
+		return outcome{}, err
+	}
 	if err := victim.Revive(); err != nil {
 		return outcome{}, err
 	}
 	return result, b.well(ctx)
+}
+
+// said returns what the cluster manager has said about dead nodes since a death.
+func (b *bench) said(ctx context.Context, died time.Time) (texts []string, err error) {
+	events, err := b.Client.CoreV1().Events(metav1.NamespaceDefault).List(ctx, metav1.ListOptions{FieldSelector: "involvedObject.kind=Node"})
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range events.Items {
+		if strings.HasPrefix(e.Reason, "NodeReport") && e.LastTimestamp.After(died.Add(-time.Second)) {
+			texts = append(texts, fmt.Sprintf("%s after %.0f s: %s: %s", e.InvolvedObject.Name, e.LastTimestamp.Sub(died).Seconds(), e.Reason, e.Message))
+		}
+	}
+	return texts, nil
 }
 
 // well waits until all nodes, all pods and all speakers are well.

@@ -20,6 +20,8 @@ func main() {
 	flag.DurationVar(&o.watched, "for", 70*time.Second, "how long the client is watched after each death")
 	flag.BoolVar(&o.other, "other", false, "another node dies than the one that announces the address")
 	flag.BoolVar(&o.leader, "leader", false, "the leading cluster manager dies with the node; otherwise it is on another node")
+	flag.IntVar(&o.alarms, "alarms", 10, "how often a living node is reported dead, to measure how soon its kubelet sets its pods to ready again; 0 leaves it out")
+	flag.BoolVar(&o.onlyAlarms, "only-alarms", false, "no node dies")
 	flag.Parse()
 	os.Exit(cluster.Main(cluster.Needs{Full: true}, func(env cluster.Env) int {
 		if err := measure(context.Background(), env, o); err != nil {
@@ -33,6 +35,8 @@ func main() {
 type options struct {
 	watched       time.Duration
 	other, leader bool
+	alarms        int
+	onlyAlarms    bool
 }
 
 // measure lets a node die twice, without and with --report-dead-nodes, and prints the table.
@@ -48,6 +52,14 @@ func measure(ctx context.Context, env cluster.Env, o options) error {
 	b := bench{Cluster: c, options: o, dir: env.Dir}
 	if b.vip, err = b.expose(ctx); err != nil {
 		return err
+	}
+	if o.alarms > 0 {
+		if err := b.wrongAlarms(ctx); err != nil {
+			return fmt.Errorf("wrong alarms: %w", err)
+		}
+	}
+	if o.onlyAlarms {
+		return nil
 	}
 	without, err := b.strike(ctx)
 	if err != nil {

@@ -11,11 +11,12 @@ import (
 // outcome are the requests after a death, by the second in which they began.
 type outcome struct {
 	sent, failed map[int]int
+	events       []string // of the cluster manager, about dead nodes
 }
 
 // bySecond sorts attempts into the seconds after a death.
 func bySecond(died time.Time, attempts []cluster.Attempt) outcome {
-	o := outcome{map[int]int{}, map[int]int{}}
+	o := outcome{sent: map[int]int{}, failed: map[int]int{}}
 	for _, a := range attempts {
 		second := int(a.Start.Sub(died) / time.Second)
 		o.sent[second]++
@@ -53,4 +54,7 @@ func printTable(w io.Writer, seconds int, without, with outcome) {
 	sentB, failedB, lastB := with.total(seconds)
 	fmt.Fprintf(w, "%12s   %5d of %4d   %5d of %4d\n", "all", failedA, sentA, failedB, sentB)
 	fmt.Fprintf(w, "The last failed request began in second %d without, %d with (-1: none).\n", lastA, lastB)
+	for _, text := range with.events {
+		fmt.Fprintln(w, "Event on", text)
+	}
 }
