@@ -34,7 +34,8 @@ const (
 	// firstRetry is after how long a node is asked about again, if the speakers do not agree. It
 	// doubles up to lastRetry.
 	firstRetry, lastRetry = 50 * time.Millisecond, time.Second
-	// sayAfter is how long the speakers have to agree until an Event says that they do not.
+	// sayAfter is how long the speakers have to agree until an Event says that they do not, and
+	// how long a false report of a second node can last without preventing that of the first.
 	sayAfter = 2 * time.Second
 )
 
@@ -201,6 +202,7 @@ func (r *Reporter) renewed(ctx context.Context, node string) time.Time {
 
 // carryOut does what was decided about a node.
 func (r *Reporter) carryOut(ctx context.Context, node string, c *deadCase, v verdict) {
+	late := time.Since(c.since) >= sayAfter
 	switch v.action {
 	case report:
 		c.decided = true
@@ -212,8 +214,9 @@ func (r *Reporter) carryOut(ctx context.Context, node string, c *deadCase, v ver
 	case ignore:
 		c.decided = true
 		r.log.Info("dead node ignored", "node", node, "reason", v.reason, "text", v.text)
-	case wait:
-		if time.Since(c.since) >= sayAfter {
+	case wait, settle:
+		if late {
+			c.decided = v.action == settle
 			r.withheld(node, c, v)
 		}
 	}

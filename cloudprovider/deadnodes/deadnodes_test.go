@@ -3,6 +3,7 @@ package deadnodes
 import (
 	"bytes"
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -31,7 +32,7 @@ func TestReporterMarksThePodsOfADeadNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.allSay(dead())
-	r.eventually("node5 is alive", func() bool { return r.logged("no speaker reports the node dead any more") })
+	r.eventually("node5 is alive", func() bool { return strings.Contains(r.logs(), "no speaker reports the node dead any more") })
 	r.allSay(dead("node5"), "node5")
 	r.event(2, "NodeReportWithheld", "No node is reported twice within 10m0s")
 	if c := r.condition("a"); c.Status != v1.ConditionTrue || r.patches() != 1 {
@@ -52,6 +53,19 @@ func TestReporterDoesNothingWhileSpeakersDisagree(t *testing.T) {
 	}
 	r.speakers["node1"].say(dead("node4")) // now they agree
 	r.event(2, "NodeReportedDead", "node1, node2, node3.")
+}
+
+// A speaker calls a second node dead for a moment: two of four are more than a third.
+func TestShortFalseReportDoesNotPreventAnother(t *testing.T) {
+	r := newRig(t, 4, pod("a", "node4", v1.ConditionTrue))
+	r.run(3)
+	for _, s := range r.speakers {
+		s.say(dead("node3", "node4"))
+	}
+	r.eventually("both are looked at", func() bool { return strings.Count(r.logs(), "a speaker reports a dead node") == 2 })
+	r.allSay(dead("node4"), "node4")
+	r.speakers["node4"].say(dead())
+	r.event(1, "Node node4 Warning NodeReportedDead")
 }
 
 func TestFencedSpeakersSayNothing(t *testing.T) {

@@ -44,6 +44,7 @@ const (
 	wait     action = iota // ask again
 	report                 // mark its pods
 	withhold               // do nothing until the node is alive again, and say so
+	settle                 // ask again for a moment, because the reason can be gone then; then withhold
 	ignore                 // do nothing until the node is alive again
 )
 
@@ -117,7 +118,7 @@ func (s situation) limits() (verdict, bool) {
 		return verdict{ignore, NotReady, "The Node is not Ready, so Kubernetes knows it already."}, false
 	}
 	if concerned := s.concerned(); 3*len(concerned) > s.speakers {
-		return verdict{withhold, TooMany, fmt.Sprintf("%d of %d nodes with a speaker are reported dead, or were within %v (%s): more than a third.", len(concerned), s.speakers, memory, list(concerned))}, false
+		return verdict{settle, TooMany, fmt.Sprintf("%d of %d nodes with a speaker are reported dead, or were within %v (%s): more than a third.", len(concerned), s.speakers, memory, list(concerned))}, false
 	}
 	for _, p := range slices.Backward(s.past) {
 		switch ago := s.now.Sub(p.at); {

@@ -44,13 +44,13 @@ func TestDecideReportsOnlyWhatIsSure(t *testing.T) {
 		"there is no Node":         {func(s *situation) { s.exists, s.ready = false, false }, ignore, NoNode, ""},
 		"Kubernetes knows it":      {func(s *situation) { s.ready = false }, ignore, NotReady, ""},
 		"a third of the nodes":     {func(s *situation) { s.dead = []string{"a", "b", "node9"} }, report, "", ""},
-		"more than a third":        {func(s *situation) { s.dead = []string{"a", "b", "c", "node9"} }, withhold, TooMany, "4 of 10 nodes with a speaker are reported dead, or were within 10m0s (a, b, c, node9): more than a third."},
+		"more than a third":        {func(s *situation) { s.dead = []string{"a", "b", "c", "node9"} }, settle, TooMany, "4 of 10 nodes with a speaker are reported dead, or were within 10m0s (a, b, c, node9): more than a third."},
 		"more than a third in ten minutes": {func(s *situation) {
 			s.past, s.dead = ago("a", 9*time.Minute, "b", 8*time.Minute, "c", 2*time.Minute), nil
-		}, withhold, TooMany, ""},
+		}, settle, TooMany, ""},
 		"a third in ten minutes":    {func(s *situation) { s.past = ago("a", 11*time.Minute, "b", 9*time.Minute, "c", 2*time.Minute) }, report, "", ""},
 		"one of three nodes":        {func(s *situation) { s.speakers = 3 }, report, "", ""},
-		"one of two nodes":          {func(s *situation) { s.speakers = 2 }, withhold, TooMany, "1 of 2"},
+		"one of two nodes":          {func(s *situation) { s.speakers = 2 }, settle, TooMany, "1 of 2"},
 		"another one 59 s ago":      {func(s *situation) { s.past = ago("node4", 59*time.Second) }, withhold, TooOften, "Node node4 was reported dead 59s ago. At most one node is reported in 1m0s."},
 		"another one a minute ago":  {func(s *situation) { s.past = ago("node4", time.Minute) }, report, "", ""},
 		"the same nine minutes ago": {func(s *situation) { s.past = ago("node9", 9*time.Minute, "node4", 2*time.Minute) }, withhold, TooOften, "No node is reported twice within 10m0s."},
