@@ -10,6 +10,7 @@ package deadnodes
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -226,7 +227,10 @@ func (r *Reporter) carryOut(ctx context.Context, node string, c *deadCase, v ver
 func (r *Reporter) report(ctx context.Context, node, text string) {
 	r.log.Warn("node is dead, its pods become not ready", "node", node, "text", text)
 	begun := time.Now()
-	m := marker{client: r.options.Client, log: r.log}
+	m := marker{client: r.options.Client, dead: func() bool {
+		dead, voices := r.watch.reported()
+		return voices == 0 || slices.Contains(dead, node)
+	}}
 	marked, failed, err := m.mark(ctx, node, text)
 	took := time.Since(begun).Round(time.Millisecond)
 	r.options.Metrics.report(marked, failed, took)
@@ -235,8 +239,12 @@ func (r *Reporter) report(ctx context.Context, node, text string) {
 	}
 	if err != nil {
 		r.log.Error("not all pods of the dead node are marked", "node", node, "marked", marked, "failed", failed, "error", err)
-		r.options.Metrics.withhold(Failed)
-		event(v1.EventTypeWarning, EventWithheld, "%s %d pods were set to not ready; that failed for others: %v", text, marked, err)
+		reason := Failed
+		if errors.Is(err, errAlive) {
+			reason = NoAgreement
+		}
+		r.options.Metrics.withhold(reason)
+		event(v1.EventTypeWarning, EventWithheld, "%s %d pods were set to not ready, but not all: %v", text, marked, err)
 		return
 	}
 	r.log.Info("pods of the dead node marked", "node", node, "marked", marked, "took", took)

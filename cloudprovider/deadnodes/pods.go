@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -32,8 +31,11 @@ const (
 // marker sets the condition Ready of the pods of a node to False.
 type marker struct {
 	client kubernetes.Interface
-	log    *slog.Logger
+	// dead reports whether the node is still dead. It is asked before each pod.
+	dead func() bool
 }
+
+var errAlive = errors.New("the speakers call the node alive again")
 
 // mark marks all pods of a node whose condition Ready is True, also those of DaemonSets and
 // static pods, as upstream's node controller does. The error joins those of the pods that
@@ -62,12 +64,19 @@ func (m marker) mark(ctx context.Context, node, text string) (marked, failed int
 			}
 		})
 	}
+	alive := false
 	for _, pod := range pods {
+		if alive = !m.dead(); alive {
+			break
+		}
 		queue <- pod
 	}
 	close(queue)
 	wg.Wait()
 	failed = len(errs)
+	if alive {
+		return marked, failed, errAlive
+	}
 	return marked, failed, errors.Join(errs[:min(3, failed)]...)
 }
 

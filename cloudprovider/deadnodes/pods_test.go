@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
@@ -40,7 +39,7 @@ func TestMarkChangesOnlyTheConditionReady(t *testing.T) {
 		selected = a.(k8stesting.ListAction).GetListRestrictions().Fields.String()
 		return false, nil, nil
 	})
-	marked, failed, err := marker{client, slog.New(slog.DiscardHandler)}.mark(t.Context(), "node1", "The facts.")
+	marked, failed, err := marker{client, isDead}.mark(t.Context(), "node1", "The facts.")
 	if marked != 3 || failed != 0 || err != nil || selected != "spec.nodeName=node1" {
 		t.Fatalf("marked %d, failed %d, selected %q: %v", marked, failed, selected, err)
 	}
@@ -62,6 +61,17 @@ func TestMarkChangesOnlyTheConditionReady(t *testing.T) {
 		if err != nil || p.Status.Conditions[2].Status != want {
 			t.Errorf("%s: %+v, %v", name, p.Status.Conditions, err)
 		}
+	}
+}
+
+func isDead() bool { return true }
+
+func TestMarkStopsWhenTheNodeIsAliveAgain(t *testing.T) {
+	var patches atomic.Int64
+	client := hundreds(400, func(string) error { patches.Add(1); return nil })
+	marked, failed, err := marker{client, func() bool { return patches.Load() < 50 }}.mark(t.Context(), "node1", "x")
+	if marked < 50 || marked > 50+2*writers || failed != 0 || !errors.Is(err, errAlive) || int(patches.Load()) != marked {
+		t.Errorf("marked %d, failed %d, %d patches: %v", marked, failed, patches.Load(), err)
 	}
 }
 
@@ -118,12 +128,12 @@ func TestPodsAreMarkedInSpiteOfFailures(t *testing.T) {
 		}
 		return nil
 	})
-	marked, failed, err := marker{client, slog.New(slog.DiscardHandler)}.mark(t.Context(), "node1", "x")
+	marked, failed, err := marker{client, isDead}.mark(t.Context(), "node1", "x")
 	if marked != 394 || failed != 3 || !errors.Is(err, errAway) || !strings.Contains(err.Error(), "default/pod5") || forbidden.Load() != 1 {
 		t.Errorf("marked %d, failed %d after %d forbidden attempts: %v", marked, failed, forbidden.Load(), err)
 	}
 	client.PrependReactor("list", "pods", func(k8stesting.Action) (bool, runtime.Object, error) { return true, nil, errAway })
-	if marked, _, err := (marker{client, slog.New(slog.DiscardHandler)}).mark(t.Context(), "node1", "x"); marked != 0 || !errors.Is(err, errAway) {
+	if marked, _, err := (marker{client, isDead}).mark(t.Context(), "node1", "x"); marked != 0 || !errors.Is(err, errAway) {
 		t.Errorf("marked %d without a list: %v", marked, err)
 	}
 }
@@ -156,7 +166,7 @@ func TestPodsAreMarkedInParallel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	marked, failed, err := marker{client, slog.New(slog.DiscardHandler)}.mark(t.Context(), "node1", "x")
+	marked, failed, err := marker{client, isDead}.mark(t.Context(), "node1", "x")
 	if marked != 5*writers || failed != 0 || err != nil || patches.Load() != 5*writers {
 		t.Errorf("marked %d, failed %d, %d patches: %v", marked, failed, patches.Load(), err)
 	}
