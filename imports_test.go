@@ -25,18 +25,18 @@ const module = "github.com/baremetal-lb/cloud-provider-baremetal/"
 var layers = [][]string{
 	{"cmd/baremetal-cloud-controller-manager", "cmd/baremetal-speaker"},
 	{"cloudprovider", "speaker"},
-	{"speaker/reconcile"},
+	{"speaker/reconcile", "cloudprovider/deadnodes"},
 	{"speaker/view"},
 	{"speaker/plan", "speaker/layer2", "speaker/bgp", "speaker/closedports", "speaker/heartbeat", "speaker/members", "speaker/links", "speaker/access", "speaker/serve"},
 	{"speaker/bfd", "speaker/probe", "pkg/configmap", "pkg/ipam"},
-	{"pkg/config", "pkg/election", "pkg/service", "pkg/memberkey", "pkg/signal"},
+	{"pkg/config", "pkg/election", "pkg/service", "pkg/memberkey", "pkg/speakerapi", "pkg/signal"},
 	{"pkg/loglimit", "pkg/quote"},
 }
 
 // noKubernetes are the packages that do not know Kubernetes. The labels and selectors
 // of apimachinery are allowed: they are pure, and part of the configuration's grammar.
 var noKubernetes = []string{
-	"pkg/config", "pkg/ipam", "pkg/election", "pkg/signal", "pkg/loglimit", "pkg/quote", "speaker/plan", "speaker/layer2", "speaker/bgp", "speaker/bfd",
+	"pkg/config", "pkg/ipam", "pkg/election", "pkg/speakerapi", "pkg/signal", "pkg/loglimit", "pkg/quote", "speaker/plan", "speaker/layer2", "speaker/bgp", "speaker/bfd",
 	"speaker/heartbeat", "speaker/probe", "speaker/members", "speaker/links", "speaker/serve", "speaker/closedports",
 }
 

@@ -27,6 +27,7 @@ import (
 	upstream "k8s.io/cloud-provider"
 	"k8s.io/component-base/metrics/legacyregistry"
 
+	"github.com/baremetal-lb/cloud-provider-baremetal/cloudprovider/deadnodes"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/configmap"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/ipam"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/service"
@@ -43,7 +44,13 @@ type Options struct {
 	ConfigMap configmap.Ref
 	// Scope selects the Services that are served.
 	Scope service.Scope
-	Log   *slog.Logger
+	// ReportDeadNodes says whether the pods of a node whose kernel is dead by the word of the
+	// speakers are set to not ready.
+	ReportDeadNodes bool
+	// SpeakerPort is the port at which the speakers serve their metrics, and say which nodes are
+	// dead.
+	SpeakerPort uint16
+	Log         *slog.Logger
 }
 
 // Cloud is the provider. The upstream app creates one Cloud in each process, and
@@ -53,6 +60,8 @@ type Cloud struct {
 	log       *slog.Logger
 	allocator *ipam.Allocator
 	metrics   *metricSet
+	// deadMetrics is registered only with ReportDeadNodes.
+	deadMetrics *deadnodes.Metrics
 
 	// Set by Initialize and SetInformers, before anything else runs.
 	client     kubernetes.Interface
@@ -102,6 +111,9 @@ func Factory(options *Options) upstream.Factory {
 		}
 		c := newCloud(*options)
 		c.metrics.register(legacyregistry.MustRegister, legacyregistry.CustomMustRegister) // upstream serves this registry
+		if options.ReportDeadNodes {
+			c.deadMetrics.Register(legacyregistry.MustRegister)
+		}
 		return c, nil
 	}
 }
@@ -109,14 +121,15 @@ func Factory(options *Options) upstream.Factory {
 // newCloud returns a Cloud that has not been initialized.
 func newCloud(options Options) *Cloud {
 	c := &Cloud{
-		options:    options,
-		log:        options.Log,
-		allocator:  ipam.New(),
-		foreign:    map[netip.Addr]foreignHost{},
-		informed:   make(chan struct{}),
-		configured: make(chan struct{}),
-		adopted:    make(chan struct{}),
-		tracker:    tracker{byUID: map[string]*serviceRecord{}},
+		options:     options,
+		log:         options.Log,
+		allocator:   ipam.New(),
+		deadMetrics: deadnodes.NewMetrics(),
+		foreign:     map[netip.Addr]foreignHost{},
+		informed:    make(chan struct{}),
+		configured:  make(chan struct{}),
+		adopted:     make(chan struct{}),
+		tracker:     tracker{byUID: map[string]*serviceRecord{}},
 		queue: workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[cache.ObjectName](
 			10*time.Millisecond, time.Minute)),
 		lookAtWaiting: signal.New(),
@@ -139,14 +152,22 @@ func (c *Cloud) Initialize(builder upstream.ControllerClientBuilder, stop <-chan
 	c.events = newEventWriter(broadcaster.NewRecorder(scheme.Scheme, v1.EventSource{Component: Name}))
 	c.config = configmap.NewWatcher(c.client, c.options.ConfigMap, c.log, c.configChanged, c.publicationChanged)
 	c.metrics.state.config.Store(c.config)
+	var dead kubernetes.Interface // nil without ReportDeadNodes
+	if c.options.ReportDeadNodes {
+		var err error
+		if dead, err = deadNodesClient(builder); err != nil {
+			c.log.Error("dead nodes are not reported", "error", err)
+		}
+	}
 	go func() {
 		defer broadcaster.Shutdown()
-		c.run(ctx)
+		c.run(ctx, dead)
 	}()
 }
 
-// run starts the goroutines of the provider, and returns when all have ended.
-func (c *Cloud) run(ctx context.Context) {
+// run starts the goroutines of the provider, and returns when all have ended. dead is the client
+// for dead nodes; nil if they are not reported.
+func (c *Cloud) run(ctx context.Context, dead kubernetes.Interface) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() {
@@ -158,6 +179,9 @@ func (c *Cloud) run(ctx context.Context) {
 	wg.Go(func() { c.ensureMemberKey(ctx) })
 	wg.Go(func() { c.adoptAll(ctx) })
 	wg.Go(func() { c.runPublisher(ctx) })
+	if dead != nil {
+		wg.Go(func() { c.reportDeadNodes(ctx, dead) })
+	}
 }
 
 // SetInformers registers the provider's handlers for Services, namespaces and Nodes. The upstream

@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/configmap"
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/speakerapi"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/access"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/reconcile"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/serve"
@@ -49,6 +50,7 @@ type web struct {
 	registry *prometheus.Registry
 	rejected *prometheus.CounterVec
 	loop     atomic.Pointer[reconcile.Loop] // nil until the speaker has one
+	dead     *deadNodes
 }
 
 func newWeb(o WebOptions, node string, log *slog.Logger, registry *prometheus.Registry) *web {
@@ -57,6 +59,7 @@ func newWeb(o WebOptions, node string, log *slog.Logger, registry *prometheus.Re
 		Help: "Connections and requests to the HTTP ports that were refused, by reason.",
 	}, []string{"reason"})}
 	registry.MustRegister(w.rejected)
+	w.dead = newDeadNodes(node, w.reject, log)
 	for _, reason := range []string{
 		serve.TooManyConnections, serve.TooManyNew, serve.BadHandshake,
 		access.Unauthenticated, access.Forbidden, access.Unavailable, access.Busy,
@@ -110,7 +113,8 @@ func (w *web) start(ctx context.Context, group *errgroup.Group) error {
 	return nil
 }
 
-// metricsPage is for Prometheus.
+// metricsPage is for Prometheus, and for the cluster manager, which asks for the dead nodes.
+// Without TLS the cluster manager gets no answer, because its proof needs TLS.
 func (w *web) metricsPage() http.Handler {
 	page := promhttp.HandlerFor(w.registry, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes})
 	if !w.options.InsecureMetrics {
@@ -126,6 +130,7 @@ func (w *web) metricsPage() http.Handler {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", page)
+	mux.Handle("GET "+speakerapi.Path, w.dead)
 	return mux
 }
 

@@ -24,6 +24,7 @@ import (
 type pages struct {
 	health, metrics string
 	log             bytes.Buffer
+	web             *web
 }
 
 // serveWeb serves both ports of a speaker until the test ends. The API server allows the
@@ -48,6 +49,7 @@ func serveWeb(t *testing.T, o WebOptions) *pages {
 	}
 	p := &pages{}
 	w := newWeb(o, "node1", slog.New(slog.NewTextHandler(&p.log, nil)), prometheus.NewRegistry())
+	p.web = w
 	health, metrics, err := w.listen()
 	if err != nil {
 		t.Fatal(err)

@@ -136,12 +136,15 @@ func run(ctx, background context.Context, group *errgroup.Group, o Options) erro
 	prober := probe.New(probe.Options{Log: o.Log, Metrics: registry})
 	group.Go(func() error { return prober.Run(background) })
 	urgent := signal.New()
-	beats, err := heartbeat.New(heartbeat.Options{
-		Name: o.Node, Port: o.HeartbeatPort, Keys: keys, Timing: o.Failover, Prober: prober, Changed: urgent.Set, Log: o.Log, Metrics: registry,
+	var beats *heartbeat.Heartbeat
+	beats, err = heartbeat.New(heartbeat.Options{
+		Name: o.Node, Port: o.HeartbeatPort, Keys: keys, Timing: o.Failover, Prober: prober, Log: o.Log, Metrics: registry,
+		Changed: func() { web.dead.set(beats.View()); urgent.Set() },
 	})
 	if err != nil {
 		return err
 	}
+	web.dead.setKeys(keys)
 	group.Go(func() error { return beats.Run(background) })
 	witness := view.NewWitness(beats, o.Client, o.ExcludeInterfaces, o.Failover.Detection(), o.Log)
 	group.Go(func() error { return witness.Run(background) })
@@ -151,7 +154,7 @@ func run(ctx, background context.Context, group *errgroup.Group, o Options) erro
 	})
 	group.Go(func() error { return others.Run(background) })
 	group.Go(func() error {
-		return secret.follow(background, ring, func(keys [][]byte) { beats.SetKeys(keys); others.SetKeys(keys) })
+		return secret.follow(background, ring, func(keys [][]byte) { beats.SetKeys(keys); others.SetKeys(keys); web.dead.setKeys(keys) })
 	})
 	select {
 	case <-others.Joined():

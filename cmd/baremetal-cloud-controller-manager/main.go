@@ -48,13 +48,16 @@ func main() {
 	setDefaults(opts)
 
 	provider := cloudprovider.Options{
-		ConfigMap: configmap.DefaultRef,
-		Scope:     service.DefaultScope(),
-		Log:       slog.New(logr.ToSlogHandler(klog.Background())),
+		ConfigMap:   configmap.DefaultRef,
+		Scope:       service.DefaultScope(),
+		SpeakerPort: cloudprovider.DefaultSpeakerPort,
+		Log:         slog.New(logr.ToSlogHandler(klog.Background())),
 	}
 	flags := cliflag.NamedFlagSets{}
 	flags.FlagSet("baremetal").Var(&provider.ConfigMap, "config-map", "The ConfigMap with the pools of addresses, in its key "+configmap.Key+".")
 	provider.Scope.AddFlags(flags.FlagSet("baremetal"))
+	flags.FlagSet("baremetal").BoolVar(&provider.ReportDeadNodes, "report-dead-nodes", false, "Set the pods of a node to not ready as soon as the speakers say that its kernel is dead. Needs the rights and the admission policy of manifests/report-dead-nodes.")
+	flags.FlagSet("baremetal").Uint16Var(&provider.SpeakerPort, "speaker-metrics-port", provider.SpeakerPort, "Port of --metrics-address of the speakers. Only with --report-dead-nodes.")
 	upstream.RegisterCloudProvider(cloudprovider.Name, cloudprovider.Factory(&provider))
 
 	// On bare metal the kubelet manages its node, and the CNI plugin manages the routes.

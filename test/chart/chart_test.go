@@ -31,7 +31,7 @@ const root = "../.."
 type objects map[string]*unstructured.Unstructured
 
 // render returns the objects that `helm template` makes with these values. The error says
-// why the chart's schema refuses the values.
+// why the chart or its schema refuses the values.
 func render(t *testing.T, values string) (objects, error) { return renderFor(t, "v1.35.0", values) }
 
 // renderFor is render for a version of Kubernetes.
@@ -54,7 +54,7 @@ func renderFor(t *testing.T, version, values string) (objects, error) {
 	}
 	files, err := engine.Render(c, all)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	found := objects{}
 	for _, name := range slices.Sorted(maps.Keys(files)) {
@@ -65,7 +65,7 @@ func renderFor(t *testing.T, version, values string) (objects, error) {
 	return found, nil
 }
 
-// mustRender is like render, and ends the test if the schema refuses the values.
+// mustRender is like render, and ends the test if the chart refuses the values.
 func mustRender(t *testing.T, values string) objects {
 	t.Helper()
 	o, err := render(t, values)
@@ -168,6 +168,36 @@ func TestChartMakesTheSameObjectsAsTheManifests(t *testing.T) {
 		if !reflect.DeepEqual(chart[key].Object, want[key].Object) {
 			t.Errorf("%s differs; in the chart:\n%s\nin the manifests:\n%s", key, text(t, chart[key]), text(t, want[key]))
 		}
+	}
+}
+
+// With reportDeadNodes the chart makes also the objects of the component.
+func TestChartReportsDeadNodesAsTheManifestsDo(t *testing.T) {
+	const ccm, dir = "Deployment/baremetal-cloud-controller-manager", "manifests/report-dead-nodes"
+	chart, before, want := mustRender(t, "reportDeadNodes: true\nspeaker: {metricsPort: 9}"), mustRender(t, ""), manifests(t, dir)
+	for key, made := range chart {
+		switch {
+		case want[key] == nil && before[key] == nil:
+			t.Errorf("%s is in the chart only", key)
+		case want[key] != nil && !reflect.DeepEqual(made.Object, want[key].Object):
+			t.Errorf("%s differs; in the chart:\n%s\nin the manifests:\n%s", key, text(t, made), text(t, want[key]))
+		}
+	}
+	for key := range want {
+		if chart[key] == nil || before[key] != nil {
+			t.Errorf("%s: with the value it is there: %v, without it: %v", key, chart[key] != nil, before[key] != nil)
+		}
+	}
+	const flag = "--report-dead-nodes=true"
+	if given := args(chart[ccm]); !slices.Contains(given, flag) || !slices.Contains(given, "--speaker-metrics-port=9") {
+		t.Errorf("the flags are %v", given)
+	}
+	component, err := os.ReadFile(filepath.Join(root, dir, "kustomization.yaml"))
+	if err != nil || !bytes.Contains(component, []byte("value: "+flag+"\n")) {
+		t.Errorf("the component does not set %s (%v)", flag, err)
+	}
+	if _, err := renderFor(t, "v1.29.0", "reportDeadNodes: true"); err == nil || !strings.Contains(err.Error(), "needs Kubernetes 1.30") {
+		t.Errorf("Kubernetes 1.29 has no policy: %v", err)
 	}
 }
 
@@ -294,19 +324,21 @@ func TestConfigIsPassedThroughUnchanged(t *testing.T) {
 
 func TestValuesAreRefusedByTheSchemaIfInvalid(t *testing.T) {
 	for values, want := range map[string]string{
-		"speaker: {failover: slow}":                       "failover",
-		"admissionPolicy: {enabled: maybe}":               "admissionPolicy",
-		"speaker: {closedPorts: drop}":                    "closedPorts",
-		"speakers: {}":                                    "speakers",
-		"ccm: {replicas: 0}":                              "replicas",
-		"config: {address-pools: []}":                     "config",
-		"speaker: {metricsPort: 70000}":                   "metricsPort",
-		"speaker: {resources: {limits: {memory: 1.5Gi}}}": "memory",
-		"bgp: {passwordSecrets: one}":                     "passwordSecrets",
-		"image: {repository: \"\"}":                       "repository",
-		"ccm: {extraArgs: [not-a-flag]}":                  "extraArgs",
-		"monitoring: {labels: {release: 1}}":              "labels",
-		"speaker: {nodeSelector: {edge: on }}":            "nodeSelector",
+		"speaker: {failover: slow}":                               "failover",
+		"admissionPolicy: {enabled: maybe}":                       "admissionPolicy",
+		"speaker: {closedPorts: drop}":                            "closedPorts",
+		"speakers: {}":                                            "speakers",
+		"ccm: {replicas: 0}":                                      "replicas",
+		"config: {address-pools: []}":                             "config",
+		"speaker: {metricsPort: 70000}":                           "metricsPort",
+		"speaker: {resources: {limits: {memory: 1.5Gi}}}":         "memory",
+		"bgp: {passwordSecrets: one}":                             "passwordSecrets",
+		"image: {repository: \"\"}":                               "repository",
+		"ccm: {extraArgs: [not-a-flag]}":                          "extraArgs",
+		"monitoring: {labels: {release: 1}}":                      "labels",
+		"speaker: {nodeSelector: {edge: on }}":                    "nodeSelector",
+		"reportDeadNodes: 1":                                      "reportDeadNodes",
+		"reportDeadNodes: true\nspeaker: {insecureMetrics: true}": "reportDeadNodes needs TLS",
 	} {
 		if _, err := render(t, values); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("the values %s must be refused with %q, got the error %v", values, want, err)

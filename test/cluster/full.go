@@ -170,6 +170,7 @@ enforceNodeAllocatable: []
 containerRuntimeEndpoint: unix://%s
 volumePluginDir: %s
 podLogsDir: %s
+staticPodPath: %s
 clusterDNS: [%s]
 clusterDomain: cluster.local
 resolvConf: ""
@@ -182,7 +183,10 @@ registryPullQPS: 0
 imageGCHighThresholdPercent: 100
 imageMinimumGCAge: 24h
 evictionHard: {memory.available: 0%%, nodefs.available: 0%%, nodefs.inodesFree: 0%%, imagefs.available: 0%%}
-`, group, n.containerdSocket(), n.path("volume-plugins"), n.path("pod-logs"), dnsIPv4)
+`, group, n.containerdSocket(), n.path("volume-plugins"), n.path("pod-logs"), n.path(staticPods), dnsIPv4)
+	if err := os.MkdirAll(n.path(staticPods), 0o755); err != nil {
+		return err
+	}
 	if err := os.WriteFile(n.path("kubelet.yaml"), []byte(config), 0o644); err != nil {
 		return err
 	}
@@ -198,6 +202,14 @@ evictionHard: {memory.available: 0%%, nodefs.available: 0%%, nodefs.inodesFree: 
 	n.kubelet, err = n.cluster.start("kubelet-"+n.Name, n.Name, "nsenter", fmt.Sprintf("--mount=/proc/%d/ns/mnt", n.containerd.cmd.Process.Pid), n.cluster.env.Binaries["kubelet"], "--config="+n.path("kubelet.yaml"),
 		"--kubeconfig="+kubeconfig, "--hostname-override="+n.Name, "--node-ip="+addresses, "--root-dir="+n.path("kubelet"), "--cert-dir="+n.path("certs"), "-v=2")
 	return err
+}
+
+// staticPods is the directory with the manifests of a node's static pods.
+const staticPods = "static-pods"
+
+// StaticPod makes the kubelet of a full node run a static pod. manifest is its text.
+func (n *Node) StaticPod(name, manifest string) error {
+	return os.WriteFile(filepath.Join(n.path(staticPods), name+".yaml"), []byte(manifest), 0o644)
 }
 
 // token returns the token with which the kubelet logs in at the API server.

@@ -3,6 +3,7 @@ package integration
 import (
 	"debug/elf"
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -19,6 +20,28 @@ func TestManifestsAreAccepted(t *testing.T) {
 	}
 	if strings.Contains(strings.ToLower(out), "warning") {
 		f.Errorf("warnings:\n%s", out)
+	}
+}
+
+// The component is switched on as its comment in kustomization.yaml says.
+func TestComponentForDeadNodesIsAccepted(t *testing.T) {
+	f := setUp(t)
+	dir := filepath.Join(f.TempDir(), "manifests")
+	f.must(os.CopyFS(dir, os.DirFS(f.cluster.Root()+"/manifests")))
+	file := filepath.Join(dir, "kustomization.yaml")
+	text, err := os.ReadFile(file)
+	f.must(err)
+	on := strings.Replace(string(text), "\n# components:", "\ncomponents:", 1)
+	if on == string(text) {
+		f.Fatalf("the component is not named in\n%s", text)
+	}
+	f.must(os.WriteFile(file, []byte(on), 0o644))
+	if out := f.kubectl("kustomize", dir); strings.Count(out, "- --report-dead-nodes=true\n") != 1 {
+		f.Errorf("the flag is not set in\n%s", out)
+	}
+	out := f.kubectl("apply", "--dry-run=server", "-k", dir)
+	if !strings.Contains(out, "validatingadmissionpolicy.admissionregistration.k8s.io/baremetal-pod-status") || strings.Contains(strings.ToLower(out), "warning") {
+		f.Errorf("kubectl says\n%s", out)
 	}
 }
 
