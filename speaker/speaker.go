@@ -54,6 +54,8 @@ type Options struct {
 	HeartbeatPort uint16
 	// Failover says how fast a dead node is detected.
 	Failover heartbeat.Timing
+	// ProbeKernels says whether the kernels of other nodes are asked whether they are alive.
+	ProbeKernels bool
 	// Refresh is how often an address that does not move is announced; 0 means never.
 	Refresh time.Duration
 	// Web says where metrics, health and the plan are served.
@@ -135,10 +137,14 @@ func run(ctx, background context.Context, group *errgroup.Group, o Options) erro
 
 	prober := probe.New(probe.Options{Log: o.Log, Metrics: registry})
 	group.Go(func() error { return prober.Run(background) })
+	var kernels heartbeat.Prober
+	if o.ProbeKernels {
+		kernels = prober
+	}
 	urgent := signal.New()
 	var beats *heartbeat.Heartbeat
 	beats, err = heartbeat.New(heartbeat.Options{
-		Name: o.Node, Port: o.HeartbeatPort, Keys: keys, Timing: o.Failover, Prober: prober, Log: o.Log, Metrics: registry,
+		Name: o.Node, Port: o.HeartbeatPort, Keys: keys, Timing: o.Failover, Prober: kernels, Log: o.Log, Metrics: registry,
 		Changed: func() { web.dead.set(beats.View()); urgent.Set() },
 	})
 	if err != nil {
