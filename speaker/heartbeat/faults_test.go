@@ -339,3 +339,43 @@ func TestSpeakerThatCrashesAgainIsSuppressed(t *testing.T) {
 		t.Error("it is suppressed for longer than the deaths are remembered")
 	}
 }
+
+// The kernels answer all the time.
+func TestFirewallMakesNoTwoOwners(t *testing.T) {
+	for _, direction := range []string{"ingress", "egress", "both"} {
+		for _, n := range []int{3, 5, 10} {
+			t.Run(fmt.Sprint(direction, "/", n), func(t *testing.T) {
+				w := newWorld(t, n, defaultTiming)
+				cut := w.nodes[0]
+				w.firewall = func(from, to *node, _ int) bool {
+					return direction != "egress" && to == cut || direction != "ingress" && from == cut
+				}
+				w.run(2*time.Second, func() bool { return w.allBelieveDead(cut)() && cut.engine.view.Fenced != "" })
+				w.run(5 * time.Second)
+				if v := cut.engine.view; v.Fenced == "" || len(cut.deaths) > 0 {
+					t.Errorf("%+v, deaths %v", v, cut.deaths)
+				}
+				for _, other := range w.nodes[1:] {
+					if v := other.engine.view; !slices.Equal(other.deaths, []string{cut.name}) || v.Fenced != "" || len(v.KernelDead) > 0 {
+						t.Errorf("%s: %+v, deaths %v", other.name, v, other.deaths)
+					}
+				}
+				w.firewall = nil
+				if took := w.run(2*time.Second, w.noneBelievedDead); took > 500*time.Millisecond {
+					t.Errorf("well again after %v", took)
+				}
+			})
+		}
+	}
+}
+
+func TestFirewallOnAllNodesFencesAll(t *testing.T) {
+	w := newWorld(t, 4, defaultTiming)
+	w.firewall = func(_, _ *node, _ int) bool { return true }
+	w.run(5 * time.Second)
+	for _, n := range w.nodes {
+		if v := n.engine.view; v.Fenced == "" || len(v.Dead) > 0 {
+			t.Errorf("%s: %+v", n.name, v)
+		}
+	}
+}

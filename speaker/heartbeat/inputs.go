@@ -106,44 +106,12 @@ func (e *engine) receive(now time.Time, msg message) {
 	if path == nil {
 		return
 	}
-	if msg.epoch > max(e.epoch, uint64(now.UnixNano()))+maxEpochStep {
-		return // only another holder of the key can have sent it
-	}
-	if msg.echo != e.epoch || msg.epoch < m.epoch {
-		path.notice(now, msg)
-		e.challenge(now, path, msg, max(msg.epoch, m.epoch))
-		return
-	}
 	before := m.epoch
-	isNew, wedged := m.accept(msg)
-	if !isNew {
-		if wedged {
-			e.challenge(now, path, msg, m.epoch+1) // the member begins a new epoch
-		}
-		return
-	}
-	if m.epoch > before && msg.profile.Version == 0 {
-		m.profile, e.changed = Profile{}, true // it has said nothing yet in this life
-	}
-	if m.gone && before > 0 && m.epoch > before {
-		m.comeBack(now)
-	}
-	m.gone, m.kernelDeadAt = false, time.Time{}
-	if path.closed && now.Sub(path.closedAt) < crashEcho {
+	if !e.admit(now, path, msg) || path.closed && now.Sub(path.closedAt) < crashEcho {
 		return
 	}
 	fresh := !path.established || path.watched && path.expired(now) || m.epoch != before
-	if !path.established {
-		path.establishedAt = now
-	}
-	if path.flags&flagFenced != msg.flags&flagFenced || fresh {
-		e.changed = true
-	}
-	path.established, path.known, path.closed, path.flags = true, true, false, msg.flags
-	path.refresh(now, e.timing)
-	e.doubtKernel(now, path)
-	e.noteProfile(now, path, msg)
-	e.self.hear(e, now, path)
+	e.hear(now, path, msg, fresh)
 	touched := e.tally.note(now, path, msg)
 	e.judgeSelf(now)
 	e.judge(now, m)
@@ -157,6 +125,53 @@ func (e *engine) receive(now time.Time, msg message) {
 		e.send(path, 0, now)
 	}
 	e.updateView(now)
+}
+
+// admit reports whether a message is recent and new. It answers one that does not prove that.
+func (e *engine) admit(now time.Time, path *path, msg message) bool {
+	m := path.member
+	if msg.epoch > max(e.epoch, uint64(now.UnixNano()))+maxEpochStep {
+		return false // only another holder of the key can have sent it
+	}
+	if msg.echo != e.epoch || msg.epoch < m.epoch {
+		path.notice(now, msg)
+		e.challenge(now, path, msg, max(msg.epoch, m.epoch))
+		return false
+	}
+	before := m.epoch
+	isNew, wedged := m.accept(msg)
+	switch {
+	case wedged:
+		e.challenge(now, path, msg, m.epoch+1) // the member begins a new epoch
+	case isNew && m.epoch > before:
+		e.beginLife(now, m, msg, before > 0)
+	}
+	return isNew
+}
+
+// beginLife notes that a member has begun a new epoch. known says whether it had one before.
+func (e *engine) beginLife(now time.Time, m *member, msg message, known bool) {
+	if msg.profile.Version == 0 {
+		m.profile, e.changed = Profile{}, true // it has said nothing yet in this life
+	}
+	if m.gone && known {
+		m.comeBack(now)
+	}
+}
+
+// hear notes what a new message says of its sender and of this speaker.
+func (e *engine) hear(now time.Time, path *path, msg message, fresh bool) {
+	m := path.member
+	m.gone, m.kernelDeadAt = false, time.Time{}
+	if !path.established {
+		path.establishedAt = now
+	}
+	e.changed = e.changed || fresh || path.flags&flagFenced != msg.flags&flagFenced
+	path.established, path.known, path.closed, path.flags = true, true, false, msg.flags
+	path.refresh(now, e.timing)
+	e.doubtKernel(now, path)
+	e.noteProfile(now, path, msg)
+	e.self.hear(e, now, path)
 }
 
 // doubtKernel stops watching a kernel that does not answer for long while its speaker and this

@@ -25,6 +25,8 @@ type world struct {
 	lost func(from, to *node) bool
 	// cut says whether frames on a link are lost on their way; nil for never.
 	cut func(from, to *node, link int) bool
+	// firewall says whether messages are lost on their way, but no probes; nil for never.
+	firewall func(from, to *node, link int) bool
 	// mute is set if no kernel answers probes.
 	mute bool
 }
@@ -182,7 +184,7 @@ func (w *world) after(n *node) {
 	n.next = n.engine.step(w.now)
 	for _, p := range n.engine.out {
 		to := w.byAddr[p.path.Remote]
-		if !w.drops(n, to, p.path) {
+		if !w.drops(n, to, p.path) && !(w.firewall != nil && w.firewall(n, to, int(p.path.Local.As4()[1]))) {
 			w.flights = append(w.flights, flight{at: w.now.Add(latency), to: to, m: p.message})
 		}
 	}

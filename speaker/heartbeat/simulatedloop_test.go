@@ -1,0 +1,134 @@
+package heartbeat
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// pilot is what surrounds the engine of a node.
+type pilot struct {
+	*node
+	passAt      time.Time // when the next pass is; zero for none
+	passed      time.Time
+	seen        int
+	resumed     int
+	standBack   time.Time // until then others are preferred
+	wasBack     bool
+	tail        time.Time
+	says        byte
+	version     uint64
+	owns        []bool // by link
+	died        int    // faults that hit this node
+	frozenAt    time.Time
+	believes    map[string][]netip.Addr
+	listLag     map[*node]time.Time
+	listWants   map[*node]bool
+	lostMembers map[*node]bool
+}
+
+const (
+	saysFenced = 1 << iota
+	saysSuppressed
+)
+
+// steer does what the loop of a speaker does: it acts at once, and then waits for 50 ms.
+func (s *scenario) steer(p *pilot) {
+	v := p.engine.view
+	changed := p.engine.views != p.seen ||
+		!p.standBack.IsZero() && !s.now.Before(p.standBack) || !p.tail.IsZero() && !s.now.Before(p.tail)
+	if !changed || s.now.Sub(p.passed) < 50*time.Millisecond {
+		return
+	}
+	p.passed, p.seen = s.now, p.engine.views
+	if v.Deaths != p.resumed {
+		s.log("%s learns that it was dead", p.name)
+	}
+	for name, addrs := range v.Dead {
+		if !slices.Equal(addrs, p.believes[name]) {
+			s.log("%s believes %s dead at %v", p.name, name, addrs)
+		}
+	}
+	for name := range p.believes {
+		if len(v.Dead[name]) == 0 {
+			s.log("%s believes %s alive", p.name, name)
+		}
+	}
+	p.believes = v.Dead
+	if v.Deaths != p.resumed && s.others(p, v) {
+		p.standBack = s.now.Add(5 * time.Second)
+	}
+	if !p.standBack.IsZero() && !s.now.Before(p.standBack) {
+		p.standBack, p.tail = time.Time{}, s.now.Add(100*time.Millisecond)
+	}
+	if !p.tail.IsZero() && !s.now.Before(p.tail) {
+		p.tail = time.Time{}
+	}
+	says := byte(0)
+	if v.Fenced != "" || !v.Ready {
+		says |= saysFenced
+	}
+	if v.Suppressed || !p.standBack.IsZero() {
+		says |= saysSuppressed
+	}
+	if says != p.says || p.version == 0 {
+		p.says = says
+		p.version = max(p.version+1, uint64(s.now.UnixNano()))
+		p.engine.say(Profile{p.version, []byte{says}})
+	}
+	if v.Deaths != p.resumed {
+		p.resumed = v.Deaths
+		p.engine.resume(v.Deaths)
+	}
+	for link := range s.links {
+		p.owns[link] = s.elects(p, v, link) == p.node
+	}
+	s.after(p.node)
+}
+
+// others reports whether another speaker is well.
+func (s *scenario) others(p *pilot, v View) bool {
+	return slices.ContainsFunc(s.nodes, func(o *node) bool {
+		return o != p.node && len(v.Dead[o.name]) == 0 && says(v, o)&(saysFenced|saysSuppressed) == 0 && !p.lostMembers[o]
+	})
+}
+
+func says(v View, n *node) byte {
+	if b := v.Profiles[n.name].Bytes; len(b) > 0 {
+		return b[0]
+	}
+	return saysFenced
+}
+
+// elects returns whom a node takes for the owner of a link's address.
+func (s *scenario) elects(p *pilot, v View, link int) (owner *node) {
+	best := ^uint64(0)
+	for _, n := range s.nodes {
+		rank := nodeID(fmt.Sprint(n.name, "/", link)) >> 1
+		if n == p.node {
+			if v.Fenced != "" || v.FencedLinks[fmt.Sprint("eth", link)] || !v.Ready {
+				continue
+			}
+			if v.Suppressed || !p.standBack.IsZero() || !p.tail.IsZero() {
+				rank |= 1 << 63
+			}
+		} else {
+			if p.lostMembers[n] && !slices.Contains(v.Returned, n.name) || slices.Contains(v.Dead[n.name], n.addrs[link]) || says(v, n)&saysFenced != 0 {
+				continue
+			}
+			if says(v, n)&saysSuppressed != 0 {
+				rank |= 1 << 63
+			}
+		}
+		if rank < best {
+			best, owner = rank, n
+		}
+	}
+	return owner
+}
+
+// answers reports whether a node answers for the address of a link.
+func (s *scenario) mayAnswer(p *pilot, link int) bool {
+	return p.runs() && p.owns[link] && p.engine.lease().After(s.now) && !p.engine.fencing.links[fmt.Sprint("eth", link)]
+}
