@@ -10,12 +10,10 @@ import (
 // pilot is what surrounds the engine of a node.
 type pilot struct {
 	*node
-	passAt      time.Time // when the next pass is; zero for none
 	passed      time.Time
 	seen        int
 	resumed     int
 	standBack   time.Time // until then others are preferred
-	wasBack     bool
 	tail        time.Time
 	says        byte
 	version     uint64
