@@ -379,3 +379,53 @@ func TestFirewallOnAllNodesFencesAll(t *testing.T) {
 		}
 	}
 }
+
+// The speakers have another version, or a firewall drops all heartbeats from the start.
+func TestHeartbeatsThatWereNeverHeardFenceNoSpeaker(t *testing.T) {
+	w := newIdleWorld(t, 4, 1, defaultTiming, 1)
+	w.firewall = func(_, _ *node, _ int) bool { return true }
+	for _, n := range w.nodes {
+		w.tell(n)
+	}
+	w.run(10 * time.Second)
+	w.nodes[3].off = true
+	w.run(10 * time.Second)
+	for _, n := range w.nodes[:3] {
+		if v := n.engine.view; !v.Ready || v.Fenced != "" || len(v.FencedLinks) > 0 || len(v.Dead) > 0 || n.engine.lease().IsZero() {
+			t.Errorf("%s: %+v", n.name, v)
+		}
+	}
+}
+
+// Speakers are replaced one after the other by a version that does not understand the old one.
+func TestRollingUpgradeFencesNoSpeaker(t *testing.T) {
+	w := newIdleWorld(t, 4, 1, defaultTiming, 1)
+	upgraded := map[*node]bool{}
+	w.firewall = func(from, to *node, _ int) bool { return upgraded[from] != upgraded[to] }
+	for _, n := range w.nodes {
+		w.tell(n)
+	}
+	w.run(3 * time.Second)
+	for _, n := range w.nodes {
+		for _, other := range w.nodes { // it leaves with a goodbye
+			if other != n {
+				other.engine.set(w.now, w.without(other, n))
+			}
+		}
+		n.off = true
+		w.run(2 * time.Second)
+		n.off, upgraded[n] = false, true
+		w.start(n)
+		for _, other := range w.nodes {
+			w.tell(other)
+		}
+		for range 30 {
+			w.run(100 * time.Millisecond)
+			for _, other := range w.nodes {
+				if v := other.engine.view; v.Fenced != "" || len(v.Dead) > 0 {
+					t.Fatalf("after the upgrade of %s, %s: %+v", n.name, other.name, v)
+				}
+			}
+		}
+	}
+}

@@ -112,10 +112,14 @@ func (p *path) mutual(now time.Time) bool {
 }
 
 // alive reports whether this speaker reaches the member: the processes hear each other, and the
-// member's kernel answers if it is watched. A kernel whose process has ended is enough. One whose
-// process is silent is not: a firewall may drop the heartbeats.
+// member's kernel answers if it is watched. A kernel whose process has ended, or was never heard,
+// is enough: a firewall may drop all heartbeats, or the speaker may have another version. A kernel
+// whose process has become silent is not.
 func (p *path) alive(now time.Time) bool {
-	return !(p.kernel.watched && p.kernel.dead) && (p.mutual(now) || p.closed && p.kernel.watched)
+	if p.kernel.watched && p.kernel.dead {
+		return false
+	}
+	return p.mutual(now) || p.kernel.watched && (p.closed || !p.known)
 }
 
 // isActive reports whether the member was heard a short time ago and goes on, although this

@@ -105,9 +105,14 @@ func newLinkedWorld(t testing.TB, n, links int, timing Timing) *world {
 
 // tell gives an engine its members.
 func (w *world) tell(n *node) {
-	var members []Member
+	n.engine.set(w.now, w.without(n, n))
+	n.next = w.now
+}
+
+// without returns the members of a node, without one that has left.
+func (w *world) without(n, left *node) (members []Member) {
 	for _, other := range w.nodes {
-		if other == n {
+		if other == n || other == left {
 			continue
 		}
 		m := Member{Name: other.name, Lost: n.members != nil && !slices.Contains(n.members, other.name)}
@@ -120,8 +125,7 @@ func (w *world) tell(n *node) {
 		}
 		members = append(members, m)
 	}
-	n.engine.set(w.now, members)
-	n.next = w.now
+	return members
 }
 
 // runs reports whether the node's process runs.
