@@ -7,6 +7,14 @@ import (
 	"time"
 )
 
+// minutes returns a time that is long enough for rare events; with -short it is a tenth.
+func minutes(n int) time.Duration {
+	if testing.Short() {
+		return time.Duration(n) * time.Minute / 10
+	}
+	return time.Duration(n) * time.Minute
+}
+
 // cutOn lets no frame pass on a link for which drop is true.
 func (w *world) cutOn(link int, drop func(from, to *node) bool) {
 	w.cut = func(from, to *node, on int) bool { return on == link && drop(from, to) }
@@ -293,7 +301,7 @@ func TestLossDelaysADeathButInventsNone(t *testing.T) {
 			w := newWorld(t, 5, defaultTiming)
 			w.run(5 * time.Second)
 			w.lost = func(_, _ *node) bool { return w.rng.Float64() < loss }
-			w.run(10 * time.Minute)
+			w.run(minutes(10))
 			for _, n := range w.nodes {
 				if len(n.deaths) > 0 || n.engine.view.Fenced != "" {
 					t.Fatalf("%s detected the deaths %v: %+v", n.name, n.deaths, n.engine.view)
