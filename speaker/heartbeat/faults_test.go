@@ -257,28 +257,6 @@ func TestTwoDeafSpeakersSilenceNoMember(t *testing.T) {
 	}
 }
 
-// A firewall lets heartbeats pass between two of the nodes only.
-func TestFirewallFencesNoSurvivor(t *testing.T) {
-	w := newIdleWorld(t, 4, 1, defaultTiming, 1)
-	survivor, dead := w.nodes[0], w.nodes[2]
-	w.mute = true
-	w.lost = func(from, to *node) bool {
-		return !(from == survivor && to == dead || from == dead && to == survivor)
-	}
-	for _, n := range w.nodes {
-		w.tell(n)
-	}
-	w.run(3 * time.Second)
-	dead.off = true
-	w.run(time.Second)
-	survivor.members = []string{w.nodes[1].name, w.nodes[3].name} // as the member list finds soon
-	w.tell(survivor)
-	w.run(time.Second)
-	if v := survivor.engine.view; v.Fenced != "" {
-		t.Errorf("%+v", v)
-	}
-}
-
 func TestForgedSequenceNumberIsSurvived(t *testing.T) {
 	w := newWorld(t, 3, defaultTiming)
 	victim, at := w.nodes[0], w.nodes[1]
@@ -345,95 +323,5 @@ func TestSpeakerThatCrashesAgainIsSuppressed(t *testing.T) {
 	w.run(deathMemory)
 	if n.engine.view.Suppressed {
 		t.Error("it is suppressed for longer than the deaths are remembered")
-	}
-}
-
-// The kernels answer all the time.
-func TestFirewallMakesNoTwoOwners(t *testing.T) {
-	for _, direction := range []string{"ingress", "egress", "both"} {
-		for _, n := range []int{3, 5, 10} {
-			t.Run(fmt.Sprint(direction, "/", n), func(t *testing.T) {
-				w := newWorld(t, n, defaultTiming)
-				cut := w.nodes[0]
-				w.firewall = func(from, to *node, _ int) bool {
-					return direction != "egress" && to == cut || direction != "ingress" && from == cut
-				}
-				w.run(2*time.Second, func() bool { return w.allBelieveDead(cut)() && cut.engine.view.Fenced != "" })
-				w.run(5 * time.Second)
-				if v := cut.engine.view; v.Fenced == "" || len(cut.deaths) > 0 {
-					t.Errorf("%+v, deaths %v", v, cut.deaths)
-				}
-				for _, other := range w.nodes[1:] {
-					if v := other.engine.view; !slices.Equal(other.deaths, []string{cut.name}) || v.Fenced != "" || len(v.KernelDead) > 0 {
-						t.Errorf("%s: %+v, deaths %v", other.name, v, other.deaths)
-					}
-				}
-				w.firewall = nil
-				if took := w.run(2*time.Second, w.noneBelievedDead); took > 500*time.Millisecond {
-					t.Errorf("well again after %v", took)
-				}
-			})
-		}
-	}
-}
-
-func TestFirewallOnAllNodesFencesAll(t *testing.T) {
-	w := newWorld(t, 4, defaultTiming)
-	w.firewall = func(_, _ *node, _ int) bool { return true }
-	w.run(5 * time.Second)
-	for _, n := range w.nodes {
-		if v := n.engine.view; v.Fenced == "" || len(v.Dead) > 0 {
-			t.Errorf("%s: %+v", n.name, v)
-		}
-	}
-}
-
-// The speakers have another version, or a firewall drops all heartbeats from the start.
-func TestHeartbeatsThatWereNeverHeardFenceNoSpeaker(t *testing.T) {
-	w := newIdleWorld(t, 4, 1, defaultTiming, 1)
-	w.firewall = func(_, _ *node, _ int) bool { return true }
-	for _, n := range w.nodes {
-		w.tell(n)
-	}
-	w.run(10 * time.Second)
-	w.nodes[3].off = true
-	w.run(10 * time.Second)
-	for _, n := range w.nodes[:3] {
-		if v := n.engine.view; !v.Ready || v.Fenced != "" || len(v.FencedLinks) > 0 || len(v.Dead) > 0 || n.engine.lease().IsZero() {
-			t.Errorf("%s: %+v", n.name, v)
-		}
-	}
-}
-
-// Speakers are replaced one after the other by a version that does not understand the old one.
-func TestRollingUpgradeFencesNoSpeaker(t *testing.T) {
-	w := newIdleWorld(t, 4, 1, defaultTiming, 1)
-	upgraded := map[*node]bool{}
-	w.firewall = func(from, to *node, _ int) bool { return upgraded[from] != upgraded[to] }
-	for _, n := range w.nodes {
-		w.tell(n)
-	}
-	w.run(3 * time.Second)
-	for _, n := range w.nodes {
-		for _, other := range w.nodes { // it leaves with a goodbye
-			if other != n {
-				other.engine.set(w.now, w.without(other, n))
-			}
-		}
-		n.off = true
-		w.run(2 * time.Second)
-		n.off, upgraded[n] = false, true
-		w.start(n)
-		for _, other := range w.nodes {
-			w.tell(other)
-		}
-		for range 30 {
-			w.run(100 * time.Millisecond)
-			for _, other := range w.nodes {
-				if v := other.engine.view; v.Fenced != "" || len(v.Dead) > 0 {
-					t.Fatalf("after the upgrade of %s, %s: %+v", n.name, other.name, v)
-				}
-			}
-		}
 	}
 }

@@ -98,8 +98,8 @@ func (e *engine) judgePath(now time.Time, p *path) {
 	}
 }
 
-// believes reports whether the suspicion of a member counts. The word of a member does not count if more speakers miss it itself: a
-// speaker that is deaf misses all others.
+// believes reports whether the suspicion of a member counts. It does not count if more speakers
+// miss the member itself: a speaker that is deaf misses all others.
 func (e *engine) believes(now time.Time, voter *member, on linkAccused) bool {
 	if !voter.counts() {
 		return false
