@@ -49,3 +49,6 @@ func weight(vip netip.Addr, candidate string) uint64 {
 	h ^= h >> 33
 	return h
 }
+
+// Slots is into how many slots the flows of a VIP are divided.
+const Slots = 256

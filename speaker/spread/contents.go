@@ -1,0 +1,230 @@
+package spread
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+)
+
+// ruleset is what the tables in the kernel contain.
+type ruleset struct {
+	links    []link   // by name
+	flows    []flows  // by number
+	elements elements // of the sets
+	// numbers are those of the flows that the VIPs use.
+	numbers map[place]int
+	// nodes are the names of the nodes by their addresses on the links.
+	nodes map[netip.Addr]string
+}
+
+// link is one on which flows are spread.
+type link struct {
+	name       string
+	index      int
+	ipv4, ipv6 bool // whether it has VIPs of the family
+}
+
+// flows are the rules and sets for the VIPs that share a Table.
+type flows struct {
+	number    int
+	link      string
+	index     int // of the link
+	ipv6      bool
+	byAddress bool
+}
+
+// place is a VIP on a link.
+type place struct {
+	link string
+	addr netip.Addr
+}
+
+// setName identifies a set: a table has one family.
+type setName struct {
+	family byte
+	name   string
+}
+
+func (n setName) compare(o setName) int {
+	return cmp.Or(cmp.Compare(n.family, o.family), cmp.Compare(n.name, o.name))
+}
+
+// elements are the elements of the sets, in the order of their keys. Empty sets are left out.
+type elements map[setName][]element
+
+// element is an element of a set, as the kernel has it. Of a map it has a value: data, or the
+// chain to which a packet goes.
+type element struct{ key, data, chain string }
+
+func (e element) compare(o element) int {
+	return cmp.Or(cmp.Compare(e.key, o.key), cmp.Compare(e.data, o.data), cmp.Compare(e.chain, o.chain))
+}
+
+func (r *ruleset) isEmpty() bool { return len(r.links) == 0 }
+
+// sameRules reports whether only elements of sets differ.
+func (r *ruleset) sameRules(o *ruleset) bool {
+	return slices.Equal(r.links, o.links) && slices.Equal(r.flows, o.flows)
+}
+
+// rules returns the content of the tables. A VIP keeps the number that it has in before, so that
+// only the slots change that move. before may be nil.
+func (w *Wanted) rules(before *ruleset) *ruleset {
+	r := &ruleset{elements: elements{}, numbers: map[place]int{}, nodes: w.Nodes}
+	n := newNumbers(before)
+	for _, v := range w.vips() {
+		number, isNew := n.number(v)
+		r.numbers[place{v.Link, v.Addr}] = number
+		f := flows{number: number, link: v.Link, index: w.Links[v.Link], ipv6: v.Addr.Is6(), byAddress: v.ByAddress}
+		if isNew {
+			r.addFlows(f, v.Table)
+		}
+		r.addVIP(f, v.Addr)
+	}
+	if !r.isEmpty() {
+		for _, mac := range w.Members {
+			r.put(netdev, members, element{key: string(mac[:])})
+		}
+	}
+	for set, all := range r.elements {
+		slices.SortFunc(all, element.compare)
+		r.elements[set] = slices.Compact(all)
+	}
+	slices.SortFunc(r.flows, func(a, b flows) int { return cmp.Compare(a.number, b.number) })
+	return r
+}
+
+// vips returns the VIPs on links that exist, ordered by their links.
+func (w *Wanted) vips() []VIP {
+	vips := slices.DeleteFunc(slices.Clone(w.VIPs), func(v VIP) bool { return w.Links[v.Link] == 0 })
+	slices.SortFunc(vips, func(a, b VIP) int { return cmp.Or(cmp.Compare(a.Link, b.Link), a.Addr.Compare(b.Addr)) })
+	return vips
+}
+
+func (r *ruleset) put(family byte, set string, e element) {
+	name := setName{family, set}
+	r.elements[name] = append(r.elements[name], e)
+}
+
+func (r *ruleset) addFlows(f flows, t *Table) {
+	r.flows = append(r.flows, f)
+	for slot := range t.Carriers {
+		if carrier := t.Carriers[slot]; carrier.IsValid() {
+			r.put(netdev, f.slotsSet(), element{key: slotKey(slot), data: bytesOf(carrier)})
+		}
+		if next := t.Next[slot]; next.IsValid() {
+			r.put(f.version().family, f.nextSet(), element{key: slotKey(slot), data: bytesOf(next)})
+		}
+	}
+}
+
+func (r *ruleset) addVIP(f flows, vip netip.Addr) {
+	i := len(r.links) - 1
+	if i < 0 || r.links[i].name != f.link {
+		r.links = append(r.links, link{name: f.link, index: f.index})
+		i++
+	}
+	r.links[i].ipv4 = r.links[i].ipv4 || !f.ipv6
+	r.links[i].ipv6 = r.links[i].ipv6 || f.ipv6
+	v := f.version()
+	for _, family := range []byte{netdev, v.family} {
+		r.put(family, v.vipsOn(f.link), element{key: bytesOf(vip), chain: f.chain()})
+	}
+}
+
+func (f flows) version() ipVersion {
+	if f.ipv6 {
+		return ipv6
+	}
+	return ipv4
+}
+
+func (f flows) chain() string    { return fmt.Sprint("flows-", f.number) }
+func (f flows) slotsSet() string { return fmt.Sprint("slots-", f.number) }
+func (f flows) nextSet() string  { return fmt.Sprint("next-", f.number) }
+
+// numbers gives numbers to flows.
+type numbers struct {
+	before map[place]int
+	byRef  map[flowsRef]int
+	byBody map[flowsBody]int
+	used   map[int]bool
+	last   int
+}
+
+type flowsRef struct {
+	flows
+	table *Table
+}
+
+type flowsBody struct {
+	flows
+	table Table
+}
+
+func newNumbers(before *ruleset) *numbers {
+	n := &numbers{byRef: map[flowsRef]int{}, byBody: map[flowsBody]int{}, used: map[int]bool{}}
+	if before != nil {
+		n.before = before.numbers
+	}
+	for _, number := range n.before {
+		n.last = max(n.last, number)
+	}
+	return n
+}
+
+// number returns the number of a VIP's flows. isNew is set if no other VIP has it. VIPs with equal
+// tables on one link share a number.
+func (n *numbers) number(v VIP) (number int, isNew bool) {
+	kind := flows{link: v.Link, ipv6: v.Addr.Is6(), byAddress: v.ByAddress}
+	ref := flowsRef{kind, v.Table}
+	if number, ok := n.byRef[ref]; ok {
+		return number, false
+	}
+	body := flowsBody{kind, *v.Table}
+	if number, ok := n.byBody[body]; ok {
+		n.byRef[ref] = number
+		return number, false
+	}
+	number = n.before[place{v.Link, v.Addr}]
+	if number == 0 || n.used[number] {
+		n.last++
+		number = n.last
+	}
+	n.used[number], n.byRef[ref], n.byBody[body] = true, number, number
+	return number, true
+}
+
+// change returns what to remove and what to add, so that the sets with these elements have
+// the elements of after.
+func (e elements) change(after elements) (remove, add elements) {
+	remove, add = elements{}, elements{}
+	names := maps.Clone(e)
+	maps.Copy(names, after)
+	for name := range names {
+		if gone := without(e[name], after[name]); len(gone) > 0 {
+			remove[name] = gone
+		}
+		if fresh := without(after[name], e[name]); len(fresh) > 0 {
+			add[name] = fresh
+		}
+	}
+	return remove, add
+}
+
+// without returns the elements of all that are not in others. Both are in order.
+func without(all, others []element) (rest []element) {
+	for _, e := range all {
+		if _, found := slices.BinarySearchFunc(others, e, element.compare); !found {
+			rest = append(rest, e)
+		}
+	}
+	return rest
+}
+
+func bytesOf(a netip.Addr) string { return string(a.AsSlice()) }
+
+// slotKey is a slot as the register holds it.
+func slotKey(slot int) string { return string(native(uint32(slot))) }

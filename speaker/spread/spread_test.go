@@ -1,0 +1,142 @@
+package spread
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"golang.org/x/sys/unix"
+
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/signal"
+)
+
+// fakeKernel notes what it is told.
+type fakeKernel struct {
+	mu    sync.Mutex
+	calls []string
+	fails map[string]error // by method
+}
+
+func (k *fakeKernel) call(method, text string) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.calls = append(k.calls, text)
+	return k.fails[method]
+}
+
+func (k *fakeKernel) fail(method string, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.fails = map[string]error{method: err}
+}
+
+// said returns the calls since the last time.
+func (k *fakeKernel) said() []string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	calls := k.calls
+	k.calls = nil
+	return slices.DeleteFunc(calls, func(c string) bool { return c == "check" })
+}
+
+func (k *fakeKernel) check() error           { return k.call("check", "check") }
+func (k *fakeKernel) replace(*ruleset) error { return k.call("replace", "replace") }
+func (k *fakeKernel) change(remove, add elements) error {
+	return k.call("change", fmt.Sprintf("change -%d +%d", total(remove), total(add)))
+}
+func (k *fakeKernel) refresh() error { return k.call("refresh", "refresh") }
+func (k *fakeKernel) remove() error  { return k.call("remove", "remove") }
+
+// running runs a test with a Spreader in a bubble of its own time.
+func running(t *testing.T, test func(t *testing.T, s *Spreader, k *fakeKernel, log *bytes.Buffer)) {
+	synctest.Test(t, func(t *testing.T) {
+		k, log := &fakeKernel{}, &bytes.Buffer{}
+		s := newSpreader(Options{Log: slog.New(slog.NewTextHandler(log, nil)), Metrics: prometheus.NewRegistry(), Changed: signal.New()}, k)
+		done := make(chan error)
+		go func() { done <- s.Run(t.Context()) }()
+		t.Cleanup(func() { <-done })
+		synctest.Wait()
+		test(t, s, k, log)
+	})
+}
+
+func expect(t *testing.T, k *fakeKernel, what string, want ...string) {
+	t.Helper()
+	synctest.Wait()
+	if got := k.said(); !slices.Equal(got, want) {
+		t.Errorf("%s: the kernel was told %q, want %q", what, got, want)
+	}
+}
+
+func TestSpreaderWritesOnlyWhatHasChanged(t *testing.T) {
+	running(t, func(t *testing.T, s *Spreader, k *fakeKernel, log *bytes.Buffer) {
+		s.Set(wanted())
+		expect(t, k, "nothing, with tables of an earlier speaker", "remove")
+		s.Set(wanted())
+		expect(t, k, "nothing again")
+		s.Set(wanted(VIP{vip, "eth0", false, table(neighbour, 2)}))
+		expect(t, k, "the first address", "replace")
+		s.Set(wanted(VIP{vip, "eth0", false, table(neighbour, 2)}))
+		expect(t, k, "the same")
+		s.Set(wanted(VIP{vip, "eth0", false, table(other, 2)}))
+		expect(t, k, "another node", "change -128 +128")
+		if got := testutil.ToFloat64(s.active); got != 1 {
+			t.Errorf("active is %v", got)
+		}
+		s.Set(wanted())
+		expect(t, k, "nothing any more", "remove")
+		if got := testutil.ToFloat64(s.active); got != 0 {
+			t.Errorf("active is %v at the end", got)
+		}
+	})
+}
+
+func TestSpreaderRepairsItsTables(t *testing.T) {
+	running(t, func(t *testing.T, s *Spreader, k *fakeKernel, log *bytes.Buffer) {
+		s.Set(wanted(VIP{vip, "eth0", false, table(neighbour, 2)}))
+		expect(t, k, "the first address", "replace")
+		time.Sleep(refreshInterval)
+		expect(t, k, "a minute later", "refresh")
+		k.fail("refresh", unix.ENOENT) // another program has removed the tables
+		time.Sleep(refreshInterval)
+		expect(t, k, "the tables are gone", "refresh", "replace")
+	})
+}
+
+func TestSpreaderSaysWhyItCannotSpread(t *testing.T) {
+	running(t, func(t *testing.T, s *Spreader, k *fakeKernel, log *bytes.Buffer) {
+		k.fail("check", fmt.Errorf("checking: %w", unix.EPERM))
+		time.Sleep(refreshInterval)
+		synctest.Wait()
+		if got := s.Obstacle(); !strings.Contains(got, "NET_ADMIN") {
+			t.Errorf("obstacle: %q", got)
+		}
+		k.fail("", nil)
+		time.Sleep(refreshInterval)
+		synctest.Wait()
+		if got := s.Obstacle(); got != "" {
+			t.Errorf("obstacle: %q", got)
+		}
+	})
+}
+
+func TestSpreaderLogsAFailureOnce(t *testing.T) {
+	running(t, func(t *testing.T, s *Spreader, k *fakeKernel, log *bytes.Buffer) {
+		k.fail("replace", errors.New("no memory"))
+		s.Set(wanted(VIP{vip, "eth0", false, table(neighbour, 2)}))
+		time.Sleep(2 * retryInterval)
+		expect(t, k, "it tries again", "replace", "replace", "replace")
+		if n := strings.Count(log.String(), "flows cannot be spread"); n != 1 {
+			t.Errorf("%d warnings: %s", n, log)
+		}
+	})
+}
