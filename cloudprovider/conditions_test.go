@@ -22,6 +22,14 @@ func (r *rig) allocatedSays(name string, status metav1.ConditionStatus, reason, 
 	})
 }
 
+// ofSpeakers returns the conditions that speakers write.
+func ofSpeakers() []metav1.Condition {
+	return []metav1.Condition{
+		{Type: service.Announced, Status: metav1.ConditionTrue, Reason: "Announced", LastTransitionTime: metav1.Now()},
+		{Type: service.SpreadCondition, Status: metav1.ConditionTrue, Reason: "Spread", LastTransitionTime: metav1.Now()},
+	}
+}
+
 func TestConditionSaysWhatBecameOfAService(t *testing.T) {
 	has, waits := svc("has", time.Hour, "10.0.0.1"), svc("waits", time.Minute)
 	asks := annotated(svc("asks", time.Minute, "10.0.0.2"), service.AddressesAnnotation, "10.0.0.1")
@@ -42,12 +50,22 @@ func TestConditionsGoWithTheLoadBalancer(t *testing.T) {
 	a := svc("a", time.Hour, "10.0.0.1")
 	r := start(t, onePool("10.0.0.1-10.0.0.2"), a)
 	r.allocatedSays("a", metav1.ConditionTrue, "Allocated", "10.0.0.1")
-	r.change("a", func(s *v1.Service) { s.Spec.Type = v1.ServiceTypeClusterIP })
+	r.change("a", func(s *v1.Service) {
+		s.Spec.Type = v1.ServiceTypeClusterIP
+		s.Status.Conditions = append(s.Status.Conditions, ofSpeakers()...)
+	})
 	if err := r.lb.EnsureLoadBalancerDeleted(context.Background(), "", r.get("a")); err != nil {
 		t.Fatal(err)
 	}
 	r.change("a", func(s *v1.Service) { s.Finalizers = nil }) // upstream's service controller does this
-	r.eventually("the condition is gone", func() bool { return service.Condition(r.get("a"), service.Allocated) == nil })
+	r.eventually("the conditions are gone", func() bool { return len(r.get("a").Status.Conditions) == 0 })
+}
+
+func TestConditionSpreadGoesWithTheLoadBalancer(t *testing.T) {
+	a := svc("a", time.Hour)
+	a.Spec.Type, a.Finalizers, a.Status.Conditions = v1.ServiceTypeClusterIP, nil, ofSpeakers()[1:]
+	r := start(t, onePool("10.0.0.1-10.0.0.2"), a)
+	r.eventually("the condition is gone", func() bool { return len(r.get("a").Status.Conditions) == 0 })
 }
 
 func TestInvalidAnnotationChangesNothing(t *testing.T) {
@@ -80,19 +98,23 @@ func TestWriteOfANewIPModeIsExpected(t *testing.T) {
 
 func TestServiceWithoutAddressesIsNotAnnounced(t *testing.T) {
 	a := svc("a", time.Hour, "10.0.0.1")
-	a.Status.Conditions = []metav1.Condition{{Type: service.Announced, Status: metav1.ConditionTrue, Reason: "Announced", LastTransitionTime: metav1.Now()}}
-	r := start(t, onePool("10.0.0.1/32"), node("n1", "10.0.0.1"), a)
-	r.allocatedSays("a", metav1.ConditionFalse, "Exhausted", "exhausted (0 of 0 in use)")
-	r.eventually("the condition is gone", func() bool { return service.Condition(r.get("a"), service.Announced) == nil })
+	a.Status.Conditions = ofSpeakers()
+	b := svc("b", time.Hour)
+	b.Status.Conditions = ofSpeakers()[1:]
+	r := start(t, onePool("10.0.0.1/32"), node("n1", "10.0.0.1"), a, b)
+	for _, name := range []string{"a", "b"} {
+		r.allocatedSays(name, metav1.ConditionFalse, "Exhausted", "exhausted (0 of 0 in use)")
+		r.eventually("the conditions of speakers are gone", func() bool { return len(r.get(name).Status.Conditions) == 1 })
+	}
 }
 
 func TestConditionsOfOthersStay(t *testing.T) {
 	a := svc("a", time.Hour, "10.0.0.1")
 	other := metav1.Condition{Type: "example.com/Other", Status: metav1.ConditionTrue, Reason: "Because", LastTransitionTime: metav1.Now()}
-	a.Status.Conditions = []metav1.Condition{other, {Type: service.Announced, Status: metav1.ConditionTrue, Reason: "Announced", LastTransitionTime: metav1.Now()}}
+	a.Status.Conditions = append(ofSpeakers(), other)
 	r := start(t, onePool("10.0.0.1/32"), a)
 	r.allocatedSays("a", metav1.ConditionTrue, "Allocated", "10.0.0.1")
-	for _, conditionType := range []string{other.Type, service.Announced} {
+	for _, conditionType := range []string{other.Type, service.Announced, service.SpreadCondition} {
 		if service.Condition(r.get("a"), conditionType) == nil {
 			t.Errorf("%s is gone", conditionType)
 		}
@@ -118,7 +140,7 @@ func TestServiceCanAskForIPModeAndHostname(t *testing.T) {
 		e := entry()
 		return e.Hostname == "" && e.IPMode != nil && *e.IPMode == v1.LoadBalancerIPModeVIP
 	})
-	for annotation, value := range map[string]string{service.IPModeAnnotation: "VIP ", service.HostnameAnnotation: "-.example.com"} {
+	for annotation, value := range map[string]string{service.IPModeAnnotation: "VIP ", service.HostnameAnnotation: "-.example.com", service.SpreadAnnotation: "yes"} {
 		r.change("a", func(s *v1.Service) { annotated(s, annotation, value) })
 		r.cloud.retryAll()
 		r.allocatedSays("a", metav1.ConditionTrue, "Kept", "annotation "+annotation)

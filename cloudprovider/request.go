@@ -25,7 +25,8 @@ func request(svc *v1.Service, namespaceLabels map[string]string) (ipam.Request, 
 	addrs, err := service.RequestedAddrs(svc)
 	_, modeErr := service.IPMode(svc)
 	_, nameErr := service.Hostname(svc)
-	for _, err := range []error{err, modeErr, nameErr} {
+	_, spreadErr := service.Spread(svc) // the speakers use it; the cluster manager reports the error
+	for _, err := range []error{err, modeErr, nameErr, spreadErr} {
 		if err != nil {
 			return r, &ipam.Error{Reason: ipam.Invalid, Msg: err.Error()}
 		}

@@ -77,7 +77,7 @@ func inSync(svc *v1.Service, o outcome) bool {
 // conditionsMatch reports whether svc has the condition that was decided, and none about
 // addresses that it does not have.
 func conditionsMatch(svc *v1.Service, o outcome) bool {
-	return service.SameCondition(svc, o.condition) && (len(o.addrs)+len(o.withheld) > 0 || service.Condition(svc, service.Announced) == nil)
+	return service.SameCondition(svc, o.condition) && (len(o.addrs)+len(o.withheld) > 0 || !hasSpeakerConditions(svc))
 }
 
 // writeStatus writes what was decided to the status of svc, and adds the finalizer, all in
@@ -99,8 +99,8 @@ func (c *Cloud) writeStatus(ctx context.Context, svc *v1.Service, o outcome, fin
 	}
 	setCondition(after, service.WithTransition(svc, o.condition, metav1.Now()))
 	if len(o.addrs)+len(o.withheld) == 0 {
-		// No speaker removes or updates the condition of a Service without addresses.
-		dropCondition(after, service.Announced)
+		// No speaker removes or updates the conditions of a Service without addresses.
+		dropSpeakerConditions(after)
 	}
 	if !hasFinalizer && len(o.addrs) > 0 {
 		after.Finalizers = append(after.Finalizers, finalizer)
@@ -131,12 +131,23 @@ func setCondition(svc *v1.Service, condition metav1.Condition) {
 // dropConditions removes the conditions of this project.
 func dropConditions(svc *v1.Service) {
 	dropCondition(svc, service.Allocated)
+	dropSpeakerConditions(svc)
+}
+
+// dropSpeakerConditions removes the conditions that speakers write.
+func dropSpeakerConditions(svc *v1.Service) {
 	dropCondition(svc, service.Announced)
+	dropCondition(svc, service.SpreadCondition)
 }
 
 // hasConditions reports whether svc has a condition of this project.
 func hasConditions(svc *v1.Service) bool {
-	return service.Condition(svc, service.Allocated) != nil || service.Condition(svc, service.Announced) != nil
+	return service.Condition(svc, service.Allocated) != nil || hasSpeakerConditions(svc)
+}
+
+// hasSpeakerConditions reports whether svc has a condition that a speaker writes.
+func hasSpeakerConditions(svc *v1.Service) bool {
+	return service.Condition(svc, service.Announced) != nil || service.Condition(svc, service.SpreadCondition) != nil
 }
 
 func dropCondition(svc *v1.Service, conditionType string) {

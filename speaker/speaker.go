@@ -74,7 +74,10 @@ type Options struct {
 	// RefuseClosedPorts says whether the kernel refuses packets to ports of VIPs that no
 	// Service has. With AnswerPing it then also answers echo requests.
 	RefuseClosedPorts, AnswerPing bool
-	// ServiceConditions says whether the condition Announced is written.
+	// Spread says whether this node shares the traffic of VIPs with other nodes, if their
+	// pools or Services ask for it.
+	Spread bool
+	// ServiceConditions says whether the speaker writes conditions of Services.
 	ServiceConditions reconcile.Conditions
 	Log               *slog.Logger
 }

@@ -62,9 +62,10 @@ func run(ctx context.Context, args []string) error {
 	flags.BoolVar(&options.IgnoreExcludeLabel, "ignore-exclude-label", false, "Let nodes announce that have the label "+v1.LabelNodeExcludeBalancers+". Must be the same on all nodes.")
 	flags.StringVar(&options.KubeProxyHealth, "kube-proxy-health", "127.0.0.1:10256", "Where kube-proxy's health check listens on this node. After a start, a node gets addresses when this answers, or when the Node has been Ready for 5 s. Empty: only the Node counts.")
 	closedPorts := flags.String("closed-ports", "reject", "What happens to packets for ports of an announced address that no Service has: reject them at once, or leave them to the routes of the kernel. Rejecting needs the capability NET_ADMIN.")
+	spread := flags.String("spread", "auto", "Whether this node shares the traffic of addresses with other nodes in layer 2: auto (when the pool or the Service asks for it) or off. Sharing needs the capability NET_ADMIN. With off, one node serves each address.")
 	flags.BoolVar(&options.AnswerPing, "answer-ping", true, "Whether the announced addresses answer ping. Only with --closed-ports=reject.")
 	flags.StringVar(&level, "log-level", "info", "Level of the log: debug, info, warn or error.")
-	conditions := flags.String("service-conditions", string(reconcile.ConditionsAuto), "Whether the speakers write the condition "+service.Announced+" to Services: true, false, or auto: if the API server has the admission policy "+service.PolicyName+", which lets them write nothing else.")
+	conditions := flags.String("service-conditions", string(reconcile.ConditionsAuto), "Whether the speakers write the conditions "+service.Announced+" and "+service.SpreadCondition+" to Services: true, false, or auto: if the API server has the admission policy "+service.PolicyName+", which lets them write nothing else.")
 	version := flags.Bool("version", false, "Print the version and exit.")
 	if err := flags.Parse(args); err != nil {
 		if err == pflag.ErrHelp {
@@ -122,6 +123,9 @@ func run(ctx context.Context, args []string) error {
 	}
 	if options.RefuseClosedPorts = *closedPorts == "reject"; !options.RefuseClosedPorts && *closedPorts != "leave" {
 		return fmt.Errorf("--closed-ports=%s: write reject or leave", *closedPorts)
+	}
+	if options.Spread = *spread == "auto"; !options.Spread && *spread != "off" {
+		return fmt.Errorf("--spread=%s: write auto or off", *spread)
 	}
 	if options.Client, err = client(kubeconfig, 0); err != nil {
 		return err

@@ -105,6 +105,9 @@ type Pool struct {
 	// AnnounceConflicts makes the owner announce an address by layer 2 although a foreign
 	// host has it already.
 	AnnounceConflicts bool
+	// Spread makes the owner share the traffic of each address with the other nodes that may
+	// announce it. A Service can ask for something else.
+	Spread bool
 	// WithdrawWithoutEndpoints stops the advertisement over BGP of an address whose Services
 	// have no ready endpoint on any node.
 	WithdrawWithoutEndpoints bool

@@ -57,6 +57,7 @@ func describe(p config.Pool) string {
 	add(p.ReuseDelay != 30*time.Second, "reuse-delay=%v", p.ReuseDelay)
 	add(p.MaxPerNamespace != 0, "max-per-namespace=%d", p.MaxPerNamespace)
 	add(p.ShareAcrossNamespaces, "share-across-namespaces")
+	add(p.Spread, "spread")
 	add(p.WithdrawWithoutEndpoints, "withdraw-without-endpoints")
 	add(p.Requests != config.RequestsAny, "requests=%s", p.Requests)
 	return strings.Join(words, " ")

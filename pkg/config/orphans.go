@@ -44,6 +44,7 @@ type orphanPool struct {
 	PreferredNodes []string              `json:"preferredNodes,omitempty"`
 	IgnoreExclude  bool                  `json:"ignoreExcludeLabel,omitempty"`
 	AnnounceAlways bool                  `json:"announceConflicts,omitempty"`
+	Spread         bool                  `json:"spread,omitempty"`
 	Withdraw       bool                  `json:"withdrawWithoutEndpoints,omitempty"`
 	Addresses      []orphanAddress       `json:"addresses"`
 }
@@ -85,7 +86,7 @@ func EncodeOrphans(orphans []Orphan) ([]byte, error) {
 func newOrphanPool(pool *Pool) *orphanPool {
 	p := &orphanPool{
 		Pool: pool.Name, Protocol: pool.Protocol, Interfaces: pool.Interfaces, IgnoreExclude: pool.IgnoreExcludeLabel, AnnounceAlways: pool.AnnounceConflicts,
-		Withdraw:      pool.WithdrawWithoutEndpoints,
+		Spread: pool.Spread, Withdraw: pool.WithdrawWithoutEndpoints,
 		NodeSelectors: texts(pool.NodeSelectors), PreferredNodes: texts(pool.PreferredNodes),
 	}
 	for _, ad := range pool.Advertisements {
@@ -127,7 +128,7 @@ func DecodeOrphans(text []byte) ([]Orphan, error) {
 }
 
 func (p *orphanPool) decode() (*Pool, error) {
-	pool := &Pool{Name: p.Pool, Protocol: p.Protocol, Interfaces: p.Interfaces, IgnoreExcludeLabel: p.IgnoreExclude, AnnounceConflicts: p.AnnounceAlways, WithdrawWithoutEndpoints: p.Withdraw}
+	pool := &Pool{Name: p.Pool, Protocol: p.Protocol, Interfaces: p.Interfaces, IgnoreExcludeLabel: p.IgnoreExclude, AnnounceConflicts: p.AnnounceAlways, Spread: p.Spread, WithdrawWithoutEndpoints: p.Withdraw}
 	if !p.Protocol.Layer2() && !p.Protocol.BGP() {
 		return nil, fmt.Errorf("unknown protocol %q", p.Protocol)
 	}

@@ -25,7 +25,7 @@ address-pools:
   node-selectors:
   - {match-labels: {rack: a7}, match-expressions: [{key: zone, operator: NotIn, values: [x, y]}]}
   - {match-expressions: [{key: old, operator: DoesNotExist}]}
-- {name: switched, protocol: layer2, addresses: [10.0.1.0/24], interfaces: [eth0, eth1], ignore-exclude-label: true, conflicts: announce, preferred-nodes: [{match-labels: {edge: a}}]}
+- {name: switched, protocol: layer2, addresses: [10.0.1.0/24], interfaces: [eth0, eth1], ignore-exclude-label: true, conflicts: announce, spread: true, preferred-nodes: [{match-labels: {edge: a}}]}
 `
 
 func TestOrphansSurviveThePublication(t *testing.T) {
@@ -52,7 +52,7 @@ func TestOrphansSurviveThePublication(t *testing.T) {
 	}
 	for _, w := range want {
 		g := byAddr[w.Addr]
-		if !reflect.DeepEqual(g.UIDs, w.UIDs) || g.Pool.Name != w.Pool.Name || g.Pool.Protocol != w.Pool.Protocol || g.Pool.WithdrawWithoutEndpoints != w.Pool.WithdrawWithoutEndpoints ||
+		if !reflect.DeepEqual(g.UIDs, w.UIDs) || g.Pool.Name != w.Pool.Name || g.Pool.Protocol != w.Pool.Protocol || g.Pool.WithdrawWithoutEndpoints != w.Pool.WithdrawWithoutEndpoints || g.Pool.Spread != w.Pool.Spread ||
 			!reflect.DeepEqual(g.Pool.Advertisements, w.Pool.Advertisements) || !reflect.DeepEqual(g.Pool.Interfaces, w.Pool.Interfaces) {
 			t.Errorf("got %+v in pool %+v, want %+v in pool %+v", g, g.Pool, w, w.Pool)
 		}

@@ -80,6 +80,8 @@ var poolSection = section[rawPool]{name: "a pool", keys: []key[rawPool]{
 			}
 			to.Interfaces = append(to.Interfaces, s)
 		}),
+	boolean("spread", value{byDefault: "false", doc: "with `protocol: layer2` or `both`: `true`: all nodes that may announce an address share its traffic. One of them still answers ARP and NDP, and forwards each connection to one of the nodes. A Service can switch it on or off for itself: `lb.baremetal/spread`."},
+		func(to *rawPool, b bool) { to.Spread = b }),
 	boolean("withdraw-without-endpoints", value{byDefault: "false", doc: "with `protocol: bgp` or `both`: `true`: an address is not advertised over BGP while its Services have no ready endpoint on any node, so that routers can use another route to it. Layer 2 does not change."},
 		func(to *rawPool, b bool) { to.WithdrawWithoutEndpoints = b }),
 }}
@@ -159,6 +161,9 @@ func (p *parser) checkProtocol(raw *rawPool) {
 	case BGP:
 		if p.key = "interfaces"; len(raw.Interfaces) > 0 {
 			p.errorf(raw.found.at(p.key, raw.at), "needs protocol: layer2 or both, but this pool has bgp: remove this key")
+		}
+		if p.key = "spread"; raw.Spread {
+			p.errorf(raw.found.at(p.key, raw.at), "needs protocol: layer2 or both, but this pool has bgp, and so the routers spread the traffic: remove this key, or write protocol: both")
 		}
 	case Both:
 	case "":

@@ -12,7 +12,7 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/quote"
 )
 
-// The annotations by which a Service asks for an address.
+// The annotations by which a Service asks for an address, and says how it is announced.
 const (
 	// AddressesAnnotation lists the addresses asked for, separated by commas:
 	// at most one IPv4 and one IPv6.
@@ -30,6 +30,9 @@ const (
 	// NodeAnnotation is the name of the node that announces the addresses by layer 2 while it
 	// can.
 	NodeAnnotation = "lb.baremetal/node"
+	// SpreadAnnotation says whether the nodes share the traffic of the addresses in layer 2,
+	// true or false. Without it, the pool says so.
+	SpreadAnnotation = "lb.baremetal/spread"
 )
 
 // aliases are MetalLB's names of the same annotations, the newer name first.
@@ -110,12 +113,31 @@ func Hostname(svc *v1.Service) (string, error) {
 // PreferredNode returns the node that svc asks for, or "".
 func PreferredNode(svc *v1.Service) string { return svc.Annotations[NodeAnnotation] }
 
-// SpeakerAnnotations returns those of the annotations that speakers read; nil for none.
-func SpeakerAnnotations(annotations map[string]string) map[string]string {
-	if node := annotations[NodeAnnotation]; node != "" {
-		return map[string]string{NodeAnnotation: node}
+// Spread returns whether svc asks that the nodes share the traffic of its addresses, or nil
+// if the pool decides.
+func Spread(svc *v1.Service) (wish *bool, err error) {
+	switch text := svc.Annotations[SpreadAnnotation]; text {
+	case "":
+		return nil, nil
+	case "true", "false":
+		yes := text == "true"
+		return &yes, nil
+	default:
+		return nil, fmt.Errorf("annotation %s: %s is neither true nor false", SpreadAnnotation, quote.Short(text))
 	}
-	return nil
+}
+
+// SpeakerAnnotations returns those of the annotations that speakers read; nil for none.
+func SpeakerAnnotations(annotations map[string]string) (read map[string]string) {
+	for _, name := range []string{NodeAnnotation, SpreadAnnotation} {
+		if text := annotations[name]; text != "" {
+			if read == nil {
+				read = map[string]string{}
+			}
+			read[name] = text
+		}
+	}
+	return read
 }
 
 // Backend identifies the pods that decide which nodes can receive svc's traffic. It is

@@ -11,11 +11,14 @@ const (
 	Allocated = "lb.baremetal/Allocated"
 	// Announced says whether the addresses are announced. A speaker writes it.
 	Announced = "lb.baremetal/Announced"
+	// SpreadCondition says whether the nodes share the traffic of the addresses. A speaker
+	// writes it to Services that should be spread, and removes it from others.
+	SpreadCondition = "lb.baremetal/Spread"
 )
 
 // PolicyName is the name of the ValidatingAdmissionPolicy, and of its binding, that lets
 // only the cluster manager change addresses in a status, and lets the speakers write only
-// their condition.
+// their conditions.
 const PolicyName = "baremetal-service-status"
 
 // Condition returns the condition of that type, or nil.

@@ -148,3 +148,34 @@ func TestEndpointNodes(t *testing.T) {
 		}
 	}
 }
+
+func TestSpreadIsTrueFalseOrAsThePoolSays(t *testing.T) {
+	for text, want := range map[string]string{
+		"": "pool <nil>", "true": "true <nil>", "false": "false <nil>",
+		"True": `pool annotation lb.baremetal/spread: "True" is neither true nor false`,
+		"1":    `pool annotation lb.baremetal/spread: "1" is neither true nor false`,
+	} {
+		svc := &v1.Service{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{service.SpreadAnnotation: text}}}
+		wish, err := service.Spread(svc)
+		got := "pool"
+		if wish != nil {
+			got = fmt.Sprint(*wish)
+		}
+		if got = fmt.Sprint(got, " ", err); got != want {
+			t.Errorf("%q: got %s, want %s", text, got, want)
+		}
+	}
+	if wish, err := service.Spread(&v1.Service{}); wish != nil || err != nil {
+		t.Errorf("without annotations: %v, %v", wish, err)
+	}
+}
+
+func TestSpeakersKeepTheAnnotationsThatTheyRead(t *testing.T) {
+	all := map[string]string{service.NodeAnnotation: "node3", service.SpreadAnnotation: "true", service.PoolAnnotation: "gold", "example.com/notes": "long"}
+	if got := fmt.Sprint(service.SpeakerAnnotations(all)); got != "map[lb.baremetal/node:node3 lb.baremetal/spread:true]" {
+		t.Errorf("got %s", got)
+	}
+	if got := service.SpeakerAnnotations(map[string]string{service.PoolAnnotation: "gold", service.SpreadAnnotation: ""}); got != nil {
+		t.Errorf("got %v, want nil, which needs no memory", got)
+	}
+}

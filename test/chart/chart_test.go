@@ -245,7 +245,10 @@ func TestValuesHaveTheDocumentedEffect(t *testing.T) {
 			"volumeMounts:\n        - mountPath: /etc/baremetal/tls", "volumes:\n      - name: tls\n        secret:\n          secretName: mine"}},
 		{"bgp: {passwordSecrets: [a, b]}", "Role/baremetal-speaker", []string{"resourceNames:\n  - a\n  - b\n  resources:\n  - secrets\n  verbs:\n  - get\n  - list\n  - watch"}},
 		{"monitoring: {enabled: true}", "ServiceMonitor/baremetal-speaker", []string{"scheme: https", "bearerTokenFile: "}},
-		{"speaker: {closedPorts: leave, answerPing: false}", speaker, []string{"- --closed-ports=leave", "- --answer-ping=false", "add:\n            - NET_RAW\n            drop:"}},
+		{"speaker: {closedPorts: leave, answerPing: false}", speaker, []string{"- --closed-ports=leave", "- --answer-ping=false", "- NET_RAW\n            - NET_ADMIN"}},
+		{"speaker: {spread: \"off\"}", speaker, []string{"- --spread=off", "- NET_RAW\n            - NET_ADMIN"}},
+		{"speaker: {spread: off, closedPorts: leave}", speaker, []string{"- --spread=off", "add:\n            - NET_RAW\n            drop:"}},
+		{"speaker: {spread: auto, closedPorts: leave}", speaker, []string{"--answer-ping=true\n        command:", "- NET_RAW\n            - NET_ADMIN"}},
 		{"speaker: {resources: {limits: {memory: 1Gi}}, nodeSelector: {a: b}, tolerations: [{operator: Exists, key: x}]}", speaker,
 			[]string{"memory: 1Gi", "name: GOMEMLIMIT\n          value: 870MiB", "nodeSelector:\n        a: b", "tolerations:\n      - key: x\n        operator: Exists"}},
 		{"speaker: {resources: {limits: {memory: 268435456}}}", speaker, []string{"memory: 268435456", "value: 217MiB"}},
@@ -283,9 +286,9 @@ func TestValuesHaveTheDocumentedEffect(t *testing.T) {
 
 // With `helm upgrade --reuse-values` the values that are new in this version are missing.
 func TestMissingValuesHaveTheirDefaults(t *testing.T) {
-	made := mustRender(t, "bgp: null\nspeaker: {healthPort: null, insecureMetrics: null, metricsTLSSecret: null}")
+	made := mustRender(t, "bgp: null\nspeaker: {healthPort: null, insecureMetrics: null, metricsTLSSecret: null, closedPorts: leave, spread: null}")
 	speaker := text(t, made["DaemonSet/baremetal-speaker"])
-	for _, want := range []string{"--health-address=127.0.0.1:7473", "--insecure-metrics=false", "containerPort: 7473"} {
+	for _, want := range []string{"--health-address=127.0.0.1:7473", "--insecure-metrics=false", "containerPort: 7473", "- NET_ADMIN"} {
 		if !strings.Contains(speaker, want) {
 			t.Errorf("%s is missing in\n%s", want, speaker)
 		}
@@ -327,6 +330,7 @@ func TestValuesAreRefusedByTheSchemaIfInvalid(t *testing.T) {
 		"speaker: {failover: slow}":                               "failover",
 		"admissionPolicy: {enabled: maybe}":                       "admissionPolicy",
 		"speaker: {closedPorts: drop}":                            "closedPorts",
+		"speaker: {spread: true}":                                 "spread",
 		"speakers: {}":                                            "speakers",
 		"ccm: {replicas: 0}":                                      "replicas",
 		"config: {address-pools: []}":                             "config",

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
@@ -19,6 +20,15 @@ func (f *fixture) patched(client kubernetes.Interface, name, patch string, subre
 	f.Helper()
 	namespace, name := split(name)
 	_, err := client.CoreV1().Services(namespace).Patch(context.Background(), name, types.MergePatchType, []byte(patch), metav1.PatchOptions{}, subresources...)
+	return err
+}
+
+// changedCondition changes one condition of a Service, and leaves the others as they are.
+func (f *fixture) changedCondition(client kubernetes.Interface, name, condition string) error {
+	f.Helper()
+	namespace, name := split(name)
+	patch := `{"status":{"conditions":[` + condition + `]}}`
+	_, err := client.CoreV1().Services(namespace).Patch(context.Background(), name, types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{}, "status")
 	return err
 }
 
@@ -52,8 +62,8 @@ func TestOnlyTheClusterManagerChangesAddresses(t *testing.T) {
 		{"a speaker", speaker, "guarded", stolen, "only the cloud controller manager changes the addresses"},
 		{"a speaker", speaker, "guarded", forged, "belong to the cloud controller manager"},
 		{"a speaker", speaker, "guarded", other, "belong to the cloud controller manager"},
-		{"a speaker", speaker, "guarded", finalizer, "a speaker writes only the condition lb.baremetal/Announced"},
-		{"a speaker", speaker, "guarded", label, "a speaker writes only the condition"},
+		{"a speaker", speaker, "guarded", finalizer, "a speaker writes only the conditions lb.baremetal/Announced and lb.baremetal/Spread"},
+		{"a speaker", speaker, "guarded", label, "a speaker writes only the conditions"},
 	} {
 		err := f.patched(test.client, test.service, test.patch, "status")
 		switch {
@@ -64,6 +74,21 @@ func TestOnlyTheClusterManagerChangesAddresses(t *testing.T) {
 		}
 	}
 	f.stillRuns("guarded", vip)
+	spread := func() *metav1.Condition {
+		return meta.FindStatusCondition(f.get("guarded").Status.Conditions, "lb.baremetal/Spread")
+	}
+	f.must(f.changedCondition(speaker, "guarded", `{"type":"lb.baremetal/Spread","status":"True","reason":"X","message":"","lastTransitionTime":"2026-01-01T00:00:00Z"}`))
+	if spread() == nil {
+		f.Error("a speaker may write the condition lb.baremetal/Spread, and it is not there")
+	}
+	const remove = `{"$patch":"delete","type":"lb.baremetal/Spread"}`
+	if err := f.changedCondition(f.cluster.Client, "guarded", remove); err == nil || !strings.Contains(err.Error(), "belong to the cloud controller manager and to the speakers") {
+		f.Errorf("a user removes the condition lb.baremetal/Spread: got %v", err)
+	}
+	f.must(f.changedCondition(speaker, "guarded", remove))
+	if c := spread(); c != nil {
+		f.Errorf("a speaker has removed the condition %+v, and it is still there", c)
+	}
 	// What users do every day is not the policy's business.
 	f.must(f.patched(f.cluster.Client, "guarded", `{"metadata":{"labels":{"a":"b"}},"spec":{"ports":[{"port":81,"targetPort":80}]}}`))
 	f.must(f.patched(f.cluster.Client, "guarded", `{"spec":{"type":"ClusterIP"}}`))

@@ -8,6 +8,11 @@
 - --default-load-balancer={{ .Values.defaultLoadBalancer }}
 {{- end }}
 
+{{- /* auto or off. YAML reads off without quotes as false. */ -}}
+{{- define "spread" -}}
+{{ ternary "off" "auto" (has (toString .Values.speaker.spread) (list "off" "false")) }}
+{{- end }}
+
 {{- /* 85 % of the memory limit. Near that value Go frees memory earlier, so that the kernel
 does not end the program. Empty if there is no limit. */ -}}
 {{- define "goMemLimit" -}}
