@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -34,7 +35,7 @@ const (
 	restBeforeCount = 30 * time.Second
 )
 
-// Conditions says whether speakers write the condition Announced.
+// Conditions says whether speakers write conditions.
 type Conditions string
 
 // The values of --service-conditions.
@@ -45,7 +46,7 @@ const (
 	ConditionsOff  Conditions = "false"
 )
 
-// StatusWriter writes the condition Announced to Services.
+// StatusWriter writes the conditions Announced and Spread to Services.
 type StatusWriter struct {
 	client kubernetes.Interface
 	mode   Conditions
@@ -55,31 +56,36 @@ type StatusWriter struct {
 
 	mu      sync.Mutex
 	allowed bool
-	wanted  map[string]metav1.Condition // by namespace/name: the conditions to write
+	wanted  map[string]conditions // by namespace/name: what to write
 	queue   []string                    // the names of wanted, in order
-	written map[string]writtenCondition
+	written map[string]writtenConditions
 	counts  map[string]nodeCount // by namespace/name
 	wake    signal.Signal
 
 	looked bool // for the policy; only for Run
 }
 
-type writtenCondition struct {
-	condition metav1.Condition
-	at        time.Time
+// conditions are all conditions that the speakers write to a Service.
+type conditions []metav1.Condition
+
+type writtenConditions struct {
+	conditions conditions
+	at         time.Time
 }
 
-// nodeCount is a number of nodes, and since when it has been the same.
+// nodeCount is how many nodes advertise a Service over BGP, and what is said of its spread, and since
+// when both have been the same.
 type nodeCount struct {
-	nodes int
-	since time.Time
+	nodes  int
+	spread string
+	since  time.Time
 }
 
 // NewStatusWriter returns a StatusWriter. find returns a Service from the cache, or nil.
 func NewStatusWriter(client kubernetes.Interface, mode Conditions, find func(name string) *v1.Service, log *slog.Logger) *StatusWriter {
 	return &StatusWriter{
 		client: client, mode: mode, log: log, service: find, allowed: mode == ConditionsOn,
-		wanted: map[string]metav1.Condition{}, written: map[string]writtenCondition{}, wake: signal.New(),
+		wanted: map[string]conditions{}, written: map[string]writtenConditions{}, wake: signal.New(),
 	}
 }
 
@@ -95,34 +101,34 @@ func (w *StatusWriter) Enabled() bool {
 func (w *StatusWriter) Set(announcements []plan.Announcement, now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	wanted := make(map[string]metav1.Condition, len(w.wanted))
-	written := make(map[string]writtenCondition, len(announcements))
+	wanted := make(map[string]conditions, len(w.wanted))
+	written := make(map[string]writtenConditions, len(announcements))
 	counts := make(map[string]nodeCount, len(announcements))
 	for _, a := range announcements {
 		svc := w.service(a.Service)
-		condition := conditionOf(a)
+		all := conditionsOf(a)
 		count, counted := w.counts[a.Service]
-		if !counted || count.nodes != a.Nodes {
-			count = nodeCount{a.Nodes, now}
+		if said := spreadMessage(a); !counted || count.nodes != a.Nodes || count.spread != said {
+			count = nodeCount{a.Nodes, said, now}
 		}
 		counts[a.Service] = count
 		last, wrote := w.written[a.Service]
 		if wrote {
 			written[a.Service] = last
 		}
-		if svc == nil || service.SameCondition(svc, condition) {
+		if svc == nil || all.areOn(svc) {
 			continue
 		}
-		if wrote && last.condition == condition && now.Sub(last.at) < insistAfter {
+		if wrote && slices.Equal(last.conditions, all) && now.Sub(last.at) < insistAfter {
 			continue // the cache does not have it yet, or another speaker has overwritten it
 		}
-		if has := service.Condition(svc, service.Announced); a.Nodes > 0 && has != nil && has.Reason == condition.Reason && now.Sub(count.since) < restBeforeCount {
-			continue // only the number of nodes is new, and it may change again soon
+		if now.Sub(count.since) < restBeforeCount && onlyCountsDiffer(svc, a, all) {
+			continue // they may change again soon
 		}
 		if _, queued := w.wanted[a.Service]; !queued {
 			w.queue = append(w.queue, a.Service)
 		}
-		wanted[a.Service] = condition
+		wanted[a.Service] = all
 	}
 	w.wanted, w.written, w.counts = wanted, written, counts
 	if len(wanted) > 0 {
@@ -130,12 +136,46 @@ func (w *StatusWriter) Set(announcements []plan.Announcement, now time.Time) {
 	}
 }
 
-func conditionOf(a plan.Announcement) metav1.Condition {
-	c := metav1.Condition{Type: service.Announced, Status: metav1.ConditionFalse, Reason: a.Reason, Message: a.Message}
-	if a.OK {
+func spreadMessage(a plan.Announcement) string {
+	if a.Spread == nil {
+		return ""
+	}
+	return a.Spread.Message
+}
+
+// onlyCountsDiffer reports whether only numbers of nodes are new in the conditions.
+func onlyCountsDiffer(svc *v1.Service, a plan.Announcement, all conditions) bool {
+	if announced := service.Condition(svc, service.Announced); a.Nodes == 0 && !service.SameCondition(svc, all[0]) || announced == nil || announced.Reason != a.Reason {
+		return false
+	}
+	spread := service.Condition(svc, service.SpreadCondition)
+	return (spread == nil) == (a.Spread == nil) && (spread == nil || spread.Reason == a.Spread.Reason)
+}
+
+func conditionsOf(a plan.Announcement) conditions {
+	all := conditions{conditionOf(service.Announced, a.OK, a.Reason, a.Message)}
+	if a.Spread != nil {
+		all = append(all, conditionOf(service.SpreadCondition, a.Spread.OK, a.Spread.Reason, a.Spread.Message))
+	}
+	return all
+}
+
+func conditionOf(kind string, ok bool, reason, message string) metav1.Condition {
+	c := metav1.Condition{Type: kind, Status: metav1.ConditionFalse, Reason: reason, Message: message}
+	if ok {
 		c.Status = metav1.ConditionTrue
 	}
 	return c
+}
+
+// areOn reports whether the Service has these conditions already, and no other one of the speakers.
+func (c conditions) areOn(svc *v1.Service) bool {
+	for _, want := range c {
+		if !service.SameCondition(svc, want) {
+			return false
+		}
+	}
+	return slices.ContainsFunc(c, func(w metav1.Condition) bool { return w.Type == service.SpreadCondition }) == (service.Condition(svc, service.SpreadCondition) != nil)
 }
 
 // Run writes until ctx ends. It returns nil.
@@ -153,12 +193,12 @@ func (w *StatusWriter) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
-		for name, condition, ok := w.next(); ok; name, condition, ok = w.next() {
+		for name, all, ok := w.next(); ok; name, all, ok = w.next() {
 			if limiter.Wait(ctx) != nil {
 				return nil
 			}
-			if err := w.write(ctx, name, condition); err != nil && ctx.Err() == nil {
-				w.log.Warn("writing a condition failed, trying again", "service", name, "condition", service.Announced, "error", err)
+			if err := w.write(ctx, name, all); err != nil && ctx.Err() == nil {
+				w.log.Warn("writing conditions failed, trying again", "service", name, "error", err)
 			}
 		}
 	}
@@ -189,34 +229,38 @@ func (w *StatusWriter) lookForPolicy(ctx context.Context) {
 }
 
 // next takes the next Service from the queue.
-func (w *StatusWriter) next() (name string, condition metav1.Condition, ok bool) {
+func (w *StatusWriter) next() (name string, all conditions, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for len(w.queue) > 0 {
 		name, w.queue = w.queue[0], w.queue[1:]
-		if condition, ok = w.wanted[name]; ok {
+		if all, ok = w.wanted[name]; ok {
 			delete(w.wanted, name)
-			w.written[name] = writtenCondition{condition, time.Now()}
-			return name, condition, true
+			w.written[name] = writtenConditions{all, time.Now()}
+			return name, all, true
 		}
 	}
-	return "", metav1.Condition{}, false
+	return "", nil, false
 }
 
-// write applies the condition. Other fields of the Service, and conditions of other types,
-// do not belong to the speakers.
-func (w *StatusWriter) write(ctx context.Context, name string, condition metav1.Condition) error {
+// write applies the conditions. One that the speakers wrote before and that is not among them is removed. Other
+// fields of the Service, and conditions of other types, do not belong to the speakers.
+func (w *StatusWriter) write(ctx context.Context, name string, all conditions) error {
 	svc := w.service(name)
 	if svc == nil || len(service.VIPs(svc)) == 0 {
 		return nil // it was deleted, or has no address any more
 	}
+	dated := make(conditions, len(all))
+	for i, c := range all {
+		dated[i] = service.WithTransition(svc, c, metav1.Now())
+	}
 	apply, err := json.Marshal(map[string]any{
 		"apiVersion": "v1", "kind": "Service",
 		"metadata": map[string]any{"name": svc.Name, "namespace": svc.Namespace, "uid": svc.UID},
-		"status":   map[string]any{"conditions": []metav1.Condition{service.WithTransition(svc, condition, metav1.Now())}},
+		"status":   map[string]any{"conditions": dated},
 	})
 	if err != nil {
-		return fmt.Errorf("encoding a condition: %w", err)
+		return fmt.Errorf("encoding conditions: %w", err)
 	}
 	force := true
 	_, err = w.client.CoreV1().Services(svc.Namespace).Patch(ctx, svc.Name, types.ApplyPatchType, apply, metav1.PatchOptions{FieldManager: "baremetal-speaker", Force: &force}, "status")

@@ -1,0 +1,41 @@
+package reconcile
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/layer2"
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/plan"
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/spread"
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/view"
+)
+
+// spreadFlows returns which flows this node forwards, and to whom.
+func spreadFlows(p plan.Plan, in view.Inputs, members map[[6]byte]layer2.Member) spread.Wanted {
+	w := spread.Wanted{Links: map[string]int{}, Nodes: map[netip.Addr]string{}}
+	if len(p.Spread) == 0 {
+		return w
+	}
+	for _, s := range p.Spread {
+		w.VIPs = append(w.VIPs, spread.VIP{Addr: s.VIP, Link: s.Link, ByAddress: s.ByAddress, Table: (*spread.Table)(s.Slots)})
+	}
+	for _, l := range in.AllLinks {
+		w.Links[l.Name] = l.Index
+	}
+	for mac, m := range members {
+		if !m.Self {
+			w.Members = append(w.Members, mac)
+		}
+	}
+	for _, o := range in.Others {
+		for _, l := range o.Profile.Links {
+			for _, p := range []netip.Prefix{l.IPv4, l.IPv6} {
+				if p.IsValid() {
+					w.Nodes[p.Addr()] = o.Name
+				}
+			}
+		}
+	}
+	w.Members = unique(w.Members, func(a, b [6]byte) int { return slices.Compare(a[:], b[:]) })
+	return w
+}
