@@ -180,6 +180,12 @@ func run(ctx, background context.Context, group *errgroup.Group, o Options) erro
 		closed = closedports.New(closedports.Options{Log: o.Log, Metrics: registry, AnswerPing: o.AnswerPing})
 		group.Go(func() error { return closed.Run(background) }) // it ends after the hand-over
 	}
+	var spreader *spread.Spreader
+	stopSpread := func() {}
+	if o.Spread {
+		spreader = spread.New(spread.Options{Log: o.Log, Metrics: registry, Changed: wake})
+		stopSpread = startPart(background, group, spreader.Run)
+	}
 	nodeLinks := reconcile.NewNodeLinks(o.Node, o.Client, o.ConfigMap, config, o.ExcludeInterfaces, func() bool { return cluster.Node(o.Node) != nil }, o.Log)
 	group.Go(func() error { return nodeLinks.Run(background) })
 	watcher := links.NewWatcher(o.Log, func() { wake.Set(); nodeLinks.Changed(); prober.LinksChanged() })
@@ -192,7 +198,7 @@ func run(ctx, background context.Context, group *errgroup.Group, o Options) erro
 
 	loop := reconcile.New(reconcile.Options{
 		Node: o.Node, Reader: view.NewReader(o.Node, others.Addr, cluster, config, proxy, o.ExcludeInterfaces), Cluster: cluster, FailbackAfter: o.FailbackAfter,
-		Members: others, Heartbeat: beats, Layer2: announcer, BGP: routers, ClosedPorts: closed, Status: status, NodeLinks: nodeLinks,
+		Members: others, Heartbeat: beats, Layer2: announcer, BGP: routers, ClosedPorts: closed, Spread: spreader, Status: status, NodeLinks: nodeLinks,
 		Wake: wake, Urgent: urgent, Events: events, Log: o.Log, Metrics: registry,
 	})
 	web.loop.Store(loop)
@@ -204,6 +210,10 @@ func run(ctx, background context.Context, group *errgroup.Group, o Options) erro
 	o.Log.Info("this speaker is leaving")
 	stopBGP()
 	handOver(background, o.Log, beats, announcer, others)
+	stopSpread()
+	if spreader != nil && isUninstalled(background, o) {
+		spreader.Remove()
+	}
 	o.Log.Info("this speaker has left")
 	return err
 }
@@ -218,6 +228,15 @@ func startPart(background context.Context, group *errgroup.Group, run func(conte
 		return run(ctx)
 	})
 	return func() { cancel(); <-ended }
+}
+
+// isUninstalled reports whether the product is being removed from the cluster. The speaker may then read
+// its configuration no more, because its account or its rights are gone.
+func isUninstalled(ctx context.Context, o Options) bool {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	_, err := o.Client.CoreV1().ConfigMaps(o.ConfigMap.Namespace).Get(ctx, o.ConfigMap.Name, metav1.GetOptions{})
+	return apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err)
 }
 
 // startEvents returns a recorder that writes Events until background ends.

@@ -11,13 +11,16 @@ import (
 )
 
 // refusedPackets returns which packets this node refuses: those for addresses that the plan
-// announces from this node, by layer 2 or over BGP. before is the result for the last plan:
+// announces from this node, by layer 2 or over BGP, or spreads over the nodes. before is the result for the last plan:
 // while the routes stay as they are, so do the addresses in them.
 func refusedPackets(p plan.Plan, services []plan.Service, ls []links.Link, before closedports.Wanted) (w closedports.Wanted) {
 	for _, d := range p.Decisions {
 		if d.Reason == plan.Owner || d.BGP == plan.Advertised {
 			w.Addrs = append(w.Addrs, d.VIP)
 		}
+	}
+	for _, s := range p.Spread { // other nodes forward packets to this one
+		w.Addrs = append(w.Addrs, s.VIP)
 	}
 	for _, r := range p.Routes {
 		if !r.Prefix.IsSingleIP() {

@@ -22,6 +22,7 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/layer2"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/members"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/plan"
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/spread"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/view"
 )
 
@@ -53,6 +54,8 @@ type Options struct {
 	BGP       *bgp.Announcer
 	// ClosedPorts refuses packets to ports that no Service has; nil to leave them alone.
 	ClosedPorts *closedports.Refuser
+	// Spread shares the traffic of VIPs with other nodes; nil for never.
+	Spread *spread.Spreader
 	Status      *StatusWriter
 	NodeLinks   *NodeLinks
 	// FailbackAfter is how long this speaker is suppressed after it came back.
@@ -174,6 +177,7 @@ func (l *Loop) pass(ctx context.Context) (again time.Duration) {
 	}
 	state, rejoin, again := l.self.update(time.Now(), in, beats)
 	again = sooner(again, in.Again)
+	state.CannotSpread = l.cannotSpread()
 	state.Advertises = slices.ContainsFunc(l.BGP.Status(), func(s bgp.Status) bool { return s.Up })
 	if rejoin {
 		l.self.rejoining(l.Members.Rejoin())
@@ -193,7 +197,11 @@ func (l *Loop) pass(ctx context.Context) (again time.Duration) {
 	l.NodeLinks.SetConflicts(foreign)
 	seen := view.State(in, beats, state, foreign)
 	p := plan.Make(seen, before)
-	l.Layer2.Set(announcementLinks(in.Links), view.MembersByMAC(in, beats), assignments(p, l.announced))
+	byMAC := view.MembersByMAC(in, beats)
+	if l.Spread != nil && !p.KeepSpread {
+		l.Spread.Set(spreadFlows(p, in, byMAC)) // before this node announces
+	}
+	l.Layer2.Set(announcementLinks(in.Links), byMAC, assignments(p, l.announced))
 	if returned != l.returned {
 		// A member that comes back may have believed that it owns everything, and may have
 		// announced it.

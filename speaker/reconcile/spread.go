@@ -39,3 +39,11 @@ func spreadFlows(p plan.Plan, in view.Inputs, members map[[6]byte]layer2.Member)
 	w.Members = unique(w.Members, func(a, b [6]byte) int { return slices.Compare(a[:], b[:]) })
 	return w
 }
+
+// cannotSpread says why this node cannot share the traffic of VIPs; "" if it can.
+func (l *Loop) cannotSpread() string {
+	if l.Spread == nil {
+		return "the speaker runs with --spread=off"
+	}
+	return l.Spread.Obstacle()
+}
