@@ -111,8 +111,6 @@ type Pool struct {
 	// WithdrawWithoutEndpoints stops the advertisement over BGP of an address whose Services
 	// have no ready endpoint on any node.
 	WithdrawWithoutEndpoints bool
-	// Spread lets all nodes carry the flows of an address that one node announces by layer 2.
-	Spread bool
 	// ReuseDelay is the length of the cooldown: for this time a released address is not
 	// given again, unless no other address is free.
 	ReuseDelay time.Duration

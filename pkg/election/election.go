@@ -56,6 +56,3 @@ func mix(h uint64) uint64 {
 	h ^= h >> 33
 	return h
 }
-
-// Slots is into how many slots the flows of a VIP are divided.
-const Slots = 256
