@@ -105,33 +105,37 @@ func (b *builder) newDivision(s *subnet, roles string) *division {
 // other holders, the near ones first, in the order of their scores. If scores are equal, the
 // name decides, because the holders are sorted by name.
 func chainOf(slot int, roles string, scores []*[election.Slots]uint64) (chain [maxChain]int, length int) {
-	carrier := -1
-	var first [maxChain]int // of all holders
+	type scored struct {
+		place  place
+		score  uint64
+		holder int
+	}
+	carrier := scored{holder: -1}
+	var first [maxChain]scored // of all holders
 	found := 0
 	for i := range scores {
-		r, score := role(roles[i]), scores[i][slot]
-		if r.carries() && (carrier < 0 || score > scores[carrier][slot]) {
-			carrier = i
+		r := role(roles[i])
+		h := scored{r.place(), scores[i][slot], i}
+		if r.carries() && (carrier.holder < 0 || h.score > carrier.score) {
+			carrier = h
 		}
 		at := found
-		for at > 0 {
-			other := role(roles[first[at-1]]).place()
-			if r.place() > other || r.place() == other && score <= scores[first[at-1]][slot] {
-				break
-			}
+		for at > 0 && (h.place < first[at-1].place || h.place == first[at-1].place && h.score > first[at-1].score) {
 			at--
 		}
 		if at == maxChain {
 			continue
 		}
 		found = min(found+1, maxChain)
-		copy(first[at+1:found], first[at:])
-		first[at] = i
+		for j := found - 1; j > at; j-- {
+			first[j] = first[j-1]
+		}
+		first[at] = h
 	}
-	chain[0], length = carrier, 1
-	for _, i := range first[:found] {
-		if i != carrier && length < maxChain {
-			chain[length] = i
+	chain[0], length = carrier.holder, 1
+	for _, h := range first[:found] {
+		if h.holder != carrier.holder && length < maxChain {
+			chain[length] = h.holder
 			length++
 		}
 	}
