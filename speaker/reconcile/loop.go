@@ -55,9 +55,9 @@ type Options struct {
 	// ClosedPorts refuses packets to ports that no Service has; nil to leave them alone.
 	ClosedPorts *closedports.Refuser
 	// Spread shares the traffic of VIPs with other nodes; nil for never.
-	Spread *spread.Spreader
-	Status      *StatusWriter
-	NodeLinks   *NodeLinks
+	Spread    *spread.Spreader
+	Status    *StatusWriter
+	NodeLinks *NodeLinks
 	// FailbackAfter is how long this speaker is suppressed after it came back.
 	FailbackAfter time.Duration
 	// Wake is set when something has changed. Urgent is set when the heartbeats have: such a change
