@@ -32,6 +32,7 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/members"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/probe"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/reconcile"
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/spread"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/view"
 )
 
@@ -183,7 +184,7 @@ func run(ctx, background context.Context, group *errgroup.Group, o Options) erro
 	var spreader *spread.Spreader
 	stopSpread := func() {}
 	if o.Spread {
-		spreader = spread.New(spread.Options{Log: o.Log, Metrics: registry, Changed: wake})
+		spreader = spread.New(spread.Options{Log: o.Log, Metrics: registry, Changed: wake.Set})
 		stopSpread = startPart(background, group, spreader.Run)
 	}
 	nodeLinks := reconcile.NewNodeLinks(o.Node, o.Client, o.ConfigMap, config, o.ExcludeInterfaces, func() bool { return cluster.Node(o.Node) != nil }, o.Log)
@@ -228,15 +229,6 @@ func startPart(background context.Context, group *errgroup.Group, run func(conte
 		return run(ctx)
 	})
 	return func() { cancel(); <-ended }
-}
-
-// isUninstalled reports whether the product is being removed from the cluster. The speaker may then read
-// its configuration no more, because its account or its rights are gone.
-func isUninstalled(ctx context.Context, o Options) bool {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	_, err := o.Client.CoreV1().ConfigMaps(o.ConfigMap.Namespace).Get(ctx, o.ConfigMap.Name, metav1.GetOptions{})
-	return apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err)
 }
 
 // startEvents returns a recorder that writes Events until background ends.

@@ -33,7 +33,6 @@ func Cost(vip netip.Addr, candidate string) uint32 {
 // because FNV alone mixes the last bytes too little. It must never change: during an
 // upgrade, speakers of two versions would choose different owners.
 func weight(vip netip.Addr, candidate string) uint64 {
-	const offset, prime = 14695981039346656037, 1099511628211
 	h := uint64(offset)
 	addr := vip.As16()
 	for _, b := range addr {
@@ -42,6 +41,14 @@ func weight(vip netip.Addr, candidate string) uint64 {
 	for i := range len(candidate) {
 		h = (h ^ uint64(candidate[i])) * prime
 	}
+	return mix(h)
+}
+
+// offset and prime are those of FNV-1a with 64 bits.
+const offset, prime = 14695981039346656037, 1099511628211
+
+// mix is the finalizer of MurmurHash3.
+func mix(h uint64) uint64 {
 	h ^= h >> 33
 	h *= 0xff51afd7ed558ccd
 	h ^= h >> 33
@@ -49,6 +56,3 @@ func weight(vip netip.Addr, candidate string) uint64 {
 	h ^= h >> 33
 	return h
 }
-
-// Slots is into how many slots the flows of a VIP are divided.
-const Slots = 256

@@ -4,6 +4,7 @@ package service
 
 import (
 	"cmp"
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -117,6 +118,35 @@ func EndpointNodes(endpointSlices []*discoveryv1.EndpointSlice) (ready, terminat
 	slices.Sort(ready)
 	slices.Sort(terminating)
 	return slices.Compact(ready), slices.Compact(terminating)
+}
+
+// EndpointCounts returns how many endpoints each node has in the slices of one Service: those
+// that are ready, or if a node has none of them, those that still serve while they terminate.
+// A pod with addresses of both families has an endpoint for each, so the families are counted
+// separately, and the larger number of a node counts.
+func EndpointCounts(endpointSlices []*discoveryv1.EndpointSlice) map[string]int {
+	counts := countByNode(endpointSlices, servesLast)
+	maps.Copy(counts, countByNode(endpointSlices, isReady))
+	return counts
+}
+
+func countByNode(endpointSlices []*discoveryv1.EndpointSlice, isCounted func(discoveryv1.Endpoint) bool) map[string]int {
+	type key struct {
+		family discoveryv1.AddressType
+		node   string
+	}
+	counts, byFamily := map[string]int{}, map[key]int{}
+	for _, slice := range endpointSlices {
+		for _, e := range slice.Endpoints {
+			if e.NodeName == nil || !isCounted(e) {
+				continue
+			}
+			k := key{slice.AddressType, *e.NodeName}
+			byFamily[k]++
+			counts[k.node] = max(counts[k.node], byFamily[k])
+		}
+	}
+	return counts
 }
 
 // HasEndpoint reports whether kube-proxy sends connections to any endpoint in the slices of

@@ -113,6 +113,28 @@ func TestRequestedAddrs(t *testing.T) {
 	}
 }
 
+func TestEndpointsOfANodeAreCountedOnceForBothFamilies(t *testing.T) {
+	yes, no := true, false
+	ready, unready := discoveryv1.EndpointConditions{Ready: &yes}, discoveryv1.EndpointConditions{Ready: &no}
+	terminating := discoveryv1.EndpointConditions{Ready: &no, Serving: &yes, Terminating: &yes}
+	slice := func(family discoveryv1.AddressType, node string, conditions ...discoveryv1.EndpointConditions) *discoveryv1.EndpointSlice {
+		s := &discoveryv1.EndpointSlice{AddressType: family}
+		for _, c := range conditions {
+			s.Endpoints = append(s.Endpoints, discoveryv1.Endpoint{NodeName: &node, Conditions: c})
+		}
+		return s
+	}
+	got := service.EndpointCounts([]*discoveryv1.EndpointSlice{
+		slice(discoveryv1.AddressTypeIPv4, "a", ready, ready, terminating), slice(discoveryv1.AddressTypeIPv4, "a", ready),
+		slice(discoveryv1.AddressTypeIPv6, "a", ready, ready, ready, unready),
+		slice(discoveryv1.AddressTypeIPv4, "b", terminating, terminating), slice(discoveryv1.AddressTypeIPv4, "c", unready),
+		{AddressType: discoveryv1.AddressTypeIPv4, Endpoints: []discoveryv1.Endpoint{{Conditions: ready}}},
+	})
+	if text := fmt.Sprint(got); text != "map[a:3 b:2]" {
+		t.Errorf("got %s", text)
+	}
+}
+
 func TestEndpointNodes(t *testing.T) {
 	yes, no := true, false
 	endpoint := func(node string, ready, serving, terminating *bool) discoveryv1.Endpoint {

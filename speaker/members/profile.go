@@ -23,6 +23,8 @@ type Profile struct {
 	Leaving bool
 	// Advertises is set if the member has an established BGP session.
 	Advertises bool
+	// Spreads is set if the member can hand flows on to other nodes.
+	Spreads bool
 	// Links are those on which the member can announce.
 	Links []Link
 	// Version is higher than that of any profile of the member before; 0 if it does not say.
@@ -60,7 +62,7 @@ func (l Link) ownNetworks() (networks []netip.Prefix) {
 
 // Equal reports whether two profiles say the same, whatever their versions are.
 func (p Profile) Equal(q Profile) bool {
-	return p.Fenced == q.Fenced && p.Suppressed == q.Suppressed && p.Leaving == q.Leaving && p.Advertises == q.Advertises && p.Returned == q.Returned && p.Starting == q.Starting && slices.EqualFunc(p.Links, q.Links, Link.equal)
+	return p.Fenced == q.Fenced && p.Suppressed == q.Suppressed && p.Leaving == q.Leaving && p.Advertises == q.Advertises && p.Returned == q.Returned && p.Starting == q.Starting && p.Spreads == q.Spreads && slices.EqualFunc(p.Links, q.Links, Link.equal)
 }
 
 const (
@@ -71,6 +73,7 @@ const (
 	advertisesBit  = 1 << 3
 	returnedBit    = 1 << 4
 	startingBit    = 1 << 5
+	spreadsBit     = 1 << 6 // older versions ignore it
 	// Each record after the links begins with one of these.
 	networksRecord = 1
 	portsRecord    = 2
@@ -110,6 +113,9 @@ func encodeLinks(p Profile, limit int) []byte {
 	}
 	if p.Starting {
 		b[1] |= startingBit
+	}
+	if p.Spreads {
+		b[1] |= spreadsBit
 	}
 	for _, l := range p.Links {
 		length := len(b)
@@ -170,7 +176,7 @@ func decode(b []byte) (Profile, error) {
 		return Profile{}, errProfile
 	}
 	r := reader{b[3:], true}
-	p := Profile{Fenced: b[1]&fencedBit != 0, Suppressed: b[1]&suppressedBit != 0, Leaving: b[1]&leavingBit != 0, Advertises: b[1]&advertisesBit != 0, Returned: b[1]&returnedBit != 0, Starting: b[1]&startingBit != 0}
+	p := Profile{Fenced: b[1]&fencedBit != 0, Suppressed: b[1]&suppressedBit != 0, Leaving: b[1]&leavingBit != 0, Advertises: b[1]&advertisesBit != 0, Returned: b[1]&returnedBit != 0, Starting: b[1]&startingBit != 0, Spreads: b[1]&spreadsBit != 0}
 	for range b[2] {
 		l := Link{Name: string(r.take(int(r.byte())))}
 		copy(l.MAC[:], r.take(6))

@@ -20,6 +20,8 @@ type Announcement struct {
 	// Nodes is how many nodes advertise the VIPs over BGP, as the Message says. It changes
 	// often while the speakers are replaced.
 	Nodes int
+	// Spread says whether the VIPs are spread; nil if nobody wants that.
+	Spread *SpreadStatus
 }
 
 // The reasons of an Announcement, beside the Reasons of a Decision.
@@ -76,6 +78,7 @@ func (s *advertisers) announcement(svc Service, byVIP map[netip.Addr]*Decision) 
 		texts = append(texts, vip.String()+" "+text)
 	}
 	a.Message = strings.Join(texts, "; ")
+	a.Spread = s.spreadStatus(svc, byVIP)
 	return a
 }
 

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"cmp"
+	"iter"
 	"net/netip"
 	"slices"
 
@@ -17,7 +18,13 @@ type builder struct {
 	members  []Member // those that have a Node, sorted by name
 	networks map[*config.Pool]*networks
 	groups   map[groupKey]*group
-	previous map[groupKey]*group // the groups of the previous plan
+	previous Plan
+
+	// The rest is about VIPs that are spread; see spread.go.
+	holders   []Member // those that have a Node, sorted by name, as soon as they are needed
+	spread    []Spread
+	divisions map[divisionKey]*division
+	scores    map[election.Share]*[election.Slots]uint64
 }
 
 // groupKey is everything that the candidates of a VIP depend on, apart from endpoints: the
@@ -26,6 +33,9 @@ type builder struct {
 type groupKey struct {
 	pool    *config.Pool
 	network netip.Prefix
+	// spread is the number of bits of a VIP that should be spread; 0 for other VIPs. The
+	// candidates for such a VIP need an address of its family.
+	spread int
 }
 
 // group is the candidates of all VIPs with the same key.
@@ -33,7 +43,13 @@ type group struct {
 	// all are the nodes that may announce. fit are those of them that are not suppressed, or
 	// all if all are suppressed. preferred are those of the fit nodes that the pool prefers,
 	// or all fit nodes if it prefers none of them.
+	//
+	// If the VIPs should be spread, and any fit node can spread, the others are not fit.
 	all, fit, preferred []string
+	// healthy are the nodes that would be fit if no VIP should be spread.
+	healthy []string
+	// reach is how the nodes reach each other, if the VIPs should be spread.
+	reach reach
 	// links are the links of this node on which it would announce.
 	links []string
 	// linkless is set if a node could announce, but has no link for it.
@@ -44,28 +60,41 @@ type group struct {
 	joined []string
 }
 
-func newBuilder(s State, previous map[groupKey]*group) *builder {
-	b := &builder{State: s, nodes: make(map[string]Node, len(s.Nodes)), networks: map[*config.Pool]*networks{}, groups: map[groupKey]*group{}, previous: previous}
+func newBuilder(s State, previous Plan) *builder {
+	b := &builder{
+		State: s, nodes: make(map[string]Node, len(s.Nodes)), networks: map[*config.Pool]*networks{}, groups: map[groupKey]*group{}, previous: previous,
+		divisions: map[divisionKey]*division{}, scores: map[election.Share]*[election.Slots]uint64{},
+	}
 	for _, n := range s.Nodes {
 		b.nodes[n.Name] = n
 	}
-	for _, m := range s.Members {
+	b.members = b.withNode(s.Members)
+	return b
+}
+
+// withNode returns the members that have a Node, sorted by name.
+func (b *builder) withNode(all []Member) (members []Member) {
+	for _, m := range all {
 		if _, ok := b.nodes[m.Name]; ok {
-			b.members = append(b.members, m)
+			members = append(members, m)
 		}
 	}
-	slices.SortFunc(b.members, func(x, y Member) int { return cmp.Compare(x.Name, y.Name) })
-	return b
+	slices.SortFunc(members, func(x, y Member) int { return cmp.Compare(x.Name, y.Name) })
+	return members
 }
 
 // decide elects the owner of a VIP and completes the decision.
 func (b *builder) decide(d *Decision, pool *config.Pool, local bool, services []Service, before ownership) (o ownership) {
-	key := groupKey{pool, b.networksOf(pool).holding(d.VIP)}
+	key := groupKey{pool: pool, network: b.networksOf(pool).holding(d.VIP)}
+	if d.Spread == Spreading {
+		key.spread = d.VIP.BitLen()
+	}
 	d.Network = key.network
 	g := b.group(key)
 	fit := g.fit
 	if local {
-		d.Candidates, fit = withEndpoints(services, g.preferred, g.fit, g.all), withEndpoints(services, g.fit, g.all)
+		fit = g.reach.narrow(withEndpoints(services, g.fit, g.healthy, g.all))
+		d.Candidates = withEndpoints(services, g.preferred, fit)
 		d.Owner = election.Owner(d.VIP, d.Candidates)
 	} else {
 		d.Candidates = g.preferred
@@ -92,6 +121,9 @@ func (b *builder) decide(d *Decision, pool *config.Pool, local bool, services []
 		d.Reason = NoLink
 	default:
 		d.Reason = NoCandidate
+	}
+	if key.spread > 0 {
+		b.divide(d, g, fit, local, services)
 	}
 	return o
 }
@@ -135,6 +167,11 @@ func (b *builder) group(key groupKey) *group {
 	if len(g.fit) == 0 {
 		g.fit = g.all
 	}
+	g.healthy = g.fit
+	if key.spread > 0 {
+		g.reach = b.reach(key)
+		g.fit = g.reach.narrow(g.fit)
+	}
 	for _, name := range g.fit {
 		if key.pool.Prefers(b.nodes[name].Labels) {
 			g.preferred = append(g.preferred, name)
@@ -143,7 +180,7 @@ func (b *builder) group(key groupKey) *group {
 	if len(g.preferred) == 0 {
 		g.preferred = g.fit
 	}
-	g.compare(b.previous[key])
+	g.compare(b.previous.groups[key])
 	return g
 }
 
@@ -153,14 +190,25 @@ func (b *builder) group(key groupKey) *group {
 // rp_filter (RFC 3704), or hosts could not ask at all. A link with a wider network counts only
 // for a node that does not know the VIP's own network.
 func (b *builder) linksFor(m Member, key groupKey) (names []string) {
-	knows := b.knows(m, key)
-	for _, seg := range m.Segments {
-		if seg.Dead || !onInterfaces(key.pool, seg.Link) || key.network.IsValid() && !seg.isOn(key.network, !knows) && !b.isChosen(m, seg.Link, key) {
-			continue
-		}
+	for seg := range b.segmentsFor(m, key) {
 		names = append(names, seg.Link)
 	}
 	return names
+}
+
+func (b *builder) segmentsFor(m Member, key groupKey) iter.Seq[*Segment] {
+	return func(yield func(*Segment) bool) {
+		knows := b.knows(m, key)
+		for i := range m.Segments {
+			seg := &m.Segments[i]
+			if seg.Dead || !onInterfaces(key.pool, seg.Link) || key.network.IsValid() && !seg.isOn(key.network, !knows) && !b.isChosen(m, seg.Link, key) {
+				continue
+			}
+			if !yield(seg) {
+				return
+			}
+		}
+	}
 }
 
 // isChosen reports whether the pool names a link that is connected to the VIP's own network,

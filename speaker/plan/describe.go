@@ -16,6 +16,9 @@ func (p Plan) Describe() string {
 	if p.Suppressed != "" {
 		fmt.Fprintf(&b, "suppressed: %s\n", p.Suppressed)
 	}
+	if p.CannotSpread != "" {
+		fmt.Fprintf(&b, "cannot spread: %s\n", p.CannotSpread)
+	}
 	for _, d := range p.Decisions {
 		d.describe(&b)
 	}
@@ -43,5 +46,23 @@ func (d Decision) describe(b *strings.Builder) {
 	if d.Foreign != "" {
 		fmt.Fprintf(b, " foreign=%s", d.Foreign)
 	}
+	d.describeSpread(b)
 	b.WriteByte('\n')
+}
+
+// describeSpread writes how many slots each carrier has, or why the VIP is not spread.
+func (d Decision) describeSpread(b *strings.Builder) {
+	switch d.Spread {
+	case "":
+	case Spreading:
+		b.WriteString(" spread=")
+		for i, c := range d.Carriers {
+			if i > 0 {
+				b.WriteByte(',')
+			}
+			fmt.Fprintf(b, "%s:%d", c.Node, c.Slots)
+		}
+	default:
+		fmt.Fprintf(b, " spread=%s", d.Spread)
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
@@ -19,8 +20,16 @@ peers:
 - {name: tor, my-asn: 64512, peer-asn: 64513, peer-address: 192.0.2.1, password-secret: s}
 - {name: edge, my-asn: 64512, peer-asn: 64512, peer-address: 10.9.9.9, node-selectors: [{match-labels: {edge: ""}}]}
 `
+	spread := parse(t, peers+`
+address-pools:
+- {name: edge, protocol: layer2, addresses: [192.0.2.0/28], node-selectors: [{match-labels: {edge: ""}}]}
+- {name: all, protocol: both, addresses: [192.0.2.16-192.0.2.255]}`)
+	for i := range spread.Pools {
+		spread.Pools[i].Spread = true
+	}
 	return []*config.Config{
 		nil,
+		spread,
 		parse(t, peers+`
 address-pools:
 - {name: edge, protocol: layer2, addresses: [192.0.2.0/28], node-selectors: [{match-labels: {edge: ""}}]}
@@ -65,7 +74,7 @@ func TestPlanIsTheSameWithAndWithoutPrevious(t *testing.T) {
 
 // visible returns a plan without the fields that only save time.
 func visible(p Plan) Plan {
-	p.groups, p.owners = nil, nil
+	p.groups, p.owners, p.divisions = nil, nil, nil
 	return p
 }
 
@@ -117,11 +126,16 @@ func randomState(rng *rand.Rand, c *config.Config) State {
 		if i != 1 || rng.IntN(10) > 0 {
 			s.Nodes = append(s.Nodes, n)
 		}
-		switch rng.IntN(5) {
-		case 0:
-		default:
-			s.Members = append(s.Members, randomMember(rng, name))
+		m := randomMember(rng, name, i)
+		if rng.IntN(5) > 0 {
+			s.Members = append(s.Members, m)
 		}
+		if i == 1 || slices.ContainsFunc(s.Members, func(m Member) bool { return m.Name == name }) || rng.IntN(2) == 0 {
+			s.Holders = append(s.Holders, m)
+		}
+	}
+	if rng.IntN(10) == 0 {
+		s.CannotSpread = "the kernel has no nftables"
 	}
 	if rng.IntN(2) == 0 {
 		s.Networks = map[string][]NodeNetwork{"node7": {{"eth0", netip.MustParsePrefix("192.0.2.32/28")}}}
@@ -134,18 +148,31 @@ func randomState(rng *rand.Rand, c *config.Config) State {
 		s.Services = append(s.Services, Service{
 			Name: fmt.Sprint("default/s", i), VIPs: []netip.Addr{vip}, Sticky: i%11 == 0,
 			Preferred: []string{"", "", "", "node1", "node2"}[rng.IntN(5)],
-			Local:     i%7 == 0, EndpointNodes: []string{fmt.Sprint("node", rng.IntN(8)), fmt.Sprint("node", rng.IntN(8))},
+			Local:     i%7 == 0, Endpoints: map[string]int{"node1": rng.IntN(4), "node2": rng.IntN(40), "node5": 1},
+			Spread:        []*bool{nil, nil, nil, new(true), new(false)}[rng.IntN(5)],
+			EndpointNodes: []string{fmt.Sprint("node", rng.IntN(8)), fmt.Sprint("node", rng.IntN(8))},
 		})
 	}
 	return s
 }
 
-func randomMember(rng *rand.Rand, name string) Member {
-	m := Member{Name: name, Suppressed: rng.IntN(5) == 0}
+func randomMember(rng *rand.Rand, name string, number int) Member {
+	m := Member{Name: name, Suppressed: rng.IntN(5) == 0, Spreads: rng.IntN(5) > 0}
 	networks := []string{"192.0.2.0/24", "10.0.0.0/8", "192.0.2.16/28"}
-	m.Segments = append(m.Segments, Segment{Link: "eth0", Networks: nets(networks[rng.IntN(3)]), Dead: rng.IntN(5) == 0})
+	segment := func(link string) Segment {
+		seg := Segment{Link: link, Networks: nets(networks[rng.IntN(3)]), Dead: rng.IntN(5) == 0}
+		if rng.IntN(10) > 0 {
+			host := seg.Networks[0].Addr()
+			for range number + 1 {
+				host = host.Next()
+			}
+			seg.IPv4 = netip.PrefixFrom(host, seg.Networks[0].Bits())
+		}
+		return seg
+	}
+	m.Segments = append(m.Segments, segment("eth0"))
 	if rng.IntN(2) == 0 {
-		m.Segments = append(m.Segments, Segment{Link: "vlan7", Networks: nets(networks[rng.IntN(3)]), Dead: rng.IntN(5) == 0})
+		m.Segments = append(m.Segments, segment("vlan7"))
 	}
 	return m
 }

@@ -3,7 +3,8 @@
 //
 // Make is a pure function of a State. The package opens no socket, reads no
 // clock and knows neither Kubernetes nor GoBGP. A new rule of the election
-// belongs in candidates.go, a new rule of BGP in routes.go.
+// belongs in candidates.go, a new rule of BGP in routes.go, and one about which nodes
+// carry the flows of a VIP in spread.go.
 package plan
 
 import (
@@ -59,6 +60,10 @@ type Decision struct {
 	BGP BGPReason
 	// MED is the MULTI_EXIT_DISC of the route; 0 if all nodes are equal.
 	MED uint32
+	// Spread says whether several nodes carry the flows of the VIP. Carriers are these nodes,
+	// in alphabetical order. All nodes agree on them.
+	Spread   SpreadReason
+	Carriers []Carrier
 }
 
 // Plan is what one node should do.
@@ -68,6 +73,8 @@ type Plan struct {
 	Fenced string
 	// Suppressed says why other nodes are preferred to this one; empty if they are not.
 	Suppressed string
+	// CannotSpread says why the node cannot hand flows on; empty if it can.
+	CannotSpread string
 	// Decisions are in the order of their VIPs.
 	Decisions []Decision
 	// Routes and Peers are what the node advertises over BGP, and to whom. They are
@@ -80,10 +87,19 @@ type Plan struct {
 	// KeepRoutes is set if peers with graceful restart should keep the routes when
 	// this speaker ends. It is not set if the node itself is about to go away.
 	KeepRoutes bool
+	// Spread is what this node does with the flows of VIPs that are spread, in the order of the
+	// VIPs. It is empty and means nothing if KeepSpread is set.
+	Spread []Spread
+	// KeepSpread is set if this node is fenced, or if the configuration or its Node object is
+	// unknown. It should go on with the flows as before: its connections live, and the other
+	// nodes still send it flows.
+	KeepSpread bool
 
 	// The rest makes the next plan cheaper.
 	groups map[groupKey]*group
 	owners map[netip.Addr]ownership
+	// divisions are those that the VIPs of this plan use.
+	divisions map[divisionKey]*division
 }
 
 // ownership is the group from which a VIP's owner was elected, and that owner.
@@ -99,7 +115,7 @@ type ownership struct {
 // the result is the same without it.
 func Make(s State, previous Plan) Plan {
 	self, hasNode := s.self()
-	b, a := newBuilder(s, previous.groups), newAdvertiser(s, self, hasNode)
+	b, a := newBuilder(s, previous), newAdvertiser(s, self, hasNode)
 	byVIP := make(map[netip.Addr][]Service, len(s.Services))
 	for _, svc := range s.Services {
 		for _, vip := range svc.VIPs {
@@ -107,9 +123,10 @@ func Make(s State, previous Plan) Plan {
 		}
 	}
 	p := Plan{
-		Node: s.Node, Fenced: s.Fenced, Suppressed: s.Suppressed, Decisions: make([]Decision, 0, len(byVIP)),
+		Node: s.Node, Fenced: s.Fenced, Suppressed: s.Suppressed, CannotSpread: s.CannotSpread, Decisions: make([]Decision, 0, len(byVIP)),
 		KeepSessions: s.Config == nil || !hasNode, KeepRoutes: hasNode && self.Excluded == "" && !self.Cordoned && !self.ShuttingDown,
-		groups: b.groups, owners: make(map[netip.Addr]ownership, len(byVIP)),
+		KeepSpread: s.Config == nil || !hasNode || s.Fenced != "",
+		groups:     b.groups, owners: make(map[netip.Addr]ownership, len(byVIP)), divisions: b.divisions,
 	}
 	for _, vip := range slices.SortedFunc(maps.Keys(byVIP), netip.Addr.Compare) {
 		services := byVIP[vip]
@@ -124,6 +141,7 @@ func Make(s State, previous Plan) Plan {
 			d.Pool = current.Name
 		}
 		local := allLocal(services)
+		d.Spread = spreadWish(pool, services)
 		if d.Withheld = isWithheld(vip, services); d.Withheld {
 			d.BGP = withheldReason(pool)
 		} else {
@@ -135,6 +153,9 @@ func Make(s State, previous Plan) Plan {
 			d.Reason = NotLayer2
 		}
 		p.Decisions = append(p.Decisions, d)
+	}
+	if !p.KeepSpread && s.CannotSpread == "" {
+		p.Spread = b.spread
 	}
 	if !p.KeepSessions {
 		p.Routes, p.Peers = a.routes, s.peers(self)

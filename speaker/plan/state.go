@@ -31,6 +31,13 @@ type State struct {
 
 	// Members are the speakers that are alive and may announce, this one included.
 	Members []Member
+	// Holders are the nodes that may have connections of clients: those of the Members, this
+	// node, and all other nodes whose kernel lives as far as is known. Of each only Name,
+	// Spreads and Segments count. Dead segments are those on which the node is not reached
+	// although it is reached on another one.
+	Holders []Member
+	// CannotSpread says why this node cannot hand flows on to other nodes; empty if it can.
+	CannotSpread string
 	// Networks are the networks on whose links the nodes can be, by the names of the nodes,
 	// also while such a link is down or its node is dead.
 	Networks map[string][]NodeNetwork
@@ -72,6 +79,13 @@ type Service struct {
 	Withheld []netip.Addr
 	// Preferred is the name of the node that should own the VIPs while it can; empty for any.
 	Preferred string
+	// Spread says whether the flows of the VIPs should be spread over several nodes; nil if
+	// the pool decides.
+	Spread *bool
+	// Endpoints has how many endpoints of the Service each node has, if it is Local. A node has
+	// a part of the flows in proportion. A node that is not in EndpointNodes has none, but may
+	// have connections to its endpoints.
+	Endpoints map[string]int
 }
 
 // Port is a port of a Service.
@@ -122,13 +136,18 @@ type Member struct {
 	Suppressed bool
 	// Advertises is set if it has an established BGP session.
 	Advertises bool
-	Segments   []Segment
+	// Spreads is set if it can hand flows on to other nodes.
+	Spreads  bool
+	Segments []Segment
 }
 
 // Segment is a link of a member, seen as the part of the network that it reaches.
 type Segment struct {
 	// Link is the name of the interface on the member.
 	Link string
+	// IPv4 and IPv6 are the member's main addresses on the link with the lengths of their
+	// prefixes; the zero value for none.
+	IPv4, IPv6 netip.Prefix
 	// Networks are those to which the link is connected.
 	Networks []netip.Prefix
 	// Dead is set if the member is not heard on the link.

@@ -38,6 +38,15 @@ func TestRefusedPacketsAreForWhatThisNodeAnnounces(t *testing.T) {
 	}
 }
 
+// Other nodes forward packets for spread addresses to this one.
+func TestRefusedPacketsAreForSpreadAddressesToo(t *testing.T) {
+	vip := addr("192.0.2.7")
+	p := plan.Plan{Decisions: []plan.Decision{{VIP: vip, Reason: plan.OtherOwner}}, Spread: []plan.Spread{{VIP: vip, Link: "eth0"}}}
+	if got := refusedPackets(p, nil, nil, closedports.Wanted{}); !slices.Equal(got.Addrs, []netip.Addr{vip}) {
+		t.Errorf("%v", got.Addrs)
+	}
+}
+
 func TestRefusedPacketsDoNotDependOnTheOrder(t *testing.T) {
 	a, b := addr("192.0.2.7"), addr("2001:db8::7")
 	services := []plan.Service{

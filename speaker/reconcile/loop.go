@@ -55,9 +55,9 @@ type Options struct {
 	// ClosedPorts refuses packets to ports that no Service has; nil to leave them alone.
 	ClosedPorts *closedports.Refuser
 	// Spread shares the traffic of VIPs with other nodes; nil for never.
-	Spread *spread.Spreader
-	Status      *StatusWriter
-	NodeLinks   *NodeLinks
+	Spread    *spread.Spreader
+	Status    *StatusWriter
+	NodeLinks *NodeLinks
 	// FailbackAfter is how long this speaker is suppressed after it came back.
 	FailbackAfter time.Duration
 	// Wake is set when something has changed. Urgent is set when the heartbeats have: such a change
@@ -160,7 +160,7 @@ func after(d time.Duration) <-chan time.Time {
 func (l *Loop) pass(ctx context.Context) (again time.Duration) {
 	// What is counted here is handled below. A change after this line sets Wake.
 	returned, lostHeard := l.Members.Returned(), l.Layer2.LostHeard()
-	in, err := l.Reader.Read(view.Newest(l.Members.Others(), l.Heartbeat.View()))
+	in, err := l.Reader.Read(l.Members.Others(), l.Heartbeat.View())
 	if err != nil {
 		l.Log.Error("planning failed, the last plan stays in use", "error", err)
 		return minPlanInterval

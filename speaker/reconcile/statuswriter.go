@@ -57,7 +57,7 @@ type StatusWriter struct {
 	mu      sync.Mutex
 	allowed bool
 	wanted  map[string]conditions // by namespace/name: what to write
-	queue   []string                    // the names of wanted, in order
+	queue   []string              // the names of wanted, in order
 	written map[string]writtenConditions
 	counts  map[string]nodeCount // by namespace/name
 	wake    signal.Signal

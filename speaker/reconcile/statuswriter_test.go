@@ -26,6 +26,7 @@ type statusRig struct {
 	writer *StatusWriter
 	cached *v1.Service
 	writes chan metav1.Condition
+	last   []metav1.Condition // all conditions of the last write
 }
 
 func newStatusRig(t *testing.T, mode Conditions, objects ...runtime.Object) *statusRig {
@@ -38,6 +39,7 @@ func newStatusRig(t *testing.T, mode Conditions, objects ...runtime.Object) *sta
 		if err := json.Unmarshal(patch.GetPatch(), &applied); err != nil || patch.GetPatchType() != types.ApplyPatchType || patch.GetSubresource() != "status" || applied.UID != "uid" {
 			t.Errorf("%s patch of %q: %s (%v)", patch.GetPatchType(), patch.GetSubresource(), patch.GetPatch(), err)
 		}
+		r.last = applied.Status.Conditions
 		r.writes <- applied.Status.Conditions[0]
 		return true, &applied, nil
 	})
@@ -86,13 +88,48 @@ func TestConditionIsWrittenWhenItChanges(t *testing.T) {
 	})
 }
 
+func TestSpreadConditionComesAndGoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newStatusRig(t, ConditionsOn)
+		plain, spread := plan.Announcement{OK: true, Reason: "Announced", Message: "by node1"}, plan.Announcement{OK: true, Reason: "Announced", Message: "by node1"}
+		spread.Spread = &plan.SpreadStatus{OK: true, Reason: "Spread", Message: "over 3 nodes"}
+		fewer := spread
+		fewer.Spread = &plan.SpreadStatus{OK: true, Reason: "Spread", Message: "over 2 nodes"}
+		for _, step := range []struct {
+			what   string
+			says   plan.Announcement
+			writes int
+			kinds  int
+		}{
+			{"spread", spread, 1, 2},
+			{"only the number of nodes is new", fewer, 0, 2},
+			{"not wanted any more", plain, 1, 1},
+			{"spread again", spread, 1, 2},
+		} {
+			r.set(step.says)
+			if len(r.writes) != step.writes || len(r.last) != step.kinds {
+				t.Fatalf("%s: %d writes, conditions %+v", step.what, len(r.writes), r.last)
+			}
+			for len(r.writes) > 0 {
+				<-r.writes
+			}
+			r.cached.Status.Conditions = r.last
+		}
+		r.set(fewer)
+		time.Sleep(restBeforeCount)
+		if r.set(fewer); len(r.writes) != 1 {
+			t.Errorf("%d writes after the number of nodes has been the same for a while", len(r.writes))
+		}
+	})
+}
+
 func TestTwoSpeakersDoNotWriteInTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newStatusRig(t, ConditionsOn)
 		mine := plan.Announcement{OK: true, Reason: "Announced", Message: "by node1"}
 		r.set(mine)
 		<-r.writes
-		theirs := conditionOf(plan.Announcement{OK: true, Reason: "Announced", Message: "by node2"})
+		theirs := conditionOf(service.Announced, true, "Announced", "by node2")
 		r.cached.Status.Conditions = []metav1.Condition{theirs}
 		for range 50 { // many plans in a short time
 			r.set(mine)

@@ -82,8 +82,8 @@ func (w *Wanted) equal(o *Wanted) bool {
 type Options struct {
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
-	// Changed is set when the result of Obstacle changes.
-	Changed signal.Signal
+	// Changed is called when the result of Obstacle changes. It must not wait.
+	Changed func()
 }
 
 // Spreader keeps the rules in the kernel.
@@ -94,7 +94,7 @@ type Spreader struct {
 	wanted   atomic.Pointer[Wanted] // nil before the first Set
 	changed  signal.Signal
 	obstacle atomic.Pointer[string]
-	news     signal.Signal // when obstacle has changed
+	news     func()
 
 	// installed is what the kernel has; nil if that is unknown. Only Run writes it.
 	installed atomic.Pointer[ruleset]
@@ -195,7 +195,7 @@ func (s *Spreader) check() {
 	} else {
 		s.log.Info("this node cannot spread the flows to an address", "reason", obstacle)
 	}
-	s.news.Set()
+	s.news()
 }
 
 // apply brings the kernel to what is wanted, and reports whether that worked. With refresh it also

@@ -15,8 +15,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"golang.org/x/sys/unix"
-
-	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/signal"
 )
 
 // fakeKernel notes what it is told.
@@ -60,7 +58,7 @@ func (k *fakeKernel) remove() error  { return k.call("remove", "remove") }
 func running(t *testing.T, test func(t *testing.T, s *Spreader, k *fakeKernel, log *bytes.Buffer)) {
 	synctest.Test(t, func(t *testing.T) {
 		k, log := &fakeKernel{}, &bytes.Buffer{}
-		s := newSpreader(Options{Log: slog.New(slog.NewTextHandler(log, nil)), Metrics: prometheus.NewRegistry(), Changed: signal.New()}, k)
+		s := newSpreader(Options{Log: slog.New(slog.NewTextHandler(log, nil)), Metrics: prometheus.NewRegistry(), Changed: func() {}}, k)
 		done := make(chan error)
 		go func() { done <- s.Run(t.Context()) }()
 		t.Cleanup(func() { <-done })

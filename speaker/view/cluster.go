@@ -162,6 +162,7 @@ func (c *Cluster) planServices(now time.Time, settling *settling, withheld map[t
 			continue
 		}
 		s := plan.Service{Name: service.Name(svc), VIPs: vips, Local: service.Local(svc), Sticky: service.Sticky(svc), Preferred: service.PreferredNode(svc), Withheld: held}
+		s.Spread, _ = service.Spread(svc) // the cluster manager tells the user of an error
 		for _, p := range service.Ports(svc) {
 			s.Ports = append(s.Ports, plan.Port(p))
 		}
@@ -173,7 +174,7 @@ func (c *Cluster) planServices(now time.Time, settling *settling, withheld map[t
 			}
 			if s.Local {
 				ready, terminating := service.EndpointNodes(endpoints)
-				s.EndpointNodes = settling.nodes(now, s.Name, ready, terminating)
+				s.EndpointNodes, s.Endpoints = settling.nodes(now, s.Name, ready, terminating), service.EndpointCounts(endpoints)
 			}
 			s.Endpointless = withdraws && !service.HasEndpoint(endpoints)
 		}

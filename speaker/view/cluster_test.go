@@ -56,11 +56,11 @@ func TestEndpointsAreReadOnlyWhereTheyMatter(t *testing.T) {
 	}
 	got := map[string]string{}
 	for _, s := range services {
-		got[s.Name] = fmt.Sprint(s.EndpointNodes, s.Endpointless)
+		got[s.Name] = fmt.Sprint(s.EndpointNodes, s.Endpoints, s.Endpointless)
 	}
 	want := map[string]string{
-		"default/plain": "[] false", "default/local": "[node1] false",
-		"default/watched": "[] true", "default/watched-up": "[] false", "default/watched-elsewhere": "[] false", "default/watched-local": "[] true",
+		"default/plain": "[] map[] false", "default/local": "[node1] map[node1:1] false",
+		"default/watched": "[] map[] true", "default/watched-up": "[] map[] false", "default/watched-elsewhere": "[] map[] false", "default/watched-local": "[] map[] true",
 	}
 	if !maps.Equal(got, want) {
 		t.Errorf("got  %v\nwant %v", got, want)

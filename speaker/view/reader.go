@@ -8,6 +8,7 @@ import (
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/configmap"
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/heartbeat"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/links"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/members"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/plan"
@@ -39,6 +40,9 @@ type Inputs struct {
 	// was deleted; they are not among the Others.
 	Others  []members.Member
 	Deleted []string
+	// Departed are the members, as they were, that have left or died a short time ago, and whose
+	// kernels may live. Lost members are among the Others, too.
+	Departed []members.Member
 	// Addrs are the addresses of type InternalIP of this Node.
 	Addrs []netip.Addr
 	// Ready is set if this Node is Ready since ReadySince, and its kubelet has said so since the
@@ -68,6 +72,7 @@ type Reader struct {
 	bootID  string // of this machine
 
 	settling settling
+	departed departed
 
 	addrs []netip.Addr
 	paths map[pathKey]routerPath
@@ -90,8 +95,9 @@ func NewReader(node string, addr func() netip.Addr, cluster *Cluster, config *co
 	return &Reader{node: node, addr: addr, cluster: cluster, config: config, proxy: proxy, exclude: exclude, bootID: bootID(), paths: map[pathKey]routerPath{}}
 }
 
-// Read reads everything once. others are the other members at this moment.
-func (r *Reader) Read(others []members.Member) (Inputs, error) {
+// Read reads everything once. others are the other members at this moment, and beats what the
+// heartbeats say.
+func (r *Reader) Read(others []members.Member, beats heartbeat.View) (Inputs, error) {
 	now, state := time.Now(), r.config.State()
 	in := Inputs{Node: r.node, Addr: r.addr(), Config: state.Config}
 	in.Earlier, in.Orphans = r.readPublished(state.Hash)
@@ -103,9 +109,6 @@ func (r *Reader) Read(others []members.Member) (Inputs, error) {
 	if in.Services, err = r.cluster.planServices(now, &r.settling, r.config.InUse().Withheld, in.needsEndpoints); err != nil {
 		return Inputs{}, err
 	}
-	if !r.settling.again.IsZero() {
-		in.Again = max(time.Millisecond, r.settling.again.Sub(now))
-	}
 	if in.Nodes, err = r.cluster.planNodes(); err != nil {
 		return Inputs{}, err
 	}
@@ -115,14 +118,26 @@ func (r *Reader) Read(others []members.Member) (Inputs, error) {
 	}
 	in.Links = announcementLinks(in, links.GatewayLinks())
 	in.Networks = networksOf(r.config.Nodes())
-	in.setOthers(others)
+	in.setOthers(withNewestProfiles(others, beats))
 	in.ReadySince, in.Ready = readySince(r.cluster.Node(r.node), r.bootID)
 	in.KubeProxy = r.proxy.Answered()
 	if in.ReadyNodes, err = r.cluster.readyNodes(); err != nil {
 		return Inputs{}, err
 	}
+	in.Departed = r.departed.update(now, in.Others, beats, in.ReadyNodes)
+	in.Again = after(now, r.settling.again, r.departed.again)
 	in.Routers = r.readRouters(in.Config, in.Nodes)
 	return in, nil
+}
+
+// after returns how long it is until the first of the times; 0 if all are zero.
+func after(now time.Time, times ...time.Time) (first time.Duration) {
+	for _, at := range times {
+		if d := max(time.Millisecond, at.Sub(now)); !at.IsZero() && (first == 0 || d < first) {
+			first = d
+		}
+	}
+	return first
 }
 
 // needsEndpoints reports whether the announcement of a VIP depends on the endpoints of its

@@ -35,6 +35,8 @@ type Self struct {
 	Unready bool
 	// Advertises is set if it has an established BGP session.
 	Advertises bool
+	// CannotSpread says why it cannot hand flows on to other nodes; empty if it can.
+	CannotSpread string
 }
 
 // State returns the state for a plan. conflicts are the VIPs that this node does not
@@ -43,14 +45,14 @@ func State(in Inputs, beats heartbeat.View, self Self, conflicts map[netip.Addr]
 	return plan.State{
 		Node: in.Node, Config: in.Config, Earlier: in.Earlier, Orphans: in.Orphans, NothingPublished: in.NothingPublished, Services: in.Services, Nodes: in.Nodes,
 		NodeAddrs: nodeAddrs(in),
-		Members:   candidates(in, beats, self), Networks: in.Networks, Fenced: self.Fenced, Suppressed: self.Suppressed, Unready: self.Unready, Conflicts: conflicts,
+		Members:   candidates(in, beats, self), Holders: holders(in, beats, self), CannotSpread: self.CannotSpread, Networks: in.Networks, Fenced: self.Fenced, Suppressed: self.Suppressed, Unready: self.Unready, Conflicts: conflicts,
 		Addrs: in.Addrs, Interfaces: interfaces(in.AllLinks), Routers: in.Routers,
 	}
 }
 
 // Profile returns what this speaker tells the other members about itself.
 func Profile(in Inputs, beats heartbeat.View, self Self) members.Profile {
-	p := members.Profile{Fenced: self.Fenced != "", Advertises: self.Advertises, Suppressed: self.SaysSuppressed, Returned: self.Returned, Starting: self.Starting}
+	p := members.Profile{Fenced: self.Fenced != "", Advertises: self.Advertises, Spreads: self.CannotSpread == "", Suppressed: self.SaysSuppressed, Returned: self.Returned, Starting: self.Starting}
 	for _, l := range in.Links {
 		p.Links = append(p.Links, members.Link{Name: l.Name, MAC: l.MAC, IPv4: l.IPv4, IPv6: l.IPv6, Networks: l.Networks, Ports: l.Ports})
 	}
@@ -60,26 +62,23 @@ func Profile(in Inputs, beats heartbeat.View, self Self) members.Profile {
 // candidates returns the members that may announce, this speaker included.
 func candidates(in Inputs, beats heartbeat.View, self Self) (candidates []plan.Member) {
 	if self.Fenced == "" {
-		m := plan.Member{Name: in.Node, Suppressed: self.Suppressed != "", Advertises: self.Advertises}
-		for _, l := range members.Told(Profile(in, beats, self)).Links {
-			m.Segments = append(m.Segments, plan.Segment{Link: l.Name, Networks: l.Networks, Dead: beats.FencedLinks[l.Name]})
-		}
-		candidates = append(candidates, m)
+		told := members.Told(Profile(in, beats, self))
+		candidates = append(candidates, plan.Member{
+			Name: in.Node, Suppressed: self.Suppressed != "", Advertises: self.Advertises, Spreads: told.Spreads,
+			Segments: segments(told, func(l members.Link) bool { return beats.FencedLinks[l.Name] }),
+		})
 	}
 	for _, o := range in.Others {
 		// A member that only waits for the others to start begins at the same time as this one.
 		if isLost(o, beats) || o.Profile.Fenced && !o.Profile.Starting || o.Profile.Leaving {
 			continue
 		}
-		dead := beats.Dead[o.Name]
 		// A link without heartbeats is as alive as its node.
-		allDead := !slices.ContainsFunc(pathsTo(in, o), func(p heartbeat.Path) bool { return !slices.Contains(dead, p.Remote) })
-		m := plan.Member{Name: o.Name, Suppressed: o.Profile.Suppressed, Advertises: o.Profile.Advertises}
-		for _, l := range o.Profile.Links {
-			m.Segments = append(m.Segments, plan.Segment{Link: l.Name, Networks: l.Networks,
-				Dead: slices.Contains(dead, l.IPv4.Addr()) || slices.Contains(dead, l.IPv6.Addr()) || allDead})
-		}
-		candidates = append(candidates, m)
+		allDead := isDeadEverywhere(in, o, beats)
+		candidates = append(candidates, plan.Member{
+			Name: o.Name, Suppressed: o.Profile.Suppressed, Advertises: o.Profile.Advertises, Spreads: o.Profile.Spreads,
+			Segments: segments(o.Profile, func(l members.Link) bool { return allDead || isDeadOn(l, o, beats) }),
+		})
 	}
 	return candidates
 }
@@ -141,9 +140,9 @@ func MembersByMAC(in Inputs, beats heartbeat.View) map[[6]byte]layer2.Member {
 	return byMAC
 }
 
-// Newest returns the members with the newest profiles that they have told. The heartbeats are
+// withNewestProfiles returns the members with the newest profiles that they have told. The heartbeats are
 // faster than the member list.
-func Newest(others []members.Member, beats heartbeat.View) []members.Member {
+func withNewestProfiles(others []members.Member, beats heartbeat.View) []members.Member {
 	newest := slices.Clone(others)
 	for i, o := range newest {
 		if told := beats.Profiles[o.Name]; told.Version > o.Profile.Version {

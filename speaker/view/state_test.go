@@ -38,7 +38,7 @@ func TestNewestProfileCounts(t *testing.T) {
 	}
 	others := []members.Member{{Name: "node2", Profile: members.Profile{Version: 5}}}
 	for version, want := range map[uint64]bool{4: false, 5: false, 6: true} {
-		got := Newest(others, heartbeat.View{Profiles: map[string]heartbeat.Profile{"node2": {Version: version, Bytes: encode(version)}}})
+		got := withNewestProfiles(others, heartbeat.View{Profiles: map[string]heartbeat.Profile{"node2": {Version: version, Bytes: encode(version)}}})
 		if got[0].Profile.Fenced != want {
 			t.Errorf("version %d replaces version 5: %v", version, got[0].Profile.Fenced)
 		}
@@ -46,7 +46,7 @@ func TestNewestProfileCounts(t *testing.T) {
 	if others[0].Profile.Fenced {
 		t.Error("the members that were given have changed")
 	}
-	if got := Newest(others, heartbeat.View{Profiles: map[string]heartbeat.Profile{"node2": {Version: 7, Bytes: []byte("?")}}}); got[0].Profile.Version != 5 {
+	if got := withNewestProfiles(others, heartbeat.View{Profiles: map[string]heartbeat.Profile{"node2": {Version: 7, Bytes: []byte("?")}}}); got[0].Profile.Version != 5 {
 		t.Errorf("a profile that cannot be read replaces another: %+v", got[0].Profile)
 	}
 }

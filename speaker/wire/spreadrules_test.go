@@ -15,7 +15,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/signal"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/spread"
 )
 
@@ -31,7 +30,7 @@ type spreader struct {
 func startSpreader(t *testing.T) spreader {
 	t.Helper()
 	s := spreader{metrics: prometheus.NewRegistry()}
-	s.Spreader = spread.New(spread.Options{Log: slog.New(slog.DiscardHandler), Metrics: s.metrics, Changed: signal.New()})
+	s.Spreader = spread.New(spread.Options{Log: slog.New(slog.DiscardHandler), Metrics: s.metrics, Changed: func() {}})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {

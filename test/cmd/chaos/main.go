@@ -21,6 +21,7 @@ type options struct {
 	services, local int
 	kinds           string
 	failover        string
+	spread          bool
 }
 
 func main() {
@@ -32,6 +33,7 @@ func main() {
 	flag.IntVar(&o.local, "local", 1, "number of Services with policy Local, which three nodes can announce")
 	flag.StringVar(&o.kinds, "kinds", "all", "kinds of faults, separated by commas: "+strings.Join(kindNames(), ", "))
 	flag.StringVar(&o.failover, "failover", "default", "the --failover flag of the speakers: default, fast or calm; the limits are those of default")
+	flag.BoolVar(&o.spread, "spread", false, "spread the flows to each address over the nodes")
 	flag.Parse()
 	for o.seed == 0 {
 		o.seed = uint64(time.Now().UnixMicro() % 1_000_000)

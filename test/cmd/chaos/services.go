@@ -53,6 +53,9 @@ func (c *chaos) createServices(ctx context.Context) error {
 		if i >= c.options.services {
 			s, nodes = loadBalancer(fmt.Sprint("near-", i+1), "near", v1.ServiceExternalTrafficPolicyLocal), near
 		}
+		if c.options.spread {
+			s.Annotations = map[string]string{"lb.baremetal/spread": "true"}
+		}
 		if _, err := c.Client.CoreV1().Services(s.Namespace).Create(ctx, s, metav1.CreateOptions{}); err != nil {
 			return err
 		}
