@@ -31,6 +31,11 @@ func (c *Cluster) FetchPort(ctx context.Context, vip, port string) (string, erro
 	return c.fetchFrom(ctx, clientName, vip, port)
 }
 
+// FetchFrom is like FetchPort, but the client is in the network namespace from: OnSegment or Outside.
+func (c *Cluster) FetchFrom(ctx context.Context, from, vip, port string) (string, error) {
+	return c.fetchFrom(ctx, from, vip, port)
+}
+
 func (c *Cluster) fetchFrom(ctx context.Context, netns, vip, port string) (string, error) {
 	client := &http.Client{Timeout: 500 * time.Millisecond, Transport: &http.Transport{DisableKeepAlives: true, DialContext: dialIn(netns)}}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(vip, port)+"/", nil)

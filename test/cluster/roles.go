@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -67,23 +66,6 @@ func Burn(n int) (stop func(), err error) {
 		burning = append(burning, cmd)
 	}
 	return stop, nil
-}
-
-// web is the web server of a pod. It serves one page on port 80 of its two addresses.
-func web(ipv4, ipv6, pod, node string) error {
-	server := &http.Server{ReadHeaderTimeout: 5 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		client, _, _ := net.SplitHostPort(r.RemoteAddr)
-		fmt.Fprintf(w, "Welcome! This is pod %s on node %s. Your address is %s.\n", pod, node, client)
-	})}
-	failed := make(chan error)
-	for _, ip := range []string{ipv4, ipv6} {
-		listener, err := net.Listen("tcp", net.JoinHostPort(ip, "80"))
-		if err != nil {
-			return err
-		}
-		go func() { failed <- server.Serve(listener) }()
-	}
-	return <-failed
 }
 
 // Attempt is one attempt of a Probe to get a page.

@@ -210,6 +210,19 @@ func (r *Router) StartProbe(vip string) (*Probe, error) {
 	return startProbe(Outside, vip, probeEvery)
 }
 
+// Narrow sets the MTU of the router's link to the host behind it. That host's own link keeps its MTU,
+// so senders learn of the smaller one only from the router's ICMP errors. All nodes forget the
+// MTUs that they have learned before.
+func (r *Router) Narrow(mtu int) error {
+	err := ip(fmt.Sprint("-n "+routerName+" link set outside mtu ", mtu))
+	for _, n := range r.cluster.nodes {
+		if err == nil {
+			err = ips("-n "+n.Name+" -4 route flush cache", "-n "+n.Name+" -6 route flush cache")
+		}
+	}
+	return err
+}
+
 // Close removes the router and the host behind it.
 func (r *Router) Close() {
 	r.Kill()

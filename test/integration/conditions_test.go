@@ -18,13 +18,19 @@ const (
 	announced = "lb.baremetal/Announced"
 )
 
+// condition returns a condition of a Service, or nil.
+func (f *fixture) condition(name, condition string) *metav1.Condition {
+	f.Helper()
+	return meta.FindStatusCondition(f.get(name).Status.Conditions, condition)
+}
+
 // says waits until a condition of a Service has this status and reason, and a message
 // that contains text.
 func (f *fixture) says(name, condition string, status metav1.ConditionStatus, reason, text string) {
 	f.Helper()
 	var got *metav1.Condition
 	err := f.cluster.Wait(context.Background(), fmt.Sprintf("%s: %s is %s, %s, %q", name, condition, status, reason, text), func() bool {
-		got = meta.FindStatusCondition(f.get(name).Status.Conditions, condition)
+		got = f.condition(name, condition)
 		return got != nil && got.Status == status && got.Reason == reason && strings.Contains(got.Message, text)
 	})
 	if err != nil {

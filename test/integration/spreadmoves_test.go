@@ -1,0 +1,238 @@
+package integration
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+
+	"github.com/baremetal-lb/cloud-provider-baremetal/test/cluster"
+)
+
+// talks opens 200 connections to an address that talk every 100 ms, and closes them at the end of the
+// test.
+func (f *fixture) talks(from, vip string) *cluster.Talks {
+	f.Helper()
+	talks, err := f.cluster.StartTalks(f.Context(), from, vip, 200, 100*time.Millisecond)
+	f.must(err)
+	f.Cleanup(talks.Stop)
+	f.Logf("the nodes carry %v", talks.Carriers())
+	return talks
+}
+
+// goesOn waits until every connection is lost, or goes on after everything that was done.
+func (f *fixture) goesOn(talks *cluster.Talks) {
+	f.Helper()
+	now := time.Now()
+	f.eventually("all connections go on", func() bool { return talks.GoOn(now, 5) })
+}
+
+// loseNone checks that no connection is lost, except those that these nodes carried.
+func (f *fixture) loseNone(talks *cluster.Talks, since time.Time, except ...string) {
+	f.Helper()
+	f.goesOn(talks)
+	lost := talks.Lost()
+	f.Logf("%d connections lost, longest stall of the others %v", len(lost), talks.LongestStall(since).Round(time.Millisecond))
+	wrong := slices.DeleteFunc(lost, func(t *cluster.Talk) bool { return slices.Contains(except, t.Carrier) })
+	for i, t := range wrong {
+		f.Errorf("a connection is lost (%d of %d): %v", i+1, len(wrong), t.Err())
+		if i == 5 {
+			break
+		}
+	}
+}
+
+// isExcluded says that a node gets the label that excludes it from load balancers, or loses it.
+func (f *fixture) isExcluded(n *cluster.Node, excluded bool) {
+	f.Helper()
+	label := v1.LabelNodeExcludeBalancers + "-"
+	if excluded {
+		label = v1.LabelNodeExcludeBalancers + "="
+	}
+	f.kubectl("label", "node", n.Name, label, "--overwrite")
+}
+
+// others returns the names of the nodes without that node.
+func others(n *cluster.Node) []string {
+	return slices.DeleteFunc(slices.Clone(allNodes), func(name string) bool { return name == n.Name })
+}
+
+func TestSpreadLosesNoConnectionWhenNothingDies(t *testing.T) {
+	f := setUp(t)
+	// A node whose speaker was killed carries flows again after this time.
+	f.restartSpeakers("--failback-after=2s")
+	f.Cleanup(func() { f.restartSpeakers() })
+	f.create(service("planned", spread))
+	vip := f.spreads("planned", allNodes...)[0]
+	ctx := context.Background()
+	start := func(n *cluster.Node) {
+		f.must(n.StartSpeaker(ctx, "--failback-after=2s"))
+		f.must(n.WaitReady(ctx))
+		f.settled()
+	}
+	for _, move := range []struct {
+		name string
+		do   func(f *fixture, announcer *cluster.Node)
+	}{
+		{"every speaker is restarted", func(f *fixture, _ *cluster.Node) {
+			for _, n := range f.cluster.Nodes() {
+				n.Speaker().Stop()
+				start(n)
+			}
+		}},
+		{"a speaker is stopped for some time", func(f *fixture, announcer *cluster.Node) {
+			announcer.Speaker().Stop()
+			f.carriedBy(vip, others(announcer)...)
+			start(announcer)
+		}},
+		{"the announcer's speaker is killed", func(f *fixture, announcer *cluster.Node) {
+			announcer.Speaker().Kill()
+			f.carriedBy(vip, others(announcer)...)
+			start(announcer)
+		}},
+		{"another speaker is killed", func(f *fixture, announcer *cluster.Node) {
+			other := f.cluster.Node(others(announcer)[0])
+			other.Speaker().Kill()
+			f.carriedBy(vip, others(other)...)
+			start(other)
+		}},
+		{"the announcer's speaker hangs", func(f *fixture, announcer *cluster.Node) {
+			announcer.Speaker().Freeze()
+			f.carriedBy(vip, others(announcer)...)
+			announcer.Speaker().Thaw()
+			f.settled()
+		}},
+		{"every node is excluded, one after the other", func(f *fixture, _ *cluster.Node) {
+			for _, n := range f.cluster.Nodes() {
+				f.isExcluded(n, true)
+				f.carriedBy(vip, others(n)...)
+				f.isExcluded(n, false)
+				f.carriedBy(vip, allNodes...)
+			}
+		}},
+		{"the announcer is drained", func(f *fixture, announcer *cluster.Node) {
+			f.kubectl("drain", announcer.Name, "--ignore-daemonsets", "--force")
+			f.fetched(vip)
+			f.kubectl("uncordon", announcer.Name)
+		}},
+	} {
+		f.Run(move.name, func(f *fixture) {
+			f.carriedBy(vip, allNodes...)
+			talks := f.talks(cluster.OnSegment, vip)
+			probe, err := f.cluster.StartProbe(vip)
+			f.must(err)
+			defer probe.Stop()
+			begun := time.Now()
+			move.do(f, f.announcer(vip))
+			f.carriedBy(vip, allNodes...)
+			f.loseNone(talks, begun)
+			f.opensAll(probe, begun)
+		})
+	}
+}
+
+// opensAll checks that all new connections could be opened. One in some ten thousand fails in these
+// namespaces without any cause that is known.
+func (f *fixture) opensAll(probe *cluster.Probe, since time.Time) {
+	f.Helper()
+	attempts := probe.Attempts(since)
+	failed := slices.DeleteFunc(slices.Clone(attempts), func(a cluster.Attempt) bool { return a.OK })
+	f.Logf("%d of %d new connections failed", len(failed), len(attempts))
+	if len(failed) > 1 {
+		for _, a := range failed {
+			f.Errorf("a connection failed that was opened %v after the begin", a.Start.Sub(since).Round(time.Millisecond))
+		}
+	}
+}
+
+func TestSpreadLosesNoConnectionWhenANodeIsAdded(t *testing.T) {
+	f := setUp(t)
+	f.create(service("grows", spread))
+	vip := f.spreads("grows", allNodes...)[0]
+	talks := f.talks(cluster.OnSegment, vip)
+	begun := time.Now()
+	added := f.cluster.Node("worker")
+	f.isExcluded(added, false)
+	f.Cleanup(func() {
+		f.isExcluded(added, true)
+		added.Speaker().Stop()
+		f.settled()
+	})
+	f.must(added.StartSpeaker(f.Context()))
+	f.must(added.WaitReady(f.Context()))
+	f.carriedBy(vip, append(slices.Clone(allNodes), added.Name)...)
+	f.loseNone(talks, begun)
+	begun = time.Now()
+	f.isExcluded(added, true)
+	f.carriedBy(vip, allNodes...)
+	f.loseNone(talks, begun)
+}
+
+func TestSpreadLosesOnlyConnectionsOfTheDeadAnnouncer(t *testing.T) {
+	f := setUp(t)
+	f.restartSpeakers("--failback-after=2s")
+	f.Cleanup(func() { f.restartSpeakers() })
+	for _, family := range []v1.IPFamily{v1.IPv4Protocol, v1.IPv6Protocol} {
+		f.Run(string(family), func(f *fixture) {
+			f.create(service("dies", spread, families(v1.IPFamilyPolicySingleStack, family)))
+			vip := f.spreads("dies", allNodes...)[0]
+			talks := f.talks(cluster.OnSegment, vip)
+			dead := f.announcer(vip)
+			f.must(dead.Kill())
+			died := time.Now()
+			f.Cleanup(func() { f.must(dead.Revive()); f.settled() })
+			f.announcer(vip, dead)
+			f.loseNone(talks, died, dead.Name)
+			if goOn := 200 - len(talks.Lost()); goOn < 120 {
+				f.Errorf("%d of 200 connections go on", goOn)
+			}
+			if stall := talks.LongestStall(died); stall > time.Second {
+				f.Errorf("the longest stall is %v", stall)
+			}
+			f.carriedBy(vip, others(dead)...)
+
+			// The node returns with the slots that it had.
+			lost := len(talks.Lost())
+			f.must(dead.Revive())
+			back := time.Now()
+			f.settled()
+			f.carriedBy(vip, allNodes...)
+			f.loseNone(talks, back, dead.Name)
+			if now := len(talks.Lost()); now != lost {
+				f.Errorf("%d connections are lost after the node has returned", now-lost)
+			}
+		})
+	}
+}
+
+// A router that hashes anew sends the connections of all nodes to other nodes.
+func TestSpreadKeepsConnectionsOfARouterThatHashesAnew(t *testing.T) {
+	f := setUp(t)
+	f.restartSpeakers("--failback-after=2s")
+	f.Cleanup(func() { f.restartSpeakers() })
+	r := f.router(cluster.RouterOptions{Daemon: "FRR", BFD: 100 * time.Millisecond})
+	f.pools(spreadBoth)
+	f.create(service("rehashed"))
+	vip := f.spreads("rehashed", allNodes...)[0]
+	f.routedOver(r, vip, allNodes...)
+	f.bfdUp()
+	talks := f.talks(cluster.Outside, vip)
+	dead := f.cluster.Node("node2")
+	f.must(dead.Kill())
+	died := time.Now()
+	f.Cleanup(func() { f.must(dead.Revive()); f.settled() })
+	f.routedOver(r, vip, others(dead)...)
+	f.loseNone(talks, died, dead.Name)
+}
+
+// spreadBoth is a configuration with a pool that is announced on the segment and to the router.
+var spreadBoth = fmt.Sprintf(`peers:
+- {name: router, my-asn: %d, peer-asn: %d, peer-address: %s, bfd-profile: fast}
+bfd-profiles:
+- {name: fast, receive-interval: 100, transmit-interval: 100, detect-multiplier: 3}
+address-pools:
+- {name: default, protocol: both, spread: true, addresses: [192.168.120.200-192.168.120.250]}
+`, cluster.NodesASN, cluster.RouterASN, cluster.RouterIPv4)
