@@ -55,7 +55,7 @@ func (h *held) keep(ctx context.Context) {
 				break // an address may have no answer for a moment; others judge that
 			}
 			h.all = append(h.all, heldTalks{t, time.Now()})
-			h.chaos.report.count("connection held")
+			h.chaos.report.hold()
 		}
 	}
 }
@@ -71,8 +71,9 @@ func (h *held) judge() {
 			continue
 		}
 		t.Stop()
-		h.chaos.report.count("connection lost")
-		if carrier := lost[0].Carrier; !m.wasCut(carrier, t.opened, now) {
+		if m.wasCut(lost[0].Carrier, t.opened, now) {
+			h.chaos.report.lose()
+		} else {
 			h.chaos.report.add(violation{what: fmt.Sprintf("a connection to %s was lost: %v", h.vip.addr, lost[0].Err()), from: now, to: now, allowed: limit}, m, h.vip)
 		}
 	}
