@@ -45,7 +45,7 @@ attack: ## Attack the speakers: a day in simulated time, and ATTACK=5m on a clus
 	HOURS=$(or $(HOURS),24) go test -count=1 -v -run 'Attack' ./speaker/layer2 ./speaker/heartbeat ./speaker/bfd
 	cd test && ATTACK=$(or $(ATTACK),5m) go test -count=1 -v -timeout 0 -run 'TestAttacker' ./integration
 
-suite: ## Run Kubernetes' own tests of load balancers, with PROTOCOL=layer2 or bgp (root; 20 minutes)
+suite: ## Run Kubernetes' own tests of load balancers, with PROTOCOL=layer2, spread or bgp (root; 20 minutes)
 	cd test && go run ./cmd/suite -protocol=$(or $(PROTOCOL),layer2) -report=../docs/reference/kubernetes-suite/$(or $(PROTOCOL),layer2).xml
 
 versions: ## Run the integration tests on the older minor versions of Kubernetes (root; half an hour)

@@ -186,6 +186,8 @@ func run(ctx, background context.Context, group *errgroup.Group, o Options) erro
 	if o.Spread {
 		spreader = spread.New(spread.Options{Log: o.Log, Metrics: registry, Changed: wake.Set})
 		stopSpread = startPart(background, group, spreader.Run)
+	} else {
+		spread.RemoveLeftovers(o.Log)
 	}
 	nodeLinks := reconcile.NewNodeLinks(o.Node, o.Client, o.ConfigMap, config, o.ExcludeInterfaces, func() bool { return cluster.Node(o.Node) != nil }, o.Log)
 	group.Go(func() error { return nodeLinks.Run(background) })

@@ -179,6 +179,13 @@ func (s *Spreader) Remove() {
 	}
 }
 
+// RemoveLeftovers removes the rules of an earlier speaker, when this one does not spread.
+func RemoveLeftovers(log *slog.Logger) {
+	if err := (tables{}).remove(); err != nil && !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EOPNOTSUPP) {
+		log.Warn("the rules of an earlier speaker that spread flows were not removed", "error", err, "end_after", lifetime)
+	}
+}
+
 // check asks the kernel whether it can do what the rules need.
 func (s *Spreader) check() {
 	obstacle := datapath()
@@ -259,5 +266,5 @@ func hint(err error) string {
 	if errors.Is(err, unix.EPERM) {
 		return "give the speaker's container the capability NET_ADMIN as in manifests/speaker.yaml"
 	}
-	return "the kernel must be 5.9 or later, with nftables (nf_tables, nft_fwd_netdev, nft_dup_ipv4, nft_dup_ipv6, nft_hash, nft_ct)"
+	return "the kernel must be 5.7 or later, with nftables (nf_tables, nft_fwd_netdev, nft_dup_ipv4, nft_dup_ipv6, nft_hash, nft_ct)"
 }

@@ -114,6 +114,9 @@ func (c *chaos) play(ctx context.Context) error {
 			cancel(err)
 		}
 	})
+	if c.options.spread {
+		background.Go(func() { c.hold(ctx) })
+	}
 	var names []string
 	for _, n := range c.Nodes() {
 		names = append(names, n.Name)

@@ -17,6 +17,7 @@ type report struct {
 
 	mu         sync.Mutex
 	counts     map[string]int // faults, by kind
+	held, lost int            // connections that stay open, and those of them that were lost
 	violations []violation
 	doubtful   []violation // those for which the watcher was too late to be sure
 
@@ -43,6 +44,19 @@ func (r *report) count(kind string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.counts[kind]++
+}
+
+// hold counts a connection that stays open, lose one that was lost because its node was cut off.
+func (r *report) hold() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.held++
+}
+
+func (r *report) lose() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lost++
 }
 
 func (r *report) agree(took time.Duration) {
@@ -128,6 +142,9 @@ func (r *report) print(w io.Writer) {
 	fmt.Fprintf(w, "  the time of them that counts:           %s\n", quantiles(r.silent.counted))
 	fmt.Fprintf(w, "%d connections, spells without an answer:  %s\n", r.attempts, quantiles(r.failing.all))
 	fmt.Fprintf(w, "  the time of them that counts:           %s\n", quantiles(r.failing.counted))
+	if r.held > 0 {
+		fmt.Fprintf(w, "%d connections held open, %d of them lost with a node that was cut off\n", r.held, r.lost)
+	}
 	fmt.Fprintf(w, "two nodes answered that reach each other: %s\n", quantiles(r.doubles))
 	fmt.Fprintf(w, "all agreed after the end of all faults:   %s\n", quantiles(r.agreements))
 	fmt.Fprintf(w, "the watchers were late by up to %d ms (ARP requests) and %d ms (connections)\n", r.askLate.Milliseconds(), r.tryLate.Milliseconds())

@@ -2,7 +2,7 @@
 // is shipped, on a cluster with kubelets.
 //
 // The tests run on a host behind a router, because one of them needs a client outside of
-// the nodes' network. With -protocol=layer2 the router sends ARP requests for the addresses.
+// the nodes' network. With -protocol=layer2 or spread the router sends ARP requests for the addresses.
 // With -protocol=bgp all nodes are BGP peers of the router, and it spreads connections over
 // the nodes that advertise an address.
 package main
@@ -24,13 +24,20 @@ import (
 // balancers, which do not have that label.
 const tests = `LoadBalancers|should complete a service status lifecycle|should fail health check node port|HealthCheckNodePort correctly|same port and different protocol for internal traffic on Type LoadBalancer`
 
+// poolsFor has the configuration of the cluster by the value of -protocol.
+var poolsFor = map[string]string{
+	"layer2": cluster.DefaultPools,
+	"bgp":    cluster.RoutedPools,
+	"spread": cluster.DefaultPools + "  spread: true\n",
+}
+
 func main() {
-	protocol := flag.String("protocol", "layer2", "layer2 or bgp")
+	protocol := flag.String("protocol", "layer2", "layer2, bgp, or spread: layer2 with spread: true")
 	focus := flag.String("focus", tests, "run the tests whose names match this regular expression")
 	report := flag.String("report", "", "write the results to this file, in JUnit's format (required)")
 	flag.Parse()
-	if *protocol != "layer2" && *protocol != "bgp" {
-		fmt.Fprintf(os.Stderr, "-protocol=%s is wrong: write layer2 or bgp\n", *protocol)
+	if poolsFor[*protocol] == "" {
+		fmt.Fprintf(os.Stderr, "-protocol=%s is wrong: write layer2, bgp or spread\n", *protocol)
 		os.Exit(2)
 	}
 	path, err := filepath.Abs(*report)
@@ -63,11 +70,7 @@ func run(ctx context.Context, env cluster.Env, protocol, focus, report string) e
 		return err
 	}
 	defer router.Close()
-	pools := cluster.DefaultPools
-	if protocol == "bgp" {
-		pools = cluster.RoutedPools
-	}
-	if err := c.DeployShipped(ctx, pools); err != nil {
+	if err := c.DeployShipped(ctx, poolsFor[protocol]); err != nil {
 		return err
 	}
 	dir, err := os.MkdirTemp(env.Dir, "report-")
