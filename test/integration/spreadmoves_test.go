@@ -62,8 +62,6 @@ func others(n *cluster.Node) []string {
 
 func TestSpreadLosesNoConnectionWhenNothingDies(t *testing.T) {
 	f := setUp(t)
-	// A node whose speaker was killed carries flows again after this time.
-	f.restartSpeakers("--failback-after=2s")
 	f.Cleanup(func() { f.restartSpeakers() })
 	f.create(service("planned", spread))
 	vip := f.spreads("planned", allNodes...)[0]
@@ -120,6 +118,9 @@ func TestSpreadLosesNoConnectionWhenNothingDies(t *testing.T) {
 		}},
 	} {
 		f.Run(move.name, func(f *fixture) {
+			// Nodes that failed carry flows again after this time, and are not suppressed for
+			// what they did in the last test.
+			f.restartSpeakers("--failback-after=2s")
 			f.carriedBy(vip, allNodes...)
 			talks := f.talks(cluster.OnSegment, vip)
 			probe, err := f.cluster.StartProbe(vip)
