@@ -106,7 +106,7 @@ func (t *Talk) ask() {
 	defer t.mu.Unlock()
 	switch {
 	case err != nil:
-		t.err = fmt.Errorf("carried by %s, lost after %v: %w", t.Carrier, time.Since(asked).Round(time.Millisecond), err)
+		t.err = fmt.Errorf("carried by %s, lost at %s after %v: %w", t.Carrier, time.Now().UTC().Format("15:04:05.000"), time.Since(asked).Round(time.Millisecond), err)
 	case t.Carrier != "" && carrier != t.Carrier:
 		t.err = fmt.Errorf("carried by %s, then by %s", t.Carrier, carrier)
 	default:
