@@ -28,7 +28,7 @@ func self() string {
 }
 
 // play runs a copy of this program in a role, and returns its exit code: a web server, a
-// client, or a process that uses a CPU.
+// client, a flood, or a process that uses a CPU.
 func play(role string) int {
 	args := strings.Split(os.Getenv("BAREMETAL_TEST_ARGS"), "|")
 	var err error
@@ -37,11 +37,16 @@ func play(role string) int {
 		err = web(args[0], args[1], args[2], args[3])
 	case "probe":
 		err = probe(args[0], args[1])
+	case "flood":
+		err = flood(args[0], args[1])
 	case "burn":
 		for n := 1; n != 0; n += 2 { // an odd number is never zero
 		}
 	default:
 		err = fmt.Errorf("no role %q", role)
+	}
+	if err == nil {
+		return 0
 	}
 	fmt.Fprintln(os.Stderr, err)
 	return 1

@@ -59,6 +59,9 @@ func (c *Cluster) StartRouter(ctx context.Context, o RouterOptions) (*Router, er
 	r := &Router{cluster: c, options: o, dir: "/run/router"}
 	err := r.plug()
 	if err == nil {
+		err = r.waitForLinkLocal(ctx)
+	}
+	if err == nil {
 		err = os.MkdirAll(r.dir, 0o755)
 	}
 	if err == nil {
@@ -69,6 +72,15 @@ func (c *Cluster) StartRouter(ctx context.Context, o RouterOptions) (*Router, er
 		return nil, fmt.Errorf("starting the router: %w", err)
 	}
 	return r, nil
+}
+
+// waitForLinkLocal waits until no other host has the router's link-local addresses (RFC 4862,
+// section 5.4). Before that the kernel does not ask for the neighbors of packets that it forwards.
+func (r *Router) waitForLinkLocal(ctx context.Context) error {
+	return r.cluster.Wait(ctx, "the router's link-local addresses", func() bool {
+		out, err := exec.Command("ip", "-6", "-n", routerName, "addr", "show", "tentative").CombinedOutput()
+		return err == nil && len(bytes.TrimSpace(out)) == 0
+	})
 }
 
 func (r *Router) plug() error {

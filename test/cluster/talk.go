@@ -2,11 +2,13 @@ package cluster
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
@@ -106,7 +108,7 @@ func (t *Talk) ask() {
 	defer t.mu.Unlock()
 	switch {
 	case err != nil:
-		t.err = fmt.Errorf("carried by %s, lost after %v: %w", t.Carrier, time.Since(asked).Round(time.Millisecond), err)
+		t.err = fmt.Errorf("carried by %s, lost at %s after %v: %w", t.Carrier, time.Now().UTC().Format("15:04:05.000"), time.Since(asked).Round(time.Millisecond), err)
 	case t.Carrier != "" && carrier != t.Carrier:
 		t.err = fmt.Errorf("carried by %s, then by %s", t.Carrier, carrier)
 	default:
@@ -186,6 +188,26 @@ func (t *Talks) LongestStall(since time.Time) (longest time.Duration) {
 		}
 	}
 	return longest
+}
+
+// Stalled returns the connections that are not lost, and on which an answer took longer than limit after
+// since.
+func (t *Talks) Stalled(since time.Time, limit time.Duration) (stalled []*Talk) {
+	for _, talk := range t.all {
+		if _, stall := talk.answeredSince(since); talk.Err() == nil && stall > limit {
+			stalled = append(stalled, talk)
+		}
+	}
+	return stalled
+}
+
+// String says what connection it is, and when which answer took longest.
+func (t *Talk) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	longest := slices.MaxFunc(t.answers, func(a, b answer) int { return cmp.Compare(a.at.Sub(a.asked), b.at.Sub(b.asked)) })
+	return fmt.Sprintf("%v, carried by %s; an answer took %v from %s on", t.conn.LocalAddr(), t.Carrier,
+		longest.at.Sub(longest.asked).Round(time.Millisecond), longest.asked.UTC().Format("15:04:05.000"))
 }
 
 // Carriers returns how many connections each node carries, by the name of the node. Lost

@@ -63,6 +63,19 @@ func (c *Cluster) Upload(ctx context.Context, from, vip string, n int64) (Transf
 	})
 }
 
+// Push posts n bytes like Upload, without the work of a checksum.
+func (c *Cluster) Push(ctx context.Context, from, vip string, n int64) (Transfer, error) {
+	return c.transfer(ctx, from, vip, func(client *http.Client, url string) error {
+		request, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"drop", io.LimitReader(zeros{}, n))
+		if err != nil {
+			return err
+		}
+		request.ContentLength = n
+		_, err = body(client, request)
+		return err
+	})
+}
+
 // transfer asks for the first page of a pod, and then does something on the same connection.
 func (c *Cluster) transfer(ctx context.Context, from, vip string, do func(client *http.Client, url string) error) (t Transfer, err error) {
 	dials := 0

@@ -15,7 +15,7 @@ import (
 
 // web is the web server of a pod, on port 80 of its two addresses. Its first page says who
 // answers whom. At /bytes?n=N it sends N bytes. It answers what is posted to /sum with the
-// checksum. On port 80 of UDP it sends each datagram back.
+// checksum, and drops what is posted to /drop. On port 80 of UDP it sends each datagram back.
 func web(ipv4, ipv6, pod, node string) error {
 	pages := http.NewServeMux()
 	pages.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -24,6 +24,7 @@ func web(ipv4, ipv6, pod, node string) error {
 	})
 	pages.HandleFunc("/bytes", sendBytes)
 	pages.HandleFunc("/sum", sendSum)
+	pages.HandleFunc("/drop", func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }) // the client sees errors
 	server := &http.Server{ReadHeaderTimeout: 5 * time.Second, Handler: pages}
 	failed := make(chan error)
 	for _, ip := range []string{ipv4, ipv6} {

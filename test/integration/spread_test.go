@@ -96,7 +96,7 @@ func TestSpreadSharesConnectionsEvenly(t *testing.T) {
 			f.even(f.shares(from, vip, "80"))
 		}
 	}
-	f.says("even", spreadCondition, metav1.ConditionTrue, "Spread", "node2")
+	f.says("even", spreadCondition, metav1.ConditionTrue, "Spread", "is spread over 3 nodes")
 }
 
 func TestSpreadFollowsThePoolAndTheAnnotation(t *testing.T) {

@@ -48,6 +48,7 @@ func (f *fixture) strays(count *cluster.FrameCount, vip string, first uint16) {
 
 func TestSpreadForwardsNoFrameInALoop(t *testing.T) {
 	f := setUp(t)
+	f.Cleanup(func() { f.restartSpeakers() })
 	f.create(service("loops", spread))
 	vip := f.spreads("loops", allNodes...)[0]
 	count, err := f.cluster.CountFrames(vip)
@@ -67,11 +68,13 @@ func TestSpreadForwardsNoFrameInALoop(t *testing.T) {
 		{"the table of a node is stale, and the announcer is excluded", stale, announcer, 23000},
 	} {
 		f.Run(test.name, func(f *fixture) {
+			f.forgetFailures()
 			f.carriedBy(vip, allNodes...)
 			talks := f.talks(cluster.OnSegment, vip)
 			begun := time.Now()
 			test.stale.Speaker().Freeze()
 			f.Cleanup(func() { test.stale.Speaker().Thaw(); f.settled() })
+			f.carriedBy(vip, others(test.stale)...)
 			f.isExcluded(test.excluded, true)
 			f.Cleanup(func() { f.isExcluded(test.excluded, false) })
 			f.eventually("the speakers that run know of it", func() bool {

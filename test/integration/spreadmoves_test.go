@@ -36,6 +36,9 @@ func (f *fixture) loseNone(talks *cluster.Talks, since time.Time, except ...stri
 	f.goesOn(talks)
 	lost := talks.Lost()
 	f.Logf("%d connections lost, longest stall of the others %v", len(lost), talks.LongestStall(since).Round(time.Millisecond))
+	for _, t := range talks.Stalled(since, time.Second) {
+		f.Logf("a long stall: %v", t)
+	}
 	wrong := slices.DeleteFunc(lost, func(t *cluster.Talk) bool { return slices.Contains(except, t.Carrier) })
 	for i, t := range wrong {
 		f.Errorf("a connection is lost (%d of %d): %v", i+1, len(wrong), t.Err())
@@ -60,10 +63,15 @@ func others(n *cluster.Node) []string {
 	return slices.DeleteFunc(slices.Clone(allNodes), func(name string) bool { return name == n.Name })
 }
 
+// forgetFailures restarts the speakers, so that no node is suppressed for its failures in another test.
+// Nodes that fail carry flows again after two seconds. At its end, the test should restart the speakers.
+func (f *fixture) forgetFailures() {
+	f.Helper()
+	f.restartSpeakers("--failback-after=2s")
+}
+
 func TestSpreadLosesNoConnectionWhenNothingDies(t *testing.T) {
 	f := setUp(t)
-	// A node whose speaker was killed carries flows again after this time.
-	f.restartSpeakers("--failback-after=2s")
 	f.Cleanup(func() { f.restartSpeakers() })
 	f.create(service("planned", spread))
 	vip := f.spreads("planned", allNodes...)[0]
@@ -120,6 +128,7 @@ func TestSpreadLosesNoConnectionWhenNothingDies(t *testing.T) {
 		}},
 	} {
 		f.Run(move.name, func(f *fixture) {
+			f.forgetFailures()
 			f.carriedBy(vip, allNodes...)
 			talks := f.talks(cluster.OnSegment, vip)
 			probe, err := f.cluster.StartProbe(vip)
@@ -173,10 +182,10 @@ func TestSpreadLosesNoConnectionWhenANodeIsAdded(t *testing.T) {
 
 func TestSpreadLosesOnlyConnectionsOfTheDeadAnnouncer(t *testing.T) {
 	f := setUp(t)
-	f.restartSpeakers("--failback-after=2s")
 	f.Cleanup(func() { f.restartSpeakers() })
 	for _, family := range []v1.IPFamily{v1.IPv4Protocol, v1.IPv6Protocol} {
 		f.Run(string(family), func(f *fixture) {
+			f.forgetFailures()
 			f.create(service("dies", spread, families(v1.IPFamilyPolicySingleStack, family)))
 			vip := f.spreads("dies", allNodes...)[0]
 			talks := f.talks(cluster.OnSegment, vip)
@@ -211,7 +220,7 @@ func TestSpreadLosesOnlyConnectionsOfTheDeadAnnouncer(t *testing.T) {
 // A router that hashes anew sends the connections of all nodes to other nodes.
 func TestSpreadKeepsConnectionsOfARouterThatHashesAnew(t *testing.T) {
 	f := setUp(t)
-	f.restartSpeakers("--failback-after=2s")
+	f.forgetFailures()
 	f.Cleanup(func() { f.restartSpeakers() })
 	r := f.router(cluster.RouterOptions{Daemon: "FRR", BFD: 100 * time.Millisecond})
 	f.pools(spreadBoth)

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/test/cluster"
+	"github.com/baremetal-lb/cloud-provider-baremetal/test/cmd/internal/deaths"
 )
 
 // bench is the cluster with the Service that is measured.
@@ -25,38 +26,9 @@ const (
 	manager   = "deployment/baremetal-cloud-controller-manager"
 )
 
-// pods are three web servers, one on each node.
-const pods = `
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: nginx, namespace: default}
-spec:
-  replicas: 3
-  selector: {matchLabels: {app: nginx}}
-  template:
-    metadata: {labels: {app: nginx}}
-    spec:
-      terminationGracePeriodSeconds: 0
-      topologySpreadConstraints:
-        - {maxSkew: 1, topologyKey: kubernetes.io/hostname, whenUnsatisfiable: DoNotSchedule, labelSelector: {matchLabels: {app: nginx}}}
-      containers:
-        - name: nginx
-          image: nginx:stable
-          readinessProbe: {tcpSocket: {port: 80}, periodSeconds: 1}
----
-apiVersion: v1
-kind: Service
-metadata: {name: nginx, namespace: default}
-spec:
-  type: LoadBalancer
-  externalTrafficPolicy: Cluster
-  selector: {app: nginx}
-  ports: [{port: 80}]
-`
-
 // expose starts the pods, and returns the address of their Service.
 func (b *bench) expose(ctx context.Context) (vip string, err error) {
-	file, err := b.write("nginx.yaml", pods)
+	file, err := b.write("nginx.yaml", deaths.Web+deaths.Service("nginx", "Cluster"))
 	if err != nil {
 		return "", err
 	}
@@ -66,11 +38,7 @@ func (b *bench) expose(ctx context.Context) (vip string, err error) {
 	if _, err := b.Kubectl(ctx, "rollout", "status", "deployment/nginx", "--timeout=3m"); err != nil {
 		return "", err
 	}
-	err = b.Wait(ctx, "an address", func() bool {
-		vip, err = b.Kubectl(ctx, "get", "service", "nginx", "-o", "jsonpath={.status.loadBalancer.ingress[0].ip}")
-		return err == nil && vip != ""
-	})
-	return vip, err
+	return deaths.Address(ctx, b.Cluster, "nginx")
 }
 
 // write writes a manifest, and returns its path.
@@ -105,36 +73,12 @@ func (b *bench) strike(ctx context.Context) (outcome, error) {
 	if err := b.placeLeader(ctx, victim); err != nil {
 		return outcome{}, err
 	}
-	probe, err := b.StartProbe(b.vip)
-	if err != nil {
+	result := outcome{}
+	var died time.Time
+	if result.Outcome, died, err = deaths.Strike(ctx, b.Cluster, victim, b.vip, 10*time.Millisecond, b.watched); err != nil {
 		return outcome{}, err
 	}
-	defer probe.Stop()
-	begun := time.Now()
-	if err := b.Wait(ctx, "two seconds without a failure", func() bool {
-		for _, a := range probe.Attempts(begun) {
-			if !a.OK {
-				begun = a.Start.Add(time.Millisecond)
-			}
-		}
-		return time.Since(begun) > 2*time.Second
-	}); err != nil {
-		return outcome{}, err
-	}
-	died := time.Now()
-	if err := victim.Kill(); err != nil {
-		return outcome{}, err
-	}
-	select {
-	case <-time.After(b.watched + time.Second): // the last requests need time for their answer
-	case <-ctx.Done():
-		return outcome{}, ctx.Err()
-	}
-	result := bySecond(died, probe.Attempts(died))
 	if result.events, err = b.said(ctx, died); err != nil {
-		return outcome{}, err
-	}
-	if err := victim.Revive(); err != nil {
 		return outcome{}, err
 	}
 	return result, b.well(ctx)
@@ -155,32 +99,11 @@ func (b *bench) said(ctx context.Context, died time.Time) (texts []string, err e
 }
 
 // well waits until all nodes, all pods and all speakers are well.
-func (b *bench) well(ctx context.Context) error {
-	for _, args := range [][]string{
-		{"wait", "node", "--all", "--for=condition=Ready", "--timeout=2m"},
-		{"rollout", "status", "deployment/nginx", "--timeout=2m"},
-		{"wait", "pod", "--all", "--for=condition=Ready", "--timeout=2m"},
-	} {
-		if _, err := b.Kubectl(ctx, args...); err != nil {
-			return err
-		}
-	}
-	if err := b.RolledOut(ctx); err != nil {
-		return err
-	}
-	return b.Settled(ctx)
-}
+func (b *bench) well(ctx context.Context) error { return deaths.Well(ctx, b.Cluster, "nginx") }
 
 // victim returns the node that dies.
 func (b *bench) victim(ctx context.Context) (*cluster.Node, error) {
-	var owner *cluster.Node
-	err := b.Wait(ctx, "one owner", func() bool {
-		macs, err := b.WhoHas(b.vip, 100*time.Millisecond)
-		if err == nil && len(macs) == 1 {
-			owner = b.NodeByMAC(macs[0])
-		}
-		return owner != nil
-	})
+	owner, err := deaths.Owner(ctx, b.Cluster, b.vip)
 	if err != nil || !b.other {
 		return owner, err
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/test/cluster"
+	"github.com/baremetal-lb/cloud-provider-baremetal/test/cmd/internal/deaths"
 )
 
 func TestTableHasTheFailedRequestsOfEachSecond(t *testing.T) {
@@ -13,8 +14,8 @@ func TestTableHasTheFailedRequestsOfEachSecond(t *testing.T) {
 	at := func(ms int, ok bool) cluster.Attempt {
 		return cluster.Attempt{Start: died.Add(time.Duration(ms) * time.Millisecond), OK: ok}
 	}
-	without := bySecond(died, []cluster.Attempt{at(0, false), at(999, true), at(1000, false), at(3500, false), at(3600, true), at(9000, false)})
-	with := bySecond(died, []cluster.Attempt{at(10, false), at(2500, true)})
+	without := outcome{Outcome: deaths.BySecond(died, []cluster.Attempt{at(0, false), at(999, true), at(1000, false), at(3500, false), at(3600, true), at(9000, false)})}
+	with := outcome{Outcome: deaths.BySecond(died, []cluster.Attempt{at(10, false), at(2500, true)})}
 	var out strings.Builder
 	printTable(&out, 5, without, with)
 	for _, want := range []string{
