@@ -122,6 +122,12 @@ func (p *path) alive(now time.Time) bool {
 	return p.mutual(now) || p.kernel.watched && (p.closed || !p.known)
 }
 
+// isSilent reports whether the processes do not hear each other any more, although the member's kernel
+// answers, and it is not known to be dead.
+func (p *path) isSilent(now time.Time) bool {
+	return p.known && !p.closed && !p.dead && p.kernel.watched && !p.kernel.dead && !p.mutual(now)
+}
+
 // isActive reports whether the member was heard a short time ago and goes on, although this
 // speaker does not reach it.
 func (p *path) isActive(now time.Time, t Timing) bool {
