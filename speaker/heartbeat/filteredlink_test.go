@@ -65,3 +65,20 @@ func TestFirewallOnOneLinkHidesNoFrozenProcess(t *testing.T) {
 		t.Errorf("it is dead on both links after %v", took)
 	}
 }
+
+// The member list has lost the node, but its heartbeats are heard on the other link.
+func TestFirewallOnOneLinkMovesNothingOfALostMember(t *testing.T) {
+	w := newLinkedWorld(t, 3, 2, defaultTiming)
+	lost := w.nodes[0]
+	w.firewall = func(from, to *node, link int) bool { return link == 0 && (from == lost || to == lost) }
+	w.run(5 * time.Second)
+	w.nodes[1].members = []string{w.nodes[2].name}
+	w.tell(w.nodes[1])
+	w.run(5 * time.Second)
+	if v := w.nodes[1].engine.view; !slices.Equal(v.Returned, []string{lost.name}) || len(v.Dead) > 0 {
+		t.Errorf("%+v", v)
+	}
+	if v := lost.engine.view; len(v.FencedLinks) > 0 {
+		t.Errorf("%+v", v)
+	}
+}
