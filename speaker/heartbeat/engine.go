@@ -180,7 +180,7 @@ func (e *engine) beat(now time.Time) {
 				p.probeAt = now.Add(e.timing.again())
 				e.send(p, flagProbe, now)
 			case now.Before(p.nextAt):
-			case p.expired(now) || !p.established:
+			case p.expired(now) || !p.established || e.mustKnow(now, p):
 				e.send(p, flagProbe, now)
 			default:
 				e.send(p, 0, now)
@@ -213,11 +213,22 @@ func (e *engine) tellNews(now time.Time) {
 			continue
 		}
 		for _, p := range m.paths {
-			if !(p.watched && p.expired(now)) {
+			switch {
+			case p.watched && p.expired(now):
+			case e.mustKnow(now, p):
+				e.send(p, flagProbe, now)
+			default:
 				e.send(p, 0, now)
 			}
 		}
 	}
+}
+
+// mustKnow reports whether the neighbour at the end of the path hears this speaker, but has not said
+// yet that it knows the present profile. It is asked often until it says so: this speaker may wait for
+// its answer before it takes its addresses back.
+func (e *engine) mustKnow(now time.Time, p *path) bool {
+	return p.watched && p.member.knows != e.profile.Version && p.mutual(now)
 }
 
 // announceNews makes tellNews tell all members, and repeat it.
@@ -252,6 +263,9 @@ func (e *engine) sendEcho(p *path, f flags, echo uint64, now time.Time) {
 	}
 	if p.flags&flagKernel != 0 && !p.expired(now) {
 		interval = e.timing.SlowInterval
+	}
+	if e.mustKnow(now, p) {
+		interval = e.timing.again()
 	}
 	p.nextAt = now.Add(interval)
 	m := message{

@@ -42,6 +42,10 @@ type reception struct {
 
 func (e *engine) reception(now time.Time) reception {
 	r := reception{members: len(e.ring.names) - 1, expected: map[string]int{}, alive: map[string]bool{}, told: map[string]bool{}, kept: map[string]bool{}, closed: true, gone: true}
+	// Members that are reached by their kernels alone, by link. They are not enough if more members
+	// have become silent, or do not hear this speaker any more, while their kernels answer: a firewall
+	// drops its heartbeats, and other nodes may have its addresses.
+	kernels, silent := map[string]int{}, map[string]int{}
 	for _, m := range e.near {
 		r.gone = r.gone && len(m.dead) == len(m.paths)
 		for _, p := range m.paths {
@@ -49,8 +53,13 @@ func (e *engine) reception(now time.Time) reception {
 				continue
 			}
 			r.expected[p.Link]++
-			if p.alive(now) {
+			switch {
+			case p.mutual(now) && p.alive(now), p.isFiltered(now) && !e.fencing.links[p.Link]:
 				r.alive[p.Link] = true
+			case p.alive(now):
+				kernels[p.Link]++
+			case p.isSilent(now):
+				silent[p.Link]++
 			}
 			if p.updateTelling(now, e.timing); p.telling {
 				r.told[p.Link] = true
@@ -58,6 +67,11 @@ func (e *engine) reception(now time.Time) reception {
 			r.late = r.late || e.isLate(now, p)
 			r.closed, r.some = r.closed && p.closed, true
 			r.active = r.active || p.isActive(now, e.timing)
+		}
+	}
+	for link, n := range kernels {
+		if n >= silent[link] {
+			r.alive[link] = true
 		}
 	}
 	// A fenced link stays so until a member is reached on it, although the neighbours may be others

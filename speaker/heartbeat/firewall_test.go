@@ -118,3 +118,40 @@ func TestRollingUpgradeFencesNoSpeaker(t *testing.T) {
 		}
 	}
 }
+
+// The kernel of a crashed process answers, but a speaker that no process hears is replaced.
+func TestFirewallMakesNoTwoOwnersBesideACrash(t *testing.T) {
+	for _, direction := range []string{"ingress", "egress", "both"} {
+		w := newWorld(t, 5, defaultTiming)
+		cut, crashed := w.nodes[0], w.nodes[4]
+		w.firewall = func(from, to *node, _ int) bool {
+			return direction != "egress" && to == cut || direction != "ingress" && from == cut
+		}
+		w.run(300 * time.Millisecond)
+		crashed.frozen = true // its kernel answers
+		for _, n := range w.nodes[:4] {
+			n.engine.crashed(w.now, crashed.name)
+		}
+		took := w.run(5*time.Second, func() bool { return w.nodes[1].believesDead(cut) && cut.engine.view.Fenced != "" })
+		if took > 1500*time.Millisecond {
+			t.Errorf("%s: after %v the others believe that it is dead: %v, and it is fenced: %q", direction, took, w.nodes[1].believesDead(cut), cut.engine.view.Fenced)
+		}
+	}
+}
+
+// A process is frozen, and the others have ended: the last speaker cannot be the one that is cut off.
+func TestFreezeBesideACrashFencesNoSurvivor(t *testing.T) {
+	for _, n := range []int{3, 4} {
+		w := newWorld(t, n, defaultTiming)
+		for _, gone := range w.nodes[1:] {
+			gone.frozen = true
+		}
+		for _, crashed := range w.nodes[2:] {
+			w.nodes[0].engine.crashed(w.now, crashed.name)
+		}
+		w.run(5 * time.Second)
+		if v := w.nodes[0].engine.view; v.Fenced != "" || len(v.FencedLinks) > 0 {
+			t.Errorf("of %d: %+v", n, v)
+		}
+	}
+}

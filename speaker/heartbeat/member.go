@@ -76,6 +76,11 @@ func (m *member) isMutual(now time.Time) bool {
 	return slices.ContainsFunc(m.paths, func(p *path) bool { return p.mutual(now) })
 }
 
+// isMet reports whether the member was heard at some time, and is not dead at all of its addresses.
+func (m *member) isMet() bool {
+	return len(m.dead) < len(m.paths) && slices.ContainsFunc(m.paths, func(p *path) bool { return p.known })
+}
+
 // backMemory is how long a lost member counts as heard that this speaker does not watch. It asks
 // lost members seldom if there are many, and those who watch the member tell of its death.
 const backMemory = 30 * time.Second

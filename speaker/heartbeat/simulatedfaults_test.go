@@ -119,7 +119,7 @@ func (s *scenario) restart(p *pilot) {
 		p.engine = newEngine(p.name, s.timing, s.now.Add(-1000*time.Hour))
 		p.engine.planned, p.engine.due, p.engine.ticked = s.now, s.now, s.now
 	}
-	p.seen, p.resumed, p.standBack, p.tail, p.says, p.version, p.owns = 0, 0, time.Time{}, time.Time{}, 0, 0, make([]bool, s.links)
+	p.seen, p.resumed, p.standBack, p.told, p.announced, p.says, p.version, p.owns = 0, 0, time.Time{}, time.Time{}, false, 0, 0, make([]bool, s.links)
 	p.lostMembers, p.listWants = map[*node]bool{}, map[*node]bool{}
 	s.tellList(p)
 }

@@ -14,7 +14,8 @@ type pilot struct {
 	seen        int
 	resumed     int
 	standBack   time.Time // until then others are preferred
-	tail        time.Time
+	told        time.Time // when it said last that others need not be preferred any more; zero if they know
+	announced   bool      // it was fit to announce at some time
 	says        byte
 	version     uint64
 	owns        []bool // by link
@@ -34,8 +35,7 @@ const (
 // steer does what the loop of a speaker does: it acts at once, and then waits for 50 ms.
 func (s *scenario) steer(p *pilot) {
 	v := p.engine.view
-	changed := p.engine.views != p.seen ||
-		!p.standBack.IsZero() && !s.now.Before(p.standBack) || !p.tail.IsZero() && !s.now.Before(p.tail)
+	changed := p.engine.views != p.seen || !p.standBack.IsZero() && !s.now.Before(p.standBack) || !p.told.IsZero()
 	if !changed || s.now.Sub(p.passed) < 50*time.Millisecond {
 		return
 	}
@@ -57,11 +57,11 @@ func (s *scenario) steer(p *pilot) {
 	if v.Deaths != p.resumed && s.others(p, v) {
 		p.standBack = s.now.Add(5 * time.Second)
 	}
-	if !p.standBack.IsZero() && !s.now.Before(p.standBack) {
-		p.standBack, p.tail = time.Time{}, s.now.Add(100*time.Millisecond)
+	if lasts := s.now.Sub(p.told); lasts >= 5*time.Second || lasts >= 100*time.Millisecond && v.Known >= p.version {
+		p.told = time.Time{}
 	}
-	if !p.tail.IsZero() && !s.now.Before(p.tail) {
-		p.tail = time.Time{}
+	if !p.standBack.IsZero() && !s.now.Before(p.standBack) {
+		p.standBack, p.told = time.Time{}, s.now
 	}
 	says := byte(0)
 	if v.Fenced != "" || !v.Ready {
@@ -69,6 +69,15 @@ func (s *scenario) steer(p *pilot) {
 	}
 	if v.Suppressed || !p.standBack.IsZero() {
 		says |= saysSuppressed
+	}
+	if says&saysFenced == 0 {
+		if p.announced && p.says&saysFenced != 0 {
+			p.told = s.now // it was fenced
+		}
+		p.announced = true
+	}
+	if says&saysSuppressed != 0 {
+		p.told = time.Time{}
 	}
 	if says != p.says || p.version == 0 {
 		p.says = says
@@ -108,7 +117,7 @@ func (s *scenario) elects(p *pilot, v View, link int) (owner *node) {
 			if v.Fenced != "" || v.FencedLinks[fmt.Sprint("eth", link)] || !v.Ready {
 				continue
 			}
-			if v.Suppressed || !p.standBack.IsZero() || !p.tail.IsZero() {
+			if v.Suppressed || !p.standBack.IsZero() || !p.told.IsZero() {
 				rank |= 1 << 63
 			}
 		} else {

@@ -108,7 +108,7 @@ func (e *engine) misses(now time.Time, p *path) (missed bool, how kind) {
 	switch {
 	case p.kernel.watched && p.kernel.dead:
 		how = kindKernel
-	case !p.expired(now):
+	case !p.expired(now), p.isFiltered(now) && !p.dead:
 		return false, 0
 	case p.kernel.watched && p.closed:
 		return true, 0 // its kernel answers, so this node's link works

@@ -19,6 +19,10 @@ type View struct {
 	// Profiles are what the members say of themselves, by their names. A member that was never
 	// heard is not among them.
 	Profiles map[string]Profile
+	// Known is the newest version of this speaker's own profile that at least half of its neighbours
+	// have. Neighbours that are dead or were never heard do not count. If none counts, it is the
+	// version that was told last.
+	Known uint64
 	// Suppressed is set if this speaker was taken for dead too often in the last minutes.
 	Suppressed bool
 	// Deaths counts how often other speakers have taken this one for dead. It may not answer until
@@ -41,13 +45,13 @@ type View struct {
 
 // updateView makes the View anew if something has changed.
 func (e *engine) updateView(now time.Time) {
-	suppressed := e.self.isSuppressed(now)
-	if !e.changed && suppressed == e.view.Suppressed && e.ready == e.view.Ready {
+	suppressed, known := e.self.isSuppressed(now), e.known()
+	if !e.changed && suppressed == e.view.Suppressed && e.ready == e.view.Ready && known == e.view.Known {
 		return
 	}
 	e.changed = false
 	v := View{
-		Ready: e.ready, Dead: map[string][]netip.Addr{}, Profiles: map[string]Profile{}, Suppressed: suppressed, Deaths: e.self.deaths, LinkDeaths: e.self.linkDeaths,
+		Ready: e.ready, Dead: map[string][]netip.Addr{}, Profiles: map[string]Profile{}, Known: known, Suppressed: suppressed, Deaths: e.self.deaths, LinkDeaths: e.self.linkDeaths,
 		FencedLinks: e.fencing.links, Fenced: e.fencing.reason, NeedWitness: e.fencing.needWitness, Freezes: e.self.freezes,
 	}
 	for _, m := range e.order {
@@ -67,6 +71,21 @@ func (e *engine) updateView(now time.Time) {
 	slices.Sort(v.KernelDead)
 	e.view = v
 	e.views++
+}
+
+// known returns View.Known.
+func (e *engine) known() uint64 {
+	versions := make([]uint64, 0, 2*watchers)
+	for _, m := range e.near {
+		if m.isMet() {
+			versions = append(versions, m.knows)
+		}
+	}
+	if len(versions) == 0 {
+		return e.profile.Version
+	}
+	slices.Sort(versions)
+	return versions[len(versions)/2]
 }
 
 // kernelMemory is how long a kernel counts as dead that no speaker watches any more.

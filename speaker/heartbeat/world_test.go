@@ -178,6 +178,7 @@ func (w *world) arrive(queue *[]flight) {
 
 func (w *world) deliver(f flight) {
 	if f.m.name == "" {
+		f.to.engine.noticeSleep(w.now) // as Heartbeat.drain does
 		f.to.engine.answered(w.now, f.path)
 		return
 	}

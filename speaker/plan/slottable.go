@@ -2,6 +2,7 @@ package plan
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/election"
 )
@@ -16,10 +17,10 @@ type SlotTable struct {
 	Next [election.Slots]netip.Addr
 }
 
-// maxChain is how many nodes are asked for a connection: the carrier, and three more. Each
-// hand-over costs a packet on the network. A segment of a connection that no node knows,
-// which a port scan can send, is handed over as often.
-const maxChain = 4
+// maxRing is how many nodes are asked for a connection. Each hand-over costs a packet on the network. A
+// segment of a connection that no node knows, which a port scan can send, is handed over as often
+// as the time to live allows: three times, see handedTTL of the package spread.
+const maxRing = 4
 
 // division is how the flows of VIPs are divided among the holders of a subnet.
 type division struct {
@@ -32,10 +33,10 @@ type division struct {
 type divisionKey struct{ link, holders, roles string }
 
 // role is what a holder does for a VIP: its weight, whether it carries flows, and its place
-// in the chains.
+// in the rings.
 type role byte
 
-// place says how soon a holder is asked for connections. There are four places in a chain,
+// place says whether a holder is among those that are asked for connections. A ring has four of them,
 // and there may be hundreds of holders.
 type place byte
 
@@ -46,7 +47,7 @@ const (
 	// far are the nodes that the pool's node-selectors leave out, and those that have no
 	// endpoints with the policy Local. It is unlikely that they have connections.
 	far
-	// last are the nodes that cannot hand on. So no node can be behind them.
+	// last are the nodes that cannot hand on. So a segment does not come around.
 	last
 )
 
@@ -82,15 +83,14 @@ func (b *builder) newDivision(s *subnet, roles string) *division {
 	}
 	counts := make([]int, len(roles))
 	for slot := range election.Slots {
-		chain, length := chainOf(slot, roles, scores)
-		counts[chain[0]]++
-		if chain[0] != s.self {
-			v.table.Carriers[slot] = s.holders[chain[0]].addr
+		carrier, nodes, n := ringOf(slot, roles, scores)
+		ring := nodes[:n]
+		counts[carrier]++
+		if carrier != s.self {
+			v.table.Carriers[slot] = s.holders[carrier].addr
 		}
-		for i := range length - 1 {
-			if chain[i] == s.self {
-				v.table.Next[slot] = s.holders[chain[i+1]].addr
-			}
+		if next := after(s.self, ring); s.self >= 0 && next != s.self {
+			v.table.Next[slot] = s.holders[next].addr
 		}
 	}
 	for i, n := range counts {
@@ -101,43 +101,50 @@ func (b *builder) newDivision(s *subnet, roles string) *division {
 	return v
 }
 
-// chainOf returns the chain of a slot, as places in the list of holders: the carrier, then the
-// other holders, the near ones first, in the order of their scores. If scores are equal, the
-// name decides, because the holders are sorted by name.
-func chainOf(slot int, roles string, scores []*[election.Slots]uint64) (chain [maxChain]int, length int) {
+// after returns the node to which a node hands on: the next one of the ring. A node that is not in the ring
+// hands on to the first one: while speakers have different states, a segment can reach such a node.
+func after(node int, ring []int) int {
+	return ring[(slices.Index(ring, node)+1)%len(ring)]
+}
+
+// ringOf returns the carrier of a slot and the nodes that are asked for a connection, as places in
+// the list of holders: the first maxRing holders, the near ones first, in the order of their scores. If scores are
+// equal, the name decides, because the holders are sorted by name.
+//
+// The order does not depend on who carries the slot. So the nodes agree on it while they have different
+// states, and a segment comes around.
+func ringOf(slot int, roles string, scores []*[election.Slots]uint64) (carrier int, ring [maxRing]int, n int) {
 	type scored struct {
 		place  place
 		score  uint64
 		holder int
 	}
-	carrier := scored{holder: -1}
-	var first [maxChain]scored // of all holders
-	found := 0
+	best := scored{holder: -1}
+	var first [maxRing]scored
 	for i := range scores {
 		r := role(roles[i])
 		h := scored{r.place(), scores[i][slot], i}
-		if r.carries() && (carrier.holder < 0 || h.score > carrier.score) {
-			carrier = h
+		if r.carries() && (best.holder < 0 || h.score > best.score) {
+			best = h
 		}
-		at := found
+		at := n
 		for at > 0 && (h.place < first[at-1].place || h.place == first[at-1].place && h.score > first[at-1].score) {
 			at--
 		}
-		if at == maxChain {
+		if at == maxRing {
 			continue
 		}
-		found = min(found+1, maxChain)
-		for j := found - 1; j > at; j-- {
-			first[j] = first[j-1]
-		}
+		n = min(n+1, maxRing)
+		copy(first[at+1:n], first[at:n-1])
 		first[at] = h
 	}
-	chain[0], length = carrier.holder, 1
-	for _, h := range first[:found] {
-		if h.holder != carrier.holder && length < maxChain {
-			chain[length] = h.holder
-			length++
-		}
+	hasCarrier := false
+	for i, h := range first[:n] {
+		ring[i] = h.holder
+		hasCarrier = hasCarrier || h.holder == best.holder
 	}
-	return chain, length
+	if !hasCarrier {
+		ring[n-1] = best.holder
+	}
+	return best.holder, ring, n
 }

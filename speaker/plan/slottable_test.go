@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -55,7 +56,10 @@ func chains(t *testing.T, s State, vip netip.Addr) (all [election.Slots]string) 
 		chain := []string{carrier}
 		for table := tables[carrier]; table != nil && table.Next[slot].IsValid(); table = tables[chain[len(chain)-1]] {
 			next := names[table.Next[slot]]
-			if slices.Contains(chain, next) || len(chain) == maxChain {
+			if next == carrier {
+				break // the segment has come around
+			}
+			if slices.Contains(chain, next) || len(chain) == maxRing {
 				t.Fatalf("slot %d: after %v comes %s", slot, chain, next)
 			}
 			chain = append(chain, next)
@@ -167,7 +171,7 @@ func TestPlansOfAllNodesBuildChainsWithoutLoops(t *testing.T) {
 			}
 		}
 	}
-	for length := 2; length <= maxChain; length++ {
+	for length := 2; length <= maxRing; length++ {
 		if seen[length] == 0 {
 			t.Errorf("no chain has the length %d: %v", length, seen)
 		}
@@ -197,13 +201,79 @@ func TestTableFollowsTheSlotOrder(t *testing.T) {
 	}
 	for slot, chain := range chains(t, s, addr("192.0.2.7")) {
 		order := election.SlotOrder(slot, shares)
-		if order[0] == "node6" {
-			order[0], order[1] = order[1], order[0] // the carrier comes first
+		ring := order[:maxRing]
+		if ring[0] == "node6" { // it carries nothing
+			ring = append(slices.Clone(ring[1:]), ring[0])
 		}
-		if want := strings.Join(order[:maxChain], " "); chain != want {
+		if want := strings.Join(ring, " "); chain != want {
 			t.Errorf("slot %d: %s, want %s", slot, chain, want)
 		}
 	}
+}
+
+// tablesOf returns the tables of all nodes for a VIP.
+func tablesOf(s State, vip netip.Addr) map[string]*SlotTable {
+	tables := map[string]*SlotTable{}
+	for _, m := range s.Holders {
+		s.Node = m.Name
+		for _, entry := range Make(s, Plan{}).Spread {
+			if entry.VIP == vip {
+				tables[m.Name] = entry.Slots
+			}
+		}
+	}
+	return tables
+}
+
+// While a change spreads, each speaker may have the old state or the new one. A connection is at the
+// carrier of one of them.
+func TestSegmentFindsItsConnectionWhileStatesDiffer(t *testing.T) {
+	for _, size := range []int{3, 4} {
+		for name, change := range map[string]func(*State){
+			"a node is excluded":   func(s *State) { s.Nodes[1].Excluded = "x" },
+			"a node is suppressed": func(s *State) { s.change("node2", func(m *Member) { m.Suppressed = true }) },
+			"a speaker leaves":     func(s *State) { s.leaves("node2") },
+		} {
+			s := spreadState(t, func(s *State) { addNodes(s, size) })
+			vip := s.Services[0].VIPs[0]
+			names := map[netip.Addr]string{}
+			for _, m := range s.Holders {
+				names[m.Segments[0].IPv4.Addr()] = m.Name
+			}
+			before := tablesOf(s, vip)
+			change(&s)
+			after := tablesOf(s, vip)
+			for slot := range election.Slots {
+				for mix := range 1 << (size + 1) {
+					tables, connection := map[string]*SlotTable{}, carrierOf(before, slot, names)
+					for i, m := range s.Holders {
+						if tables[m.Name] = before[m.Name]; mix>>i&1 == 1 && after[m.Name] != nil {
+							tables[m.Name] = after[m.Name]
+						}
+					}
+					if mix>>size&1 == 1 {
+						connection = carrierOf(after, slot, names)
+					}
+					for announcer := range tables {
+						at := cmp.Or(names[tables[announcer].Carriers[slot]], announcer)
+						for hops := 1; at != connection && hops < maxRing; hops++ {
+							at = names[tables[at].Next[slot]]
+						}
+						if at != connection {
+							t.Fatalf("%d nodes, %s: slot %d, states %b: a segment that %s receives ends at %s, its connection is at %s", size, name, slot, mix, announcer, at, connection)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+func carrierOf(tables map[string]*SlotTable, slot int, names map[netip.Addr]string) string {
+	for name, table := range tables {
+		return cmp.Or(names[table.Carriers[slot]], name)
+	}
+	return ""
 }
 
 // manySpread returns a cluster of ten nodes with that many Services whose VIPs are spread.

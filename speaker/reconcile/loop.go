@@ -94,10 +94,9 @@ type Loop struct {
 	// searched.
 	rejoined <-chan struct{}
 	searched time.Time
-	// returned, lostHeard and deaths are the counts that earlier passes have handled. told is the
-	// version of the profile that was told.
-	returned, lostHeard, told uint64
-	deaths, linkDeaths        int
+	// returned, lostHeard and deaths are the counts that earlier passes have handled.
+	returned, lostHeard uint64
+	deaths, linkDeaths  int
 	// back are the lost members that were heard at the last pass.
 	back []string
 }
@@ -240,8 +239,8 @@ func (l *Loop) rejoin() {
 // list. After a death it may answer again then.
 func (l *Loop) tell(ctx context.Context, p members.Profile, beats heartbeat.View) {
 	version, encoded := l.Members.SetProfile(p)
-	if version != l.told {
-		l.told = version
+	if version != l.self.told {
+		l.self.told = version
 		l.Heartbeat.Say(ctx, heartbeat.Profile{Version: version, Bytes: encoded})
 	}
 	if beats.Deaths != l.deaths {

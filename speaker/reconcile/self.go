@@ -9,9 +9,16 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/view"
 )
 
-// tellingDelay is how long it takes until all members know a changed profile: the heartbeats tell
-// it at once, and a member may wait for minPlanInterval before it plans again.
-const tellingDelay = 100 * time.Millisecond
+const (
+	// tellingDelay is how long it takes until all members act on a changed profile if no message is
+	// lost: the heartbeats tell it at once, and a member may wait for minPlanInterval before it plans
+	// again.
+	tellingDelay = 100 * time.Millisecond
+	// tellingPatience is how long a speaker waits at most until half of its neighbours say that they
+	// know its profile. A speaker that they do not hear is dead or fenced by then, after three seconds
+	// with --failover=calm. A neighbour that never says what it knows must not suppress it for longer.
+	tellingPatience = 5 * time.Second
+)
 
 // self decides whether this speaker must be fenced, and whether it is suppressed.
 type self struct {
@@ -20,6 +27,8 @@ type self struct {
 	suppression suppression
 	readiness   readiness
 	failback    failback
+	// told is the version of the profile that the other members were told last.
+	told uint64
 }
 
 // update returns what this speaker concludes about itself now. If rejoin is set, the
@@ -41,11 +50,11 @@ func (s *self) update(now time.Time, in view.Inputs, beats heartbeat.View) (stat
 	why := whySuppressed(in, beats, unready, goesBack)
 	state.SaysSuppressed = why != ""
 	if before.cutOff && !fenced && before.announced {
-		s.suppression.until = now.Add(tellingDelay)
+		s.suppression.ended = now
 	}
-	ending, later := s.suppression.update(now, why != "")
+	ending, later := s.suppression.update(now, why != "", beats.Known >= s.told)
 	if !s.failback.announced {
-		ending, later, s.suppression.until = false, 0, time.Time{} // no other speaker counts on this one yet
+		ending, later, s.suppression.ended = false, 0, time.Time{} // no other speaker counts on this one yet
 	}
 	if state.Suppressed = why; why == "" && ending {
 		state.Suppressed = "its suppression has ended, and the other members hear of it now"
@@ -140,22 +149,35 @@ func (f *fence) update(now time.Time, connected, anyLost bool) (open, rejoin boo
 	}
 }
 
-// suppression keeps this speaker suppressed for tellingDelay after its suppression has
-// ended, and after it was fenced. All members know that by then. So the old owners stop
-// announcing before this speaker begins.
+// suppression keeps this speaker suppressed after its suppression has ended, and after it was fenced,
+// until the old owners know that and have stopped announcing: for tellingDelay, and until at least half
+// of the neighbours have said that they know. If they do not hear this speaker, the old owners do not
+// hear it either, and go on. It does not wait for all neighbours: the old owners stop when they hear
+// it, so its addresses would have no owner while a single neighbour does not answer.
 type suppression struct {
 	before bool
-	until  time.Time
+	ended  time.Time // zero if the old owners have stopped since
 }
 
 // update reports whether the speaker is suppressed at now, and after which time that
-// ends by itself.
-func (s *suppression) update(now time.Time, suppressed bool) (still bool, again time.Duration) {
+// ends by itself. known says whether the neighbours know the profile that was told last.
+func (s *suppression) update(now time.Time, suppressed, known bool) (still bool, again time.Duration) {
 	if suppressed {
-		s.until = time.Time{}
+		s.ended = time.Time{}
 	} else if s.before {
-		s.until = now.Add(tellingDelay)
+		s.ended = now
 	}
 	s.before = suppressed
-	return suppressed || now.Before(s.until), max(0, s.until.Sub(now))
+	if s.ended.IsZero() {
+		return suppressed, 0
+	}
+	left := s.ended.Add(tellingDelay).Sub(now)
+	if !known {
+		left = s.ended.Add(tellingPatience).Sub(now)
+	}
+	if left <= 0 {
+		s.ended = time.Time{} // what the neighbours know later does not matter
+		return false, 0
+	}
+	return true, left
 }

@@ -64,27 +64,61 @@ func TestShortDisconnectionNeedsNoSearch(t *testing.T) {
 	}
 }
 
-func TestSuppressionEndsWhenAllMembersKnowIt(t *testing.T) {
+func TestSuppressionEndsWhenTheNeighboursKnowIt(t *testing.T) {
 	var s suppression
 	at := time.Unix(1000, 0)
-	for _, step := range []struct {
-		after      time.Duration // since the step before
-		suppressed bool
-		still      bool
-		again      time.Duration
+	for i, step := range []struct {
+		after             time.Duration // since the step before
+		suppressed, known bool
+		still             bool
+		again             time.Duration
 	}{
-		{0, false, false, 0},
-		{time.Second, true, true, 0},
-		{time.Second, false, true, tellingDelay},
-		{tellingDelay - time.Millisecond, false, true, time.Millisecond},
-		{time.Millisecond, false, false, 0},
-		{time.Second, true, true, 0},
-		{time.Second, false, true, tellingDelay},
-		{time.Millisecond, true, true, 0},
+		{0, false, false, false, 0},
+		{time.Second, true, true, true, 0},
+		{time.Second, false, true, true, tellingDelay},
+		{tellingDelay - time.Millisecond, false, true, true, time.Millisecond},
+		{time.Millisecond, false, true, false, 0},
+		{time.Second, false, false, false, 0}, // they do not know a profile that is told later
+		{time.Second, true, true, true, 0},
+		{time.Second, false, true, true, tellingDelay}, // they know the profile that was told before
+		{time.Millisecond, false, false, true, tellingPatience - time.Millisecond},
+		{tellingDelay, false, false, true, tellingPatience - tellingDelay - time.Millisecond},
+		{time.Millisecond, false, true, false, 0},
+		{time.Second, true, true, true, 0},
+		{time.Second, false, false, true, tellingPatience},
+		{tellingPatience - time.Millisecond, false, false, true, time.Millisecond},
+		{time.Millisecond, false, false, false, 0}, // they never know it
+		{time.Second, true, true, true, 0},
+		{time.Second, false, false, true, tellingPatience},
+		{time.Second, true, false, true, 0}, // it is suppressed again
+		{time.Millisecond, false, false, true, tellingPatience},
 	} {
 		at = at.Add(step.after)
-		if still, again := s.update(at, step.suppressed); still != step.still || again != step.again {
-			t.Errorf("%+v: still %v, again after %v", step, still, again)
+		if still, again := s.update(at, step.suppressed, step.known); still != step.still || again != step.again {
+			t.Errorf("step %d %+v: still %v, again after %v", i, step, still, again)
+		}
+	}
+}
+
+// The version counts that says that the speaker is not suppressed any more, or a later one.
+func TestSelfWaitsUntilTheNewestProfileIsKnown(t *testing.T) {
+	in := view.Inputs{Node: "node1", Links: []links.Link{{Name: "eth0"}}, Config: &config.Config{}, KubeProxy: true, Others: []members.Member{{Name: "node2"}}}
+	now, s := time.Unix(1000, 0), self{failback: failback{after: time.Minute}}
+	for i, step := range []struct {
+		after       time.Duration // since the step before
+		told, known uint64        // before the step
+		want        string
+	}{
+		{0, 0, 0, "it came back a short time ago (--failback-after)"},
+		{time.Minute, 1, 1, "its suppression has ended, and the other members hear of it now"},
+		{tellingDelay, 2, 1, "its suppression has ended, and the other members hear of it now"},
+		{tellingDelay, 3, 2, "its suppression has ended, and the other members hear of it now"},
+		{time.Millisecond, 3, 3, ""},
+		{time.Millisecond, 4, 3, ""},
+	} {
+		now, s.told = now.Add(step.after), step.told
+		if state, _, _ := s.update(now, in, heartbeat.View{Ready: true, Deaths: 1, Known: step.known}); state.Suppressed != step.want {
+			t.Errorf("step %d: %q, want %q", i, state.Suppressed, step.want)
 		}
 	}
 }

@@ -116,7 +116,8 @@ type kernel interface {
 	remove() error
 }
 
-// New returns a Spreader that does nothing before the first Set.
+// New returns a Spreader that writes nothing before the first Set. It asks the kernel what it can do: a speaker
+// that starts should say at once that it can spread, because other speakers choose carriers by that.
 func New(o Options) *Spreader {
 	s := newSpreader(o, tables{})
 	o.Metrics.MustRegister(newCollector(s, tables{}))
@@ -128,9 +129,10 @@ func newSpreader(o Options, k kernel) *Spreader {
 		Namespace: "baremetal", Subsystem: "spread", Name: "active",
 		Help: "1 while the kernel spreads the flows to addresses over the nodes.",
 	})}
-	unchecked := "the speaker has not checked its kernel yet"
-	s.obstacle.Store(&unchecked)
 	o.Metrics.MustRegister(s.active)
+	none := ""
+	s.obstacle.Store(&none)
+	s.check()
 	return s
 }
 
@@ -152,7 +154,6 @@ func (s *Spreader) Set(w Wanted) {
 func (s *Spreader) Run(ctx context.Context) error {
 	refresh := time.NewTicker(refreshInterval)
 	defer refresh.Stop()
-	s.check()
 	var again <-chan time.Time
 	for {
 		isRefresh := false

@@ -1,0 +1,79 @@
+package heartbeat
+
+import (
+	"slices"
+	"testing"
+	"time"
+)
+
+func TestProfileIsKnownWhenHalfOfTheNeighboursHaveIt(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		deaf []string // nodes to which a firewall drops the heartbeats of node1
+		off  []string // nodes without power
+		want bool
+	}{
+		{"all hear it", nil, nil, true},
+		{"one does not hear it", []string{"node2"}, nil, true},
+		{"half do not hear it", []string{"node2", "node3"}, nil, true},
+		{"one alone hears it", []string{"node2", "node3", "node4"}, nil, false},
+		{"none hears it", []string{"node2", "node3", "node4", "node5"}, nil, false},
+		{"one of two hears it, the others are dead", []string{"node2"}, []string{"node4", "node5"}, true},
+		{"two are dead, and the others do not hear it", []string{"node2", "node3"}, []string{"node4", "node5"}, false},
+	} {
+		w := newWorld(t, 5, defaultTiming)
+		self := w.nodes[0]
+		self.engine.say(Profile{1, []byte("first")})
+		for _, n := range w.nodes {
+			n.off = slices.Contains(tt.off, n.name)
+		}
+		w.after(self)
+		w.run(time.Second) // until the dead ones are known, and no news is repeated
+		if known := self.engine.view.Known; known != 1 {
+			t.Fatalf("%s: version %d is known before", tt.name, known)
+		}
+		w.firewall = func(from, to *node, _ int) bool { return from == self && slices.Contains(tt.deaf, to.name) }
+		self.engine.say(Profile{2, []byte("second")})
+		w.after(self)
+		if known := self.engine.view.Known; known != 1 {
+			t.Errorf("%s: version %d is known before an answer has come", tt.name, known)
+		}
+		took := w.run(200*time.Millisecond, func() bool { return self.engine.view.Known == 2 })
+		if known := self.engine.view.Known == 2; known != tt.want || known && took > 3*latency {
+			t.Errorf("%s: known is %v after %v, want %v", tt.name, known, took, tt.want)
+		}
+		views := self.engine.views
+		w.firewall = nil
+		w.run(100 * time.Millisecond)
+		if known := self.engine.view.Known; known != 2 || tt.want == (self.engine.views != views) {
+			t.Errorf("%s: version %d is known when the firewall is open, after %d more views", tt.name, known, self.engine.views-views)
+		}
+	}
+}
+
+// Addresses may have no owner from when the old owner knows until this speaker knows that.
+func TestProfileIsSoonKnownOnALossyNetwork(t *testing.T) {
+	w := newWorld(t, 5, defaultTiming)
+	w.lost = func(_, _ *node) bool { return w.rng.Float64() < 0.4 }
+	for version := uint64(1); version <= 100; version++ {
+		self := w.nodes[version%5]
+		self.engine.say(Profile{version, []byte("profile")})
+		w.after(self)
+		if took := w.run(time.Second, func() bool { return self.engine.view.Known == version }); took > 250*time.Millisecond {
+			t.Errorf("version %d is known after %v", version, took)
+		}
+	}
+}
+
+func TestProfileIsKnownIfNoMemberWasHeard(t *testing.T) {
+	w := newIdleWorld(t, 3, 1, defaultTiming, 7)
+	w.firewall = func(_, _ *node, _ int) bool { return true }
+	for _, n := range w.nodes {
+		w.tell(n)
+	}
+	w.nodes[0].engine.say(Profile{1, []byte("first")})
+	w.run(time.Second)
+	if known := w.nodes[0].engine.view.Known; known != 1 {
+		t.Errorf("version %d is known", known)
+	}
+}
