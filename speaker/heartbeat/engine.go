@@ -251,7 +251,10 @@ func (e *engine) sendEcho(p *path, f flags, echo uint64, now time.Time) {
 			f |= flagRenew
 		}
 	}
-	if m := p.member; m.goneEpoch == m.epoch && now.Sub(m.restarted) < goneMemory {
+	switch m := p.member; {
+	case e.self.asking:
+		f |= flagAsking // what it knows of others is old
+	case m.goneEpoch == m.epoch && now.Sub(m.restarted) < goneMemory:
 		f |= flagGone
 		if len(m.returns) >= maxDeaths {
 			f |= flagOften

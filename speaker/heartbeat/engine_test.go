@@ -159,27 +159,6 @@ func TestFreezeIsDetectedBeforeTheSpeakerAnswers(t *testing.T) {
 	}
 }
 
-func TestFreezeOfAllSpeakersMovesNothing(t *testing.T) {
-	w := newWorld(t, 3, defaultTiming)
-	for range 20 {
-		for _, n := range w.nodes {
-			n.frozen = true
-		}
-		w.run(time.Second)
-		for _, i := range w.rng.Perm(3) {
-			w.thaw(w.nodes[i])
-			w.after(w.nodes[i])
-			w.run(time.Duration(w.rng.Int64N(int64(40 * time.Millisecond))))
-		}
-		w.run(2 * time.Second)
-		for _, n := range w.nodes {
-			if len(n.deaths) > 0 || n.engine.view.Fenced != "" || n.engine.lease().IsZero() {
-				t.Fatalf("%s detected the deaths %v, %+v", n.name, n.deaths, n.engine.view)
-			}
-		}
-	}
-}
-
 func TestSuspicionOfTwoMembersFencesTheSpeaker(t *testing.T) {
 	w := newWorld(t, 4, defaultTiming)
 	missed := w.nodes[0]

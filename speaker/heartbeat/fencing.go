@@ -122,6 +122,10 @@ func (e *engine) judgeSelf(now time.Time) {
 	e.alive = r.alive
 	e.updateAlone(now, r)
 	f := e.fence(r)
+	if e.self.asking && now.Before(e.self.patientUntil) {
+		// It hears nobody because it did not run. That is no reason to be fenced, or to be fenced no more.
+		f.links, f.reason = e.fencing.links, e.fencing.reason
+	}
 	e.self.watchHealth(now, len(f.links) == 0)
 	if f.reason != e.fencing.reason || f.needWitness != e.fencing.needWitness || !maps.Equal(f.links, e.fencing.links) {
 		if f.reason != e.fencing.reason || !maps.Equal(f.links, e.fencing.links) {

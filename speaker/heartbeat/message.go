@@ -53,7 +53,12 @@ const (
 	flagGone                      // the sender has taken the receiver for dead in an earlier epoch, a short time ago
 	flagOften                     // with flagGone: not for the first time in the last minutes
 	flagKernel                    // the sender watches the receiver's kernel, so heartbeats may be slow
+	// flagAsking without flagGone: the sender was frozen, and asks whether it was replaced.
+	flagAsking = flagOften
 )
+
+// isAsking reports whether the sender asks whether it was replaced.
+func (f flags) isAsking() bool { return f&(flagGone|flagAsking) == flagAsking }
 
 // suspicion says that a speaker does not answer at one of its addresses.
 type suspicion struct {

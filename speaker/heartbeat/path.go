@@ -163,9 +163,11 @@ func (p *path) notice(now time.Time, msg message) {
 	}
 }
 
-// saysFenced reports whether the member says that it is fenced on the link.
+// saysFenced reports whether the member says that it is fenced on the link, or that it was frozen and
+// does not know yet that it was dead.
 func (p *path) saysFenced(now time.Time) bool {
-	if !p.established || p.flags&flagFenced == 0 {
+	isUnaware := p.flags.isAsking() && p.member.goneEpoch == p.member.epoch
+	if !p.established || p.flags&flagFenced == 0 && !isUnaware {
 		return false
 	}
 	if p.watched {

@@ -36,7 +36,7 @@ func (s *scenario) strike() {
 		s.pilots[0].died++
 		s.pilots[1].died++
 	}
-	switch s.rng.IntN(10) {
+	switch s.rng.IntN(11) {
 	case 0:
 		s.log("%s loses its power", victim.name)
 		victim.off = true
@@ -97,7 +97,29 @@ func (s *scenario) strike() {
 	case 8:
 		s.loss = s.rng.Float64() * 0.4
 		s.log("%.0f%% of all frames are lost", s.loss*100)
+	case 10:
+		s.freezeAll()
 	}
+}
+
+// freezeAll freezes all processes together for a while. It is no fault of any of them.
+func (s *scenario) freezeAll() {
+	length := 100*time.Millisecond + time.Duration(s.rng.Int64N(int64(4900*time.Millisecond)))
+	s.log("all processes are frozen for %v", length)
+	var frozen []*pilot
+	for _, p := range s.pilots {
+		if p.runs() {
+			p.frozen, p.frozenAt = true, s.now
+			frozen = append(frozen, p)
+		}
+	}
+	s.pass(length)
+	for _, i := range s.rng.Perm(len(frozen)) {
+		s.pass(time.Duration(s.rng.Int64N(int64(2 * time.Millisecond))))
+		s.thaw(frozen[i].node)
+		s.after(frozen[i].node)
+	}
+	s.log("they go on")
 }
 
 // crash ends a process. The kernels of the others' connections tell of it.

@@ -42,7 +42,7 @@ type vote struct {
 // returns the IDs of the members whose suspicions have changed.
 func (t tally) note(now time.Time, p *path, msg message) (touched []uint64) {
 	said := make(map[linkAccused]kind, len(msg.suspicions))
-	if msg.flags&flagFenced == 0 {
+	if msg.flags&flagFenced == 0 && !msg.flags.isAsking() {
 		for _, s := range msg.suspicions {
 			said[linkAccused{p.Link, accused{s.node, s.addr}}] = s.kind
 		}

@@ -90,7 +90,11 @@ func (w *world) start(n *node) {
 func newWorld(t testing.TB, n int, timing Timing) *world { return newLinkedWorld(t, n, 1, timing) }
 
 func newLinkedWorld(t testing.TB, n, links int, timing Timing) *world {
-	w := newIdleWorld(t, n, links, timing, 7)
+	return newSeededWorld(t, n, links, timing, 7)
+}
+
+func newSeededWorld(t testing.TB, n, links int, timing Timing, seed uint64) *world {
+	w := newIdleWorld(t, n, links, timing, seed)
 	for _, node := range w.nodes {
 		w.tell(node)
 	}

@@ -1,0 +1,101 @@
+package heartbeat
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// Processes stop, or whole machines with their kernels. They go on some milliseconds apart, and
+// what they do first varies: they read what has come, or they act by the time.
+func TestFreezeOfAllSpeakersMovesNothing(t *testing.T) {
+	seeds := 120
+	if testing.Short() {
+		seeds = 12
+	}
+	for _, machines := range []bool{false, true} {
+		for _, n := range []int{2, 3, 10} {
+			for _, length := range []time.Duration{100, 300, 500, 700, 750, 800, 1000, 2000, 5000} {
+				t.Run(fmt.Sprintf("%v/%d/%dms", machines, n, length), func(t *testing.T) {
+					for seed := range seeds / n {
+						if moved := freezeAll(t, machines, n, length*time.Millisecond, uint64(seed)); moved != "" {
+							t.Fatalf("seed %d: %s", seed, moved)
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+// freezeAll stops all nodes together and lets them go on. It returns what has made an address move.
+func freezeAll(t *testing.T, machines bool, n int, length time.Duration, seed uint64) (moved string) {
+	w := newSeededWorld(t, n, 1, defaultTiming, seed)
+	w.run(time.Duration(w.rng.Int64N(int64(defaultTiming.SlowInterval))))
+	for _, n := range w.nodes {
+		n.frozen, n.stopped = !machines, machines
+	}
+	w.run(length)
+	watch := func() bool {
+		for _, n := range w.nodes {
+			if v := n.engine.view; len(v.Dead) > 0 || v.Fenced != "" || v.Deaths > 0 {
+				moved = fmt.Sprintf("%s: dead %v, fenced %q, deaths %d", n.name, v.Dead, v.Fenced, v.Deaths)
+			}
+		}
+		return moved != ""
+	}
+	for _, i := range w.rng.Perm(n) {
+		w.run(time.Duration(w.rng.Int64N(int64(6*time.Millisecond))), watch)
+		n := w.nodes[i]
+		n.stopped = false
+		if w.rng.IntN(2) == 0 {
+			n.frozen = false
+			w.after(n)
+		}
+		w.thaw(n)
+		w.after(n)
+	}
+	w.run(2*time.Second, watch)
+	for _, n := range w.nodes {
+		if moved == "" && n.engine.lease().IsZero() {
+			moved = n.name + " does not answer again"
+		}
+	}
+	return moved
+}
+
+// Messages are lost, so that it does not learn of its death at once.
+func TestFrozenSpeakerLivesAgainWhenItKnowsOfItsDeath(t *testing.T) {
+	for _, n := range []int{3, 10} {
+		for seed := range 120 / n {
+			w := newSeededWorld(t, n, 1, defaultTiming, uint64(seed))
+			frozen := w.nodes[0]
+			frozen.frozen = true
+			w.run(2 * time.Second)
+			if !w.allBelieveDead(frozen)() {
+				t.Fatalf("of %d, seed %d: it was not replaced", n, seed)
+			}
+			w.lost = func(from, to *node) bool { return (from == frozen || to == frozen) && w.rng.IntN(2) == 0 }
+			if w.rng.IntN(2) == 0 {
+				frozen.frozen = false
+				w.after(frozen)
+			}
+			w.thaw(frozen)
+			w.after(frozen)
+			w.run(time.Second, func() bool {
+				if frozen.engine.view.Deaths > 0 {
+					return true
+				}
+				if !w.allBelieveDead(frozen)() || !frozen.engine.lease().IsZero() {
+					t.Fatalf("of %d, seed %d: it is believed alive, or answers, before it knows of its death", n, seed)
+				}
+				return false
+			})
+			w.lost = func(_, _ *node) bool { return false }
+			w.run(2 * time.Second)
+			if v := frozen.engine.view; v.Deaths != 1 || !w.noneBelievedDead() || frozen.engine.lease().IsZero() {
+				t.Errorf("of %d, seed %d: afterwards %+v", n, seed, v)
+			}
+		}
+	}
+}
