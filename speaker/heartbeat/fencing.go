@@ -54,7 +54,7 @@ func (e *engine) reception(now time.Time) reception {
 			}
 			r.expected[p.Link]++
 			switch {
-			case p.mutual(now) && p.alive(now), p.isFiltered(now) && !e.fencing.links[p.Link]:
+			case p.mutual(now) && p.alive(now):
 				r.alive[p.Link] = true
 			case p.alive(now):
 				kernels[p.Link]++

@@ -129,11 +129,9 @@ func (p *path) isSilent(now time.Time) bool {
 }
 
 // isFiltered reports whether a firewall must be dropping the heartbeats on this path alone: the
-// member's kernel answers on it, and its process and this one hear each other on another path. Then
-// the member is well on this link, too. But if it was dead on it, or the link was fenced, only
-// heartbeats on the link end that: they tell each side what the other side believes.
+// member's kernel answers on it, and its process and this one hear each other on another path.
 func (p *path) isFiltered(now time.Time) bool {
-	return p.kernel.watched && !p.kernel.dead && p.known && !p.mutual(now) && p.member.isMutual(now)
+	return p.kernel.watched && !p.kernel.dead && !p.mutual(now) && p.member.isMutual(now)
 }
 
 // isActive reports whether the member was heard a short time ago and goes on, although this

@@ -108,10 +108,12 @@ func (e *engine) misses(now time.Time, p *path) (missed bool, how kind) {
 	switch {
 	case p.kernel.watched && p.kernel.dead:
 		how = kindKernel
-	case !p.expired(now), p.isFiltered(now) && !p.dead:
+	case !p.expired(now):
 		return false, 0
 	case p.kernel.watched && p.closed:
 		return true, 0 // its kernel answers, so this node's link works
+	case p.isFiltered(now) && e.onlyOneOnLink(p):
+		return false, 0 // both would announce on the link, and clients would see that
 	}
 	return e.linkWorks(p, how), how
 }
