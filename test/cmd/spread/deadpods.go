@@ -15,7 +15,8 @@ import (
 // requestEvery is the time between two requests of the client.
 const requestEvery = 5 * time.Millisecond
 
-// column is a death: a traffic policy, without or with spread.
+// column is a death: a traffic policy, without or with spread. Each has a Service of its own, because nodes
+// remember the connections of the client to an address for two minutes.
 type column struct {
 	policy  string
 	spread  bool
@@ -33,14 +34,18 @@ func measureDeadPods(ctx context.Context, env cluster.Env, o options) error {
 	if err := c.DeployShipped(ctx, cluster.DefaultPools); err != nil {
 		return err
 	}
+	columns := []column{{policy: "Cluster"}, {policy: "Cluster", spread: true}, {policy: "Local"}, {policy: "Local", spread: true}}
+	manifest := deaths.Web
+	for _, col := range columns {
+		manifest += deaths.Service(col.service(), col.policy)
+	}
 	file := filepath.Join(env.Dir, "nginx.yaml")
-	if err := os.WriteFile(file, []byte(deaths.Web+deaths.Service("cluster", "Cluster")+deaths.Service("local", "Local")), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte(manifest), 0o644); err != nil {
 		return err
 	}
 	if _, err := c.Kubectl(ctx, "apply", "-f", file); err != nil {
 		return err
 	}
-	columns := []column{{policy: "Cluster"}, {policy: "Cluster", spread: true}, {policy: "Local"}, {policy: "Local", spread: true}}
 	for i := range columns {
 		if err := columns[i].die(ctx, c, o.watched); err != nil {
 			return fmt.Errorf("policy %s, spread %v: %w", columns[i].policy, columns[i].spread, err)
@@ -49,6 +54,10 @@ func measureDeadPods(ctx context.Context, env cluster.Env, o options) error {
 	fmt.Println(header())
 	printDeaths(os.Stdout, int(o.watched/time.Second), columns)
 	return nil
+}
+
+func (col *column) service() string {
+	return fmt.Sprintf("%s-%v", strings.ToLower(col.policy), col.spread)
 }
 
 // die lets the announcer die, and counts the requests that fail.
@@ -60,7 +69,7 @@ func (col *column) die(ctx context.Context, c *cluster.Cluster, watched time.Dur
 	if err := deaths.Well(ctx, c, "nginx"); err != nil {
 		return err
 	}
-	service := strings.ToLower(col.policy)
+	service := col.service()
 	vip, err := deaths.Address(ctx, c, service)
 	if err != nil {
 		return err
