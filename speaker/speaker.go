@@ -214,7 +214,7 @@ func run(ctx, background context.Context, group *errgroup.Group, o Options) erro
 	stopBGP()
 	handOver(background, o.Log, beats, announcer, others)
 	stopSpread()
-	if spreader != nil && isUninstalled(background, o) {
+	if spreader != nil && isUninstalled(background, o.Client, o.ConfigMap.Namespace) {
 		spreader.Remove()
 	}
 	o.Log.Info("this speaker has left")
