@@ -99,3 +99,22 @@ func TestFrozenSpeakerLivesAgainWhenItKnowsOfItsDeath(t *testing.T) {
 		}
 	}
 }
+
+func TestFreezeDelaysNoCrash(t *testing.T) {
+	w := newWorld(t, 3, defaultTiming)
+	dead := w.nodes[0]
+	dead.frozen = true // its kernel lives
+	w.run(2 * latency)
+	for _, n := range w.nodes[1:] {
+		n.engine.crashed(w.now, dead.name)
+		n.frozen = true
+	}
+	w.run(2 * time.Second)
+	for _, n := range w.nodes[1:] {
+		w.thaw(n)
+		w.after(n)
+	}
+	if took := w.run(time.Second, w.allBelieveDead(dead)); took > crashGrace+defaultTiming.again() {
+		t.Errorf("detected after %v", took)
+	}
+}

@@ -155,6 +155,9 @@ func (e *engine) noticeSleep(now time.Time) {
 			case frozen:
 				p.flags &^= flagHearing
 				p.expect(now, e.timing)
+				if p.closed {
+					p.deadline = now.Add(crashGrace)
+				}
 			default:
 				p.deadline, p.probeAt = p.deadline.Add(slept), p.probeAt.Add(slept)
 			}

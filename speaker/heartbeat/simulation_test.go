@@ -33,6 +33,7 @@ type scenario struct {
 	// firewalls drop messages only.
 	firewalls []fault
 	loss      float64
+	freezes   *rand.Rand // decides when all processes are frozen together
 	steps     []string
 	// since when a promise does not hold, by link and kind
 	twoSince, noneSince []time.Time
@@ -50,7 +51,7 @@ type fault struct {
 func newScenario(t testing.TB, seed uint64) *scenario {
 	rng := rand.New(rand.NewPCG(seed, 99))
 	n, links := 2+rng.IntN(11), 1+rng.IntN(2)
-	s := &scenario{world: newIdleWorld(t, n, links, defaultTiming, seed), seed: seed, lists: rng.IntN(3)}
+	s := &scenario{world: newIdleWorld(t, n, links, defaultTiming, seed), seed: seed, lists: rng.IntN(3), freezes: rand.New(rand.NewPCG(seed, 98))}
 	s.twoSince, s.noneSince = make([]time.Time, links), make([]time.Time, links)
 	for _, n := range s.nodes {
 		n.manual, n.members = true, []string{}
