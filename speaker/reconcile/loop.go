@@ -176,7 +176,7 @@ func (l *Loop) pass(ctx context.Context) (again time.Duration) {
 	}
 	state, rejoin, again := l.self.update(time.Now(), in, beats)
 	again = sooner(again, in.Again)
-	state.CannotSpread = l.cannotSpread()
+	state.CannotSpread, state.SaysSpreads = l.canSpread()
 	state.Advertises = slices.ContainsFunc(l.BGP.Status(), func(s bgp.Status) bool { return s.Up })
 	if rejoin {
 		l.self.rejoining(l.Members.Rejoin())

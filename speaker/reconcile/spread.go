@@ -40,10 +40,13 @@ func spreadFlows(p plan.Plan, in view.Inputs, members map[[6]byte]layer2.Member)
 	return w
 }
 
-// cannotSpread says why this node cannot share the traffic of VIPs; "" if it can.
-func (l *Loop) cannotSpread() string {
+// canSpread says why this node cannot share the traffic of VIPs; "" if it can. ready is set when its
+// kernel has the rules, too: before that, other nodes should forward no flows to this one, because it would
+// not hand on the connections that it does not know.
+func (l *Loop) canSpread() (obstacle string, ready bool) {
 	if l.Spread == nil {
-		return "the speaker runs with --spread=off"
+		return "the speaker runs with --spread=off", false
 	}
-	return l.Spread.Obstacle()
+	obstacle = l.Spread.Obstacle()
+	return obstacle, obstacle == "" && l.Spread.HasRules()
 }

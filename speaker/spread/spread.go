@@ -82,7 +82,7 @@ func (w *Wanted) equal(o *Wanted) bool {
 type Options struct {
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
-	// Changed is called when the result of Obstacle changes. It must not wait.
+	// Changed is called when the result of Obstacle or of HasRules changes. It must not wait.
 	Changed func()
 }
 
@@ -138,6 +138,9 @@ func newSpreader(o Options, k kernel) *Spreader {
 
 // Obstacle says why this node cannot spread; "" if it can.
 func (s *Spreader) Obstacle() string { return *s.obstacle.Load() }
+
+// HasRules reports whether the kernel has what the last Set has asked for, or what one before has.
+func (s *Spreader) HasRules() bool { return s.installed.Load() != nil }
 
 // Set replaces what is spread. It does not wait for the kernel. Setting the same again does
 // nothing. It is for one goroutine.
@@ -216,7 +219,9 @@ func (s *Spreader) apply(refresh bool) (ok bool) {
 	installed := s.installed.Load()
 	want := wanted.rules(installed)
 	if err := s.update(installed, want, refresh); err != nil {
-		s.installed.Store(nil)
+		if s.installed.Store(nil); installed != nil {
+			s.news()
+		}
 		s.active.Set(0)
 		if text := err.Error(); text != s.problem {
 			s.problem = text
@@ -224,7 +229,9 @@ func (s *Spreader) apply(refresh bool) (ok bool) {
 		}
 		return false
 	}
-	s.installed.Store(want)
+	if s.installed.Store(want); installed == nil {
+		s.news()
+	}
 	s.problem = ""
 	if want.isEmpty() {
 		s.active.Set(0)

@@ -79,6 +79,9 @@ func TestSpreaderWritesOnlyWhatHasChanged(t *testing.T) {
 	running(t, func(t *testing.T, s *Spreader, k *fakeKernel, log *bytes.Buffer) {
 		s.Set(wanted())
 		expect(t, k, "nothing, with tables of an earlier speaker", "remove")
+		if !s.HasRules() {
+			t.Error("it says that the kernel has no rules")
+		}
 		s.Set(wanted())
 		expect(t, k, "nothing again")
 		s.Set(wanted(VIP{vip, "eth0", false, table(neighbour, 2)}))
@@ -133,6 +136,9 @@ func TestSpreaderLogsAFailureOnce(t *testing.T) {
 		s.Set(wanted(VIP{vip, "eth0", false, table(neighbour, 2)}))
 		time.Sleep(2 * retryInterval)
 		expect(t, k, "it tries again", "replace", "replace", "replace")
+		if s.HasRules() {
+			t.Error("it says that the kernel has the rules")
+		}
 		if n := strings.Count(log.String(), "flows cannot be spread"); n != 1 {
 			t.Errorf("%d warnings: %s", n, log)
 		}

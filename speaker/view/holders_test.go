@@ -75,7 +75,7 @@ func TestSpeakerSaysWhetherItCanSpread(t *testing.T) {
 	in := twoLinks()
 	in.Others[0].Profile.Spreads = true
 	for _, why := range []string{"", "the kernel has no nftables"} {
-		self := Self{CannotSpread: why}
+		self := Self{CannotSpread: why, SaysSpreads: why == ""}
 		s := State(in, heartbeat.View{}, self, nil)
 		got := fmt.Sprint(Profile(in, heartbeat.View{}, self).Spreads, s.CannotSpread, s.Members[0].Spreads, s.Holders[0].Spreads, s.Members[1].Spreads, s.Holders[1].Spreads)
 		if can := why == ""; got != fmt.Sprint(can, why, can, can, true, true) {

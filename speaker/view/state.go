@@ -37,6 +37,8 @@ type Self struct {
 	Advertises bool
 	// CannotSpread says why it cannot hand flows on to other nodes; empty if it can.
 	CannotSpread string
+	// SaysSpreads is what this speaker tells the other members: it can, and its kernel has the rules.
+	SaysSpreads bool
 }
 
 // State returns the state for a plan. conflicts are the VIPs that this node does not
@@ -52,7 +54,7 @@ func State(in Inputs, beats heartbeat.View, self Self, conflicts map[netip.Addr]
 
 // Profile returns what this speaker tells the other members about itself.
 func Profile(in Inputs, beats heartbeat.View, self Self) members.Profile {
-	p := members.Profile{Fenced: self.Fenced != "", Advertises: self.Advertises, Spreads: self.CannotSpread == "", Suppressed: self.SaysSuppressed, Returned: self.Returned, Starting: self.Starting}
+	p := members.Profile{Fenced: self.Fenced != "", Advertises: self.Advertises, Spreads: self.SaysSpreads, Suppressed: self.SaysSuppressed, Returned: self.Returned, Starting: self.Starting}
 	for _, l := range in.Links {
 		p.Links = append(p.Links, members.Link{Name: l.Name, MAC: l.MAC, IPv4: l.IPv4, IPv6: l.IPv6, Networks: l.Networks, Ports: l.Ports})
 	}
