@@ -1,6 +1,8 @@
 package integration
 
 import (
+	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -93,6 +95,33 @@ func TestSpreadForwardsNoFrameInALoop(t *testing.T) {
 			})
 			f.strays(count, vip, test.first)
 			f.fetched(vip)
+			f.loseNone(talks, begun)
+		})
+	}
+}
+
+// The rules of a speaker that has ended stay in the kernel of its node.
+func TestSpreadForwardsNoFrameInALoopWhenASpeakerEnds(t *testing.T) {
+	f := setUp(t)
+	f.Cleanup(func() { f.restartSpeakers() })
+	for i, end := range []struct {
+		name string
+		of   func(p *cluster.Process)
+	}{{"killed", (*cluster.Process).Kill}, {"stopped", (*cluster.Process).Stop}} {
+		f.Run(end.name, func(f *fixture) {
+			f.forgetFailures()
+			name := fmt.Sprint("ends", i)
+			f.create(service(name, spread))
+			vip := f.spreads(name, allNodes...)[0]
+			count, err := f.cluster.CountFrames(vip)
+			f.must(err)
+			f.Cleanup(func() { f.must(count.Stop()) })
+			talks := f.talks(cluster.OnSegment, vip)
+			begun, ended := time.Now(), f.cluster.Node(others(f.announcer(vip))[0])
+			end.of(ended.Speaker())
+			f.Cleanup(func() { f.must(ended.StartSpeaker(context.Background())); f.settled() })
+			f.carriedBy(vip, others(ended)...)
+			f.strays(count, vip, 24000)
 			f.loseNone(talks, begun)
 		})
 	}
