@@ -57,3 +57,19 @@ func TestFirewallOnOneLinkHidesNoFrozenProcess(t *testing.T) {
 		t.Errorf("it is dead on both links after %v", took)
 	}
 }
+
+func TestFirewallOnOneLinkMakesNoTwoOwnersIfTheListIsLate(t *testing.T) {
+	w := newLinkedWorld(t, 2, 2, defaultTiming)
+	self, lost := w.nodes[0], w.nodes[1]
+	self.members = []string{}
+	w.tell(self)
+	w.run(time.Second)
+	w.firewall = func(_, to *node, link int) bool { return link == 0 && to == self }
+	w.run(5 * time.Second)
+	if v := self.engine.view; !slices.Equal(v.Returned, []string{lost.name}) || len(v.Dead) > 0 {
+		t.Errorf("%+v", v)
+	}
+	if v := lost.engine.view; len(v.Dead) > 0 || len(v.FencedLinks) > 0 {
+		t.Errorf("%+v", v)
+	}
+}

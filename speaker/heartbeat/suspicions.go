@@ -112,8 +112,8 @@ func (e *engine) misses(now time.Time, p *path) (missed bool, how kind) {
 		return false, 0
 	case p.kernel.watched && p.closed:
 		return true, 0 // its kernel answers, so this node's link works
-	case p.isFiltered(now) && e.onlyOneOnLink(p):
-		return false, 0 // both would announce on the link, and clients would see that
+	case e.isUndecided(now, p):
+		return false, 0
 	}
 	return e.linkWorks(p, how), how
 }
@@ -144,6 +144,12 @@ func (e *engine) linkWorks(p *path, how kind) bool {
 		}
 	}
 	return e.onlyOneOnLink(p)
+}
+
+// isUndecided reports whether a firewall drops heartbeats on a link that no third speaker watches. If
+// the two took each other for dead there, both would announce, and clients would see that.
+func (e *engine) isUndecided(now time.Time, p *path) bool {
+	return p.isFiltered(now) && e.onlyOneOnLink(p)
 }
 
 // onlyOneOnLink reports whether no other member is watched on the path's link, while members are

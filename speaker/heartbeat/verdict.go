@@ -37,7 +37,7 @@ func (e *engine) judge(now time.Time, m *member) {
 	var dead []netip.Addr
 	for _, p := range m.paths {
 		e.judgePath(now, p)
-		if m.counts() && (p.dead || p.saysFenced(now)) || m.back && p.watched && !p.alive(now) || m.back && !p.established {
+		if m.counts() && (p.dead || p.saysFenced(now)) || m.back && p.watched && !p.alive(now) && !e.isUndecided(now, p) || m.back && !p.established {
 			dead = append(dead, p.Remote)
 		}
 	}
