@@ -27,7 +27,7 @@ unit: ## Run the tests that need neither root nor a network, with the race detec
 	CGO_ENABLED=1 go test -race -short ./...
 	go test -run HostileInput ./pkg/config # memory can be measured only without the race detector
 
-integration: ## Run the tests with real packets, routers and a real Kubernetes (root); RUN=TestX runs some of those on Kubernetes, KEEP=1 keeps the cluster
+integration: ## Run the tests with real packets, routers and a real Kubernetes (root); RUN=TestX runs some of those on Kubernetes, PROXY=iptables changes kube-proxy, KEEP=1 keeps the cluster
 ifeq ($(RUN),)
 	./hack/need bird=bird2 vtysh=frr nft=nftables
 	go test -count=1 -timeout 15m ./speaker/wire
@@ -35,7 +35,7 @@ ifeq ($(RUN),)
 	cd test/monitoring && go test -count=1 .
 	cd test && go test -count=1 -timeout 40m ./cluster ./integration ./schema ./tutorial ./cmd/...
 else
-	cd test && go test -count=1 -v -timeout $(if $(KEEP),0,40m) -run '$(RUN)' ./integration
+	cd test && PROXY=$(PROXY) go test -count=1 -v -timeout $(if $(KEEP),0,40m) -run '$(RUN)' ./integration
 endif
 
 e2e: ## Test image, manifests, chart and tutorial on nodes with kubelets (root; minutes)

@@ -41,6 +41,8 @@ type Options struct {
 	Full bool
 	// IPv4Nodes leaves the IPv6 addresses out of the Node objects of full nodes.
 	IPv4Nodes bool
+	// ProxyMode is the mode of kube-proxy, nftables if it is empty, or iptables.
+	ProxyMode string
 	// SpeakerFlags are additional flags of every speaker.
 	SpeakerFlags []string
 	// Say, if it is not nil, is called with messages about problems that are not fatal.

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -72,13 +73,13 @@ func (c *Cluster) startProxies(context.Context) error {
 func (n *Node) startProxy() error {
 	config := fmt.Sprintf(`apiVersion: kubeproxy.config.k8s.io/v1alpha1
 kind: KubeProxyConfiguration
-mode: nftables
-hostnameOverride: %s
-clientConnection: {kubeconfig: %s}
+mode: %[3]s
+hostnameOverride: %[1]s
+clientConnection: {kubeconfig: %[2]s}
 clusterCIDR: 10.244.0.0/16,fd00:244::/48
 conntrack: {maxPerCore: 0}
-nftables: {minSyncPeriod: 100ms}
-`, n.Name, n.cluster.Kubeconfig())
+%[3]s: {minSyncPeriod: 100ms}
+`, n.Name, n.cluster.Kubeconfig(), cmp.Or(n.cluster.options.ProxyMode, "nftables"))
 	path := n.cluster.path("kube-proxy-" + n.Name + ".yaml")
 	if err := os.WriteFile(path, []byte(config), 0o644); err != nil {
 		return err

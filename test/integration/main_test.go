@@ -16,7 +16,8 @@ import (
 var shared *cluster.Cluster
 
 // TestMain starts the cluster, runs the tests on it, and stops it. If KEEP is set in
-// the environment, the cluster stays up after the tests; see cluster.RunTests.
+// the environment, the cluster stays up after the tests; see cluster.RunTests. PROXY is the
+// mode of kube-proxy, nftables or iptables.
 func TestMain(m *testing.M) {
 	needs := cluster.Needs{
 		Forward:  cluster.Keep(),
@@ -25,7 +26,7 @@ func TestMain(m *testing.M) {
 	}
 	os.Exit(cluster.Main(needs, func(env cluster.Env) int {
 		ctx := context.Background()
-		c, err := cluster.Start(ctx, env, cluster.Options{Speakers: 3})
+		c, err := cluster.Start(ctx, env, cluster.Options{Speakers: 3, ProxyMode: os.Getenv("PROXY")})
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
