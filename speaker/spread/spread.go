@@ -38,6 +38,9 @@ const (
 	// refreshInterval leaves time for some refreshes that fail. It is also how soon the tables
 	// are written again if another program has removed them.
 	refreshInterval = time.Minute
+	// youth is for how long an address that becomes spread stays with its announcer. Its connections are
+	// there, and the other nodes need their rules first, to hand segments of these connections back.
+	youth = 500 * time.Millisecond
 	// retryInterval is the time after a failure until the rules are written again.
 	retryInterval = 5 * time.Second
 )
@@ -96,6 +99,8 @@ type Spreader struct {
 	obstacle atomic.Pointer[string]
 	news     func()
 
+	// young are the VIPs that this speaker has seen to become spread, and since when. For Run alone.
+	young map[place]time.Time
 	// installed is what the kernel has; nil if that is unknown. Only Run writes it.
 	installed atomic.Pointer[ruleset]
 	problem   string // the last error that was logged; empty if there is none. For Run alone.
@@ -172,6 +177,8 @@ func (s *Spreader) Run(ctx context.Context) error {
 		again = nil
 		if !s.apply(isRefresh) {
 			again = time.After(retryInterval)
+		} else if len(s.young) > 0 {
+			again = time.After(youth)
 		}
 	}
 }
@@ -217,7 +224,8 @@ func (s *Spreader) apply(refresh bool) (ok bool) {
 		return true
 	}
 	installed := s.installed.Load()
-	want := wanted.rules(installed)
+	held := s.holdYoung(*wanted, installed, time.Now())
+	want := held.rules(installed)
 	if err := s.update(installed, want, refresh); err != nil {
 		if s.installed.Store(nil); installed != nil {
 			s.news()

@@ -22,6 +22,7 @@ type fakeKernel struct {
 	mu    sync.Mutex
 	calls []string
 	fails map[string]error // by method
+	has   elements         // of the last replace
 }
 
 func (k *fakeKernel) call(method, text string) error {
@@ -46,8 +47,11 @@ func (k *fakeKernel) said() []string {
 	return slices.DeleteFunc(calls, func(c string) bool { return c == "check" })
 }
 
-func (k *fakeKernel) check() error           { return k.call("check", "check") }
-func (k *fakeKernel) replace(*ruleset) error { return k.call("replace", "replace") }
+func (k *fakeKernel) check() error { return k.call("check", "check") }
+func (k *fakeKernel) replace(r *ruleset) error {
+	k.has = r.elements
+	return k.call("replace", "replace")
+}
 func (k *fakeKernel) change(remove, add elements) error {
 	return k.call("change", fmt.Sprintf("change -%d +%d", total(remove), total(add)))
 }
@@ -88,6 +92,8 @@ func TestSpreaderWritesOnlyWhatHasChanged(t *testing.T) {
 		expect(t, k, "the first address", "replace")
 		s.Set(wanted(VIP{vip, "eth0", false, table(neighbour, 2)}))
 		expect(t, k, "the same")
+		time.Sleep(youth)
+		expect(t, k, "it is not young any more", "change -0 +128")
 		s.Set(wanted(VIP{vip, "eth0", false, table(other, 2)}))
 		expect(t, k, "another node", "change -128 +128")
 		if got := testutil.ToFloat64(s.active); got != 1 {
@@ -98,6 +104,28 @@ func TestSpreaderWritesOnlyWhatHasChanged(t *testing.T) {
 		if got := testutil.ToFloat64(s.active); got != 0 {
 			t.Errorf("active is %v at the end", got)
 		}
+	})
+}
+
+// When an address becomes spread, its announcer has all connections.
+func TestSpreaderForwardsNothingForAYoungAddress(t *testing.T) {
+	running(t, func(t *testing.T, s *Spreader, k *fakeKernel, log *bytes.Buffer) {
+		s.Set(wanted(VIP{vip, "eth0", false, table(neighbour, 2)}))
+		expect(t, k, "an address that was spread before the speaker began", "replace")
+		slots := func() int { return len(k.has[setName{netdev, flows{number: 2}.slotsSet()}]) }
+		both := wanted(VIP{vip, "eth0", false, table(neighbour, 2)}, VIP{vip.Next(), "eth0", false, table(neighbour, 4)})
+		s.Set(both)
+		expect(t, k, "one more address", "replace")
+		if n := slots(); n != 0 {
+			t.Errorf("%d slots of the new address go elsewhere at once", n)
+		}
+		if n := len(k.has[setName{netdev, flows{number: 1}.slotsSet()}]); n != 128 {
+			t.Errorf("%d slots of the old address go elsewhere", n)
+		}
+		time.Sleep(youth)
+		expect(t, k, "some time later", "change -0 +64")
+		time.Sleep(2 * youth)
+		expect(t, k, "nothing is new")
 	})
 }
 

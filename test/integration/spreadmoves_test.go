@@ -160,6 +160,19 @@ func (f *fixture) opensAll(probe *cluster.Probe, since time.Time) {
 	}
 }
 
+// The announcer has all connections when an address becomes spread.
+func TestSpreadLosesNoConnectionWhenItIsSwitchedOn(t *testing.T) {
+	f := setUp(t)
+	f.create(service("switched"))
+	vip := f.assigned("switched")
+	f.fetched(vip)
+	talks := f.talks(cluster.OnSegment, vip)
+	begun := time.Now()
+	f.kubectl("annotate", "service", "switched", "lb.baremetal/spread=true")
+	f.carriedBy(vip, allNodes...)
+	f.loseNone(talks, begun)
+}
+
 func TestSpreadLosesNoConnectionWhenANodeIsAdded(t *testing.T) {
 	f := setUp(t)
 	f.create(service("grows", spread))

@@ -1,0 +1,29 @@
+package spread
+
+import "time"
+
+// holdYoung returns what is wanted without the carriers of VIPs that are young. What is
+// wanted when this speaker starts is not young: the kernel may have had the rules for long, and
+// other nodes carry connections.
+func (s *Spreader) holdYoung(w Wanted, installed *ruleset, now time.Time) Wanted {
+	young := map[place]time.Time{}
+	vips := make([]VIP, len(w.VIPs))
+	for i, v := range w.VIPs {
+		vips[i] = v
+		at := place{v.Link, v.Addr}
+		since, isYoung := s.young[at]
+		if !isYoung && (installed == nil || installed.numbers[at] > 0) {
+			continue
+		}
+		if !isYoung {
+			since = now
+		}
+		if now.Sub(since) < youth {
+			young[at] = since
+			vips[i].Table = &Table{Next: v.Table.Next}
+		}
+	}
+	s.young = young
+	w.VIPs = vips
+	return w
+}
