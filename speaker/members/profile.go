@@ -23,8 +23,10 @@ type Profile struct {
 	Leaving bool
 	// Advertises is set if the member has an established BGP session.
 	Advertises bool
-	// Spreads is set if the member can hand flows on to other nodes.
+	// Spreads is set if the member can hand flows on to other nodes, and its kernel has the rules.
 	Spreads bool
+	// HandsOn is set if it can, with or without rules: those of the speaker before may still be there.
+	HandsOn bool
 	// Links are those on which the member can announce.
 	Links []Link
 	// Version is higher than that of any profile of the member before; 0 if it does not say.
@@ -62,7 +64,7 @@ func (l Link) ownNetworks() (networks []netip.Prefix) {
 
 // Equal reports whether two profiles say the same, whatever their versions are.
 func (p Profile) Equal(q Profile) bool {
-	return p.Fenced == q.Fenced && p.Suppressed == q.Suppressed && p.Leaving == q.Leaving && p.Advertises == q.Advertises && p.Returned == q.Returned && p.Starting == q.Starting && p.Spreads == q.Spreads && slices.EqualFunc(p.Links, q.Links, Link.equal)
+	return p.Fenced == q.Fenced && p.Suppressed == q.Suppressed && p.Leaving == q.Leaving && p.Advertises == q.Advertises && p.Returned == q.Returned && p.Starting == q.Starting && p.Spreads == q.Spreads && p.HandsOn == q.HandsOn && slices.EqualFunc(p.Links, q.Links, Link.equal)
 }
 
 const (
@@ -74,6 +76,7 @@ const (
 	returnedBit    = 1 << 4
 	startingBit    = 1 << 5
 	spreadsBit     = 1 << 6 // older versions ignore it
+	handsOnBit     = 1 << 7 // the same. It is the last one: a later version needs a record for more.
 	// Each record after the links begins with one of these.
 	networksRecord = 1
 	portsRecord    = 2
@@ -113,6 +116,9 @@ func encodeLinks(p Profile, limit int) []byte {
 	}
 	if p.Starting {
 		b[1] |= startingBit
+	}
+	if p.HandsOn {
+		b[1] |= handsOnBit
 	}
 	if p.Spreads {
 		b[1] |= spreadsBit
@@ -176,7 +182,7 @@ func decode(b []byte) (Profile, error) {
 		return Profile{}, errProfile
 	}
 	r := reader{b[3:], true}
-	p := Profile{Fenced: b[1]&fencedBit != 0, Suppressed: b[1]&suppressedBit != 0, Leaving: b[1]&leavingBit != 0, Advertises: b[1]&advertisesBit != 0, Returned: b[1]&returnedBit != 0, Starting: b[1]&startingBit != 0, Spreads: b[1]&spreadsBit != 0}
+	p := Profile{Fenced: b[1]&fencedBit != 0, Suppressed: b[1]&suppressedBit != 0, Leaving: b[1]&leavingBit != 0, Advertises: b[1]&advertisesBit != 0, Returned: b[1]&returnedBit != 0, Starting: b[1]&startingBit != 0, Spreads: b[1]&spreadsBit != 0, HandsOn: b[1]&handsOnBit != 0}
 	for range b[2] {
 		l := Link{Name: string(r.take(int(r.byte())))}
 		copy(l.MAC[:], r.take(6))

@@ -157,7 +157,7 @@ func randomState(rng *rand.Rand, c *config.Config) State {
 }
 
 func randomMember(rng *rand.Rand, name string, number int) Member {
-	m := Member{Name: name, Suppressed: rng.IntN(5) == 0, Spreads: rng.IntN(5) > 0}
+	m := Member{Name: name, Suppressed: rng.IntN(5) == 0, Spreads: rng.IntN(5) > 0, HandsOn: rng.IntN(5) > 0}
 	networks := []string{"192.0.2.0/24", "10.0.0.0/8", "192.0.2.16/28"}
 	segment := func(link string) Segment {
 		seg := Segment{Link: link, Networks: nets(networks[rng.IntN(3)]), Dead: rng.IntN(5) == 0}

@@ -100,6 +100,7 @@ func TestChainBeginsWithTheCarrierOfBefore(t *testing.T) {
 		{"a node is not excluded any more", ten(func(s *State) { s.Nodes[4].Excluded = "x" }), func(s *State) { s.Nodes[4].Excluded = "" }, "node5", false},
 		{"a node is suppressed", ten(func(*State) {}), func(s *State) { s.change("node5", func(m *Member) { m.Suppressed = true }) }, "node5", false},
 		{"a speaker leaves", ten(func(*State) {}), func(s *State) { s.leaves("node5") }, "node5", false},
+		{"a speaker has just started", ten(func(*State) {}), func(s *State) { s.change("node5", func(m *Member) { m.Spreads, m.HandsOn = false, true }) }, "node5", false},
 		{"a kernel dies", ten(func(*State) {}), func(s *State) { s.dies("node5") }, "node5", true},
 		{"a node joins", ten(func(*State) {}), func(s *State) { addNodes(s, 11) }, "node11", false},
 		{"a node of a pool with selectors is excluded", edge, func(s *State) { s.Nodes[1].Excluded = "x" }, "node2", false},

@@ -104,9 +104,9 @@ type subnet struct {
 type holder struct {
 	name string
 	addr netip.Addr
-	// able holders can hand flows on. selected holders are those that the pool's node-selectors
+	// able holders can carry flows. inRing holders can hand segments on. selected holders are those that the pool's node-selectors
 	// select.
-	able, selected bool
+	able, inRing, selected bool
 }
 
 // reach computes how the holders reach each other. A holder that may not announce now counts,
@@ -132,7 +132,7 @@ func (b *builder) reach(key groupKey) reach {
 				byNetwork[p.Masked()] = s
 			}
 			if n := len(s.holders); n == 0 || s.holders[n-1].name != m.Name {
-				s.add(holder{m.Name, p.Addr(), m.Spreads, key.pool.Announces(b.nodes[m.Name].Labels)}, m.Name == b.Node)
+				s.add(holder{m.Name, p.Addr(), m.Spreads, m.Spreads || m.HandsOn, key.pool.Announces(b.nodes[m.Name].Labels)}, m.Name == b.Node)
 			}
 			if r.home[m.Name] == nil {
 				r.home[m.Name], r.able[m.Name] = s, m.Spreads
@@ -251,7 +251,7 @@ func (s *subnet) roles(fit []string, local bool, services []Service) string {
 			weight = max(1, weight)
 		}
 		switch {
-		case !h.able:
+		case !h.inRing:
 			at = last
 		case !carries && (!h.selected || local && endpoints[i] == 0):
 			at = far

@@ -137,7 +137,10 @@ type Member struct {
 	// Advertises is set if it has an established BGP session.
 	Advertises bool
 	// Spreads is set if it can hand flows on to other nodes.
-	Spreads  bool
+	Spreads bool
+	// HandsOn is set if it may hand segments of unknown connections on although Spreads is not set:
+	// its speaker has just started, and the rules of the speaker before are still there.
+	HandsOn  bool
 	Segments []Segment
 }
 

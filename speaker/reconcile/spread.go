@@ -29,7 +29,7 @@ func spreadFlows(p plan.Plan, in view.Inputs, members map[[6]byte]layer2.Member)
 	}
 	for _, o := range slices.Concat(in.Departed, in.Others) {
 		for _, l := range o.Profile.Links {
-			w.Members = append(w.Members, l.MAC)
+			w.Members = append(append(w.Members, l.MAC), l.Ports...)
 			for _, p := range []netip.Prefix{l.IPv4, l.IPv6} {
 				if p.IsValid() {
 					w.Nodes[p.Addr()] = o.Name

@@ -3,12 +3,14 @@ package spread
 import (
 	"fmt"
 	"net"
-	"slices"
 )
 
-// ciliumLinks are the names of the interfaces that Cilium makes. Its replacement of kube-proxy takes
-// the packets for Services before nftables sees them, so nothing would be forwarded.
-var ciliumLinks = []string{"cilium_host", "cilium_net"}
+// datapaths are programs that take the packets for Services before nftables sees them, so that
+// nothing would be forwarded, by the names of interfaces that they make.
+var datapaths = map[string]string{
+	"cilium_host": "Cilium", "cilium_net": "Cilium",
+	"bpfin.cali": "Calico's eBPF dataplane", "bpfout.cali": "Calico's eBPF dataplane",
+}
 
 // datapath says which other program takes the packets before nftables; "" for none.
 func datapath() string {
@@ -21,8 +23,8 @@ func datapath() string {
 
 func foreignDatapath(interfaces []net.Interface) string {
 	for _, i := range interfaces {
-		if slices.Contains(ciliumLinks, i.Name) {
-			return fmt.Sprintf("the interface %s exists: Cilium takes the packets of Services before nftables", i.Name)
+		if name, found := datapaths[i.Name]; found {
+			return fmt.Sprintf("the interface %s exists: %s takes the packets of Services before nftables", i.Name, name)
 		}
 	}
 	return ""

@@ -88,8 +88,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	for _, s := range r.counting() {
 		counts, err := c.counters.read(s)
 		if err != nil {
-			out <- prometheus.NewInvalidMetric(c.received.packets, err)
-			return
+			return // the tables are written anew right now, or another program has removed them
 		}
 		for _, n := range counts {
 			to, label := c.handedOn, r.node(n.data)

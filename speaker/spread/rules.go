@@ -13,6 +13,7 @@ import (
 //	chain ingress-eth0 {
 //	    type filter hook ingress device eth0 priority filter + 10; policy accept;
 //	    meta protocol != @alive accept               the speaker does not run any more
+//	    ether type 8021q accept, 8021ad accept       for a VLAN of the link
 //	    meta pkttype != host accept                  a switch floods a frame for another host
 //	    ether saddr @members accept                  the frame has made its step
 //	    ip daddr vmap @vips4-eth0                    goto flows-1
@@ -31,6 +32,7 @@ import (
 //	    type filter hook prerouting priority raw + 101; policy accept;
 //	    meta nfproto != @alive accept
 //	    iifname eth0 tcp flags ! syn ct state new ip daddr vmap @vips4-eth0
+//	    iifname eth0 tcp flags fin,rst ct state invalid ip daddr vmap @vips4-eth0
 //	}
 //	chain flows-1 {
 //	    ip ttl > 8 ip ttl set 8 dup to jhash ip saddr . tcp sport mod 256 map @next-1 device eth0 drop
@@ -106,6 +108,8 @@ func (r *ruleset) chains() (all []chain) {
 	for _, l := range r.links {
 		ingress := chain{family: netdev, name: "ingress-" + l.name, hook: &ingressHook, device: l.name, priority: afterCapture, rules: []rule{
 			{"the speaker does not run any more", list(meta(expr.MetaKeyPROTOCOL), notIn(alive), accept())},
+			{"for a VLAN of the link", list(payload(expr.PayloadBaseLLHeader, 12, 2, r0), is([]byte{0x81, 0x00}), accept())},
+			{"for a VLAN of the link", list(payload(expr.PayloadBaseLLHeader, 12, 2, r0), is([]byte{0x88, 0xa8}), accept())},
 			{"for another host", list(meta(expr.MetaKeyPKTTYPE), differs([]byte{unix.PACKET_HOST}), accept())},
 			{"from another speaker", list(payload(expr.PayloadBaseLLHeader, 6, 6, r0), in(members), accept())},
 		}}
@@ -118,8 +122,10 @@ func (r *ruleset) chains() (all []chain) {
 				}}
 				prerouting[v.family] = c
 			}
-			c.rules = append(c.rules, rule{"segments of unknown connections", list(
-				meta(expr.MetaKeyIIFNAME), is(ifname(l.name)), isUnknownSegment(), v.goToFlows(l.name))})
+			onLink := list(meta(expr.MetaKeyIIFNAME), is(ifname(l.name)))
+			c.rules = append(c.rules,
+				rule{"segments of unknown connections", list(onLink, isUnknownSegment(), v.goToFlows(l.name))},
+				rule{"the end of unknown connections", list(onLink, isUnknownEnd(), v.goToFlows(l.name))})
 		}
 		all = append(all, ingress)
 	}
@@ -194,7 +200,31 @@ func (f flows) load(k key, set string, v ipVersion) []expression {
 func isUnknownSegment() []expression {
 	return list(
 		meta(expr.MetaKeyL4PROTO), is([]byte{unix.IPPROTO_TCP}),
-		payload(expr.PayloadBaseTransportHeader, 13, 1, r0), masked([]byte{0x02}), is([]byte{0}),
-		&expr.Ct{Key: expr.CtKeySTATE, Register: r0}, masked(native(expr.CtStateBitNEW)), differs(make([]byte, 4)),
+		payload(expr.PayloadBaseTransportHeader, tcpFlags, 1, r0), masked([]byte{syn}), is([]byte{0}),
+		inState(expr.CtStateBitNEW),
 	)
+}
+
+// isUnknownEnd matches segments that end a connection, if conntrack calls them invalid: it does so
+// for a FIN or a RST of a connection that it does not know (tcp_conntracks in
+// net/netfilter/nf_conntrack_proto_tcp.c). No node answers an invalid segment.
+func isUnknownEnd() []expression {
+	return list(
+		meta(expr.MetaKeyL4PROTO), is([]byte{unix.IPPROTO_TCP}),
+		payload(expr.PayloadBaseTransportHeader, tcpFlags, 1, r0), masked([]byte{fin | rst}), differs([]byte{0}),
+		inState(expr.CtStateBitINVALID),
+	)
+}
+
+// The place of the flags in the header of TCP, and some of them (RFC 9293, section 3.1).
+const (
+	tcpFlags = 13
+	fin      = 0x01
+	syn      = 0x02
+	rst      = 0x04
+)
+
+// inState matches the states of conntrack.
+func inState(bits uint32) []expression {
+	return list(&expr.Ct{Key: expr.CtKeySTATE, Register: r0}, masked(native(bits)), differs(make([]byte, 4)))
 }

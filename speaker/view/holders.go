@@ -13,10 +13,10 @@ import (
 func holders(in Inputs, beats heartbeat.View, self Self) []plan.Member {
 	profile := members.Told(Profile(in, beats, self))
 	own := segments(profile, func(l members.Link) bool { return beats.FencedLinks[l.Name] })
-	all := []plan.Member{{Name: in.Node, Spreads: profile.Spreads, Segments: own}}
+	all := []plan.Member{{Name: in.Node, Spreads: profile.Spreads, HandsOn: profile.HandsOn, Segments: own}}
 	add := func(o members.Member, isDead func(members.Link) bool) {
 		if !slices.Contains(beats.KernelDead, o.Name) {
-			all = append(all, plan.Member{Name: o.Name, Spreads: o.Profile.Spreads, Segments: segments(o.Profile, isDead)})
+			all = append(all, plan.Member{Name: o.Name, Spreads: o.Profile.Spreads, HandsOn: o.Profile.HandsOn, Segments: segments(o.Profile, isDead)})
 		}
 	}
 	for _, o := range in.Others {

@@ -54,7 +54,7 @@ func State(in Inputs, beats heartbeat.View, self Self, conflicts map[netip.Addr]
 
 // Profile returns what this speaker tells the other members about itself.
 func Profile(in Inputs, beats heartbeat.View, self Self) members.Profile {
-	p := members.Profile{Fenced: self.Fenced != "", Advertises: self.Advertises, Spreads: self.SaysSpreads, Suppressed: self.SaysSuppressed, Returned: self.Returned, Starting: self.Starting}
+	p := members.Profile{Fenced: self.Fenced != "", Advertises: self.Advertises, Spreads: self.SaysSpreads, HandsOn: self.CannotSpread == "", Suppressed: self.SaysSuppressed, Returned: self.Returned, Starting: self.Starting}
 	for _, l := range in.Links {
 		p.Links = append(p.Links, members.Link{Name: l.Name, MAC: l.MAC, IPv4: l.IPv4, IPv6: l.IPv6, Networks: l.Networks, Ports: l.Ports})
 	}

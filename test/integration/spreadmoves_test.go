@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -157,6 +158,29 @@ func (f *fixture) opensAll(probe *cluster.Probe, since time.Time) {
 		for _, a := range failed {
 			f.Errorf("a connection failed that was opened %v after the begin", a.Start.Sub(since).Round(time.Millisecond))
 		}
+	}
+}
+
+// conntrack calls the end of a connection that it does not know invalid, not new.
+func TestSpreadEndsConnectionsWhoseSlotsHaveMoved(t *testing.T) {
+	f := setUp(t)
+	f.create(service("ended", spread))
+	vip := f.spreads("ended", allNodes...)[0]
+	talks, err := f.cluster.StartTalks(f.Context(), cluster.OnSegment, vip, 100, 100*time.Millisecond)
+	f.must(err)
+	carrier := f.cluster.Node(others(f.announcer(vip))[0])
+	f.isExcluded(carrier, true)
+	f.Cleanup(func() { f.isExcluded(carrier, false) })
+	f.carriedBy(vip, others(carrier)...)
+	talks.Stop()
+	var open string
+	err = f.cluster.Wait(context.Background(), "all connections have ended", func() bool {
+		out, err := cluster.Namespaced(f.Context(), cluster.OnSegment, "ss", "-Htan", "exclude", "time-wait", "dst", vip).CombinedOutput()
+		open = string(out)
+		return err == nil && strings.TrimSpace(open) == ""
+	})
+	if err != nil {
+		f.Errorf("%v; %d have not:\n%s", err, strings.Count(open, "\n"), open)
 	}
 }
 
