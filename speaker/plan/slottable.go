@@ -15,11 +15,13 @@ type SlotTable struct {
 	// Next has for each slot the address of the node to which this node hands segments of
 	// connections that it does not know; the zero Addr for none.
 	Next [election.Slots]netip.Addr
+	// Ring is the number of nodes that are asked for a connection.
+	Ring int
 }
 
 // maxRing is how many nodes are asked for a connection. Each hand-over costs a packet on the network. A
 // segment of a connection that no node knows, which a port scan can send, is handed over as often
-// as the time to live allows: three times, see handedTTL of the package spread.
+// as the time to live allows: once to each of them, see minHandedTTL of the package spread.
 const maxRing = 4
 
 // division is how the flows of VIPs are divided among the holders of a subnet.
@@ -85,6 +87,7 @@ func (b *builder) newDivision(s *subnet, roles string) *division {
 	for slot := range election.Slots {
 		carrier, nodes, n := ringOf(slot, roles, scores)
 		ring := nodes[:n]
+		v.table.Ring = n
 		counts[carrier]++
 		if carrier != s.self {
 			v.table.Carriers[slot] = s.holders[carrier].addr

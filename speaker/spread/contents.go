@@ -33,6 +33,7 @@ type flows struct {
 	index     int // of the link
 	ipv6      bool
 	byAddress bool
+	ring      int // Table.Ring
 }
 
 // place is a VIP on a link.
@@ -77,7 +78,7 @@ func (w *Wanted) rules(before *ruleset) *ruleset {
 	for _, v := range w.vips() {
 		number, isNew := n.number(v)
 		r.numbers[place{v.Link, v.Addr}] = number
-		f := flows{number: number, link: v.Link, index: w.Links[v.Link], ipv6: v.Addr.Is6(), byAddress: v.ByAddress}
+		f := flows{number: number, link: v.Link, index: w.Links[v.Link], ipv6: v.Addr.Is6(), byAddress: v.ByAddress, ring: v.Table.Ring}
 		if isNew {
 			r.addFlows(f, v.Table)
 		}
@@ -178,7 +179,7 @@ func newNumbers(before *ruleset) *numbers {
 // number returns the number of a VIP's flows. isNew is set if no other VIP has it. VIPs with equal
 // tables on one link share a number.
 func (n *numbers) number(v VIP) (number int, isNew bool) {
-	kind := flows{link: v.Link, ipv6: v.Addr.Is6(), byAddress: v.ByAddress}
+	kind := flows{link: v.Link, ipv6: v.Addr.Is6(), byAddress: v.ByAddress, ring: v.Table.Ring}
 	ref := flowsRef{kind, v.Table}
 	if number, ok := n.byRef[ref]; ok {
 		return number, false

@@ -31,8 +31,7 @@ import (
 //	chain prerouting {
 //	    type filter hook prerouting priority raw + 101; policy accept;
 //	    meta nfproto != @alive accept
-//	    iifname eth0 tcp flags ! syn ct state new ip daddr vmap @vips4-eth0
-//	    iifname eth0 tcp flags fin,rst ct state invalid ip daddr vmap @vips4-eth0
+//	    iifname eth0 tcp flags ! syn ct state new,invalid ip daddr vmap @vips4-eth0
 //	}
 //	chain flows-1 {
 //	    ip ttl > 8 ip ttl set 8 dup to jhash ip saddr . tcp sport mod 256 map @next-1 device eth0 drop
@@ -69,10 +68,10 @@ const (
 	// betweenConntrackAndNAT is the priority of the chains in the hook prerouting: conntrack is at
 	// -200, the translation to the addresses of pods at -100.
 	betweenConntrackAndNAT = -199
-	// handedTTL is the TTL with which a segment is handed on for the first time, and minHandedTTL
-	// is what it must be more than to be handed on again. Each step takes one. So a segment makes three steps at
-	// most, also if the tables of the nodes differ, and can still be routed to a pod.
-	handedTTL, minHandedTTL = 8, 5
+	// minHandedTTL is what the TTL of a segment must be more than to be handed on. The first node adds
+	// the size of the ring, and each step takes one. So a segment that no node knows comes around, ends at the node
+	// where it began, also if the tables of the nodes differ after as many steps, and can still be routed to a pod.
+	minHandedTTL = 5
 	// seed is the same on all nodes, so that a flow has the same slot on all of them.
 	seed = 0x6c627370
 )
@@ -122,10 +121,8 @@ func (r *ruleset) chains() (all []chain) {
 				}}
 				prerouting[v.family] = c
 			}
-			onLink := list(meta(expr.MetaKeyIIFNAME), is(ifname(l.name)))
-			c.rules = append(c.rules,
-				rule{"segments of unknown connections", list(onLink, isUnknownSegment(), v.goToFlows(l.name))},
-				rule{"the end of unknown connections", list(onLink, isUnknownEnd(), v.goToFlows(l.name))})
+			c.rules = append(c.rules, rule{"segments of unknown connections", list(
+				meta(expr.MetaKeyIIFNAME), is(ifname(l.name)), isUnknownSegment(), v.goToFlows(l.name))})
 		}
 		all = append(all, ingress)
 	}
@@ -168,12 +165,13 @@ func (f flows) handOn(v ipVersion) (rules []rule) {
 	if f.byAddress {
 		key = v.clientAddr()
 	}
+	first := byte(minHandedTTL + f.ring)
 	for _, step := range []struct {
 		comment string
 		above   byte
 		setTTL  []expression
 	}{
-		{"the first step", handedTTL, v.writeTTL(handedTTL)},
+		{"the first step", first, v.writeTTL(first)},
 		{"another step", minHandedTTL, nil},
 	} {
 		rules = append(rules, rule{step.comment, list(
@@ -195,36 +193,20 @@ func (f flows) load(k key, set string, v ipVersion) []expression {
 }
 
 // isUnknownSegment matches TCP segments that do not open a connection, and belong to none that
-// conntrack knows. A segment that conntrack calls invalid is not meant: it may belong to a connection
-// of this node and be out of its window, and another node would end that connection.
+// conntrack knows. For a FIN or a RST of such a connection, and if there is an old connection of the same
+// addresses and ports, it says invalid and not new (tcp_conntracks in
+// net/netfilter/nf_conntrack_proto_tcp.c). It also says invalid for a segment of a connection
+// of this node that is out of the window. Such a segment comes around, and is dropped here.
 func isUnknownSegment() []expression {
 	return list(
 		meta(expr.MetaKeyL4PROTO), is([]byte{unix.IPPROTO_TCP}),
 		payload(expr.PayloadBaseTransportHeader, tcpFlags, 1, r0), masked([]byte{syn}), is([]byte{0}),
-		inState(expr.CtStateBitNEW),
+		&expr.Ct{Key: expr.CtKeySTATE, Register: r0}, masked(native(expr.CtStateBitNEW|expr.CtStateBitINVALID)), differs(make([]byte, 4)),
 	)
 }
 
-// isUnknownEnd matches segments that end a connection, if conntrack calls them invalid: it does so
-// for a FIN or a RST of a connection that it does not know (tcp_conntracks in
-// net/netfilter/nf_conntrack_proto_tcp.c). No node answers an invalid segment.
-func isUnknownEnd() []expression {
-	return list(
-		meta(expr.MetaKeyL4PROTO), is([]byte{unix.IPPROTO_TCP}),
-		payload(expr.PayloadBaseTransportHeader, tcpFlags, 1, r0), masked([]byte{fin | rst}), differs([]byte{0}),
-		inState(expr.CtStateBitINVALID),
-	)
-}
-
-// The place of the flags in the header of TCP, and some of them (RFC 9293, section 3.1).
+// The place of the flags in the header of TCP, and the one that opens a connection (RFC 9293, section 3.1).
 const (
 	tcpFlags = 13
-	fin      = 0x01
 	syn      = 0x02
-	rst      = 0x04
 )
-
-// inState matches the states of conntrack.
-func inState(bits uint32) []expression {
-	return list(&expr.Ct{Key: expr.CtKeySTATE, Register: r0}, masked(native(bits)), differs(make([]byte, 4)))
-}

@@ -53,6 +53,8 @@ type Table struct {
 	// Next are the addresses of the nodes to which segments of unknown connections are handed
 	// on; the zero Addr for none.
 	Next [election.Slots]netip.Addr
+	// Ring is the number of nodes among which segments of unknown connections are handed on.
+	Ring int
 }
 
 // VIP is a spread address on one of this node's links.

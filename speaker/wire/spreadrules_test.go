@@ -62,7 +62,7 @@ func spreadOver(t *testing.T, link string, second4, second6 netip.Addr) spread.W
 	if err != nil {
 		t.Fatal(err)
 	}
-	half4, half6 := &spread.Table{}, &spread.Table{}
+	half4, half6 := &spread.Table{Ring: 3}, &spread.Table{Ring: 3}
 	for slot := 0; slot < len(half4.Carriers); slot += 64 { // few, so that the expected rules can be read
 		half4.Carriers[slot], half6.Carriers[slot] = second4, second6
 		half4.Next[slot+1], half6.Next[slot+1] = second4, second6
