@@ -198,7 +198,7 @@ func (l *Loop) pass(ctx context.Context) (again time.Duration) {
 	p := plan.Make(seen, before)
 	byMAC := view.MembersByMAC(in, beats)
 	if l.Spread != nil && !p.KeepSpread {
-		l.Spread.Set(spreadFlows(p, in, byMAC)) // before this node announces
+		l.Spread.Set(spreadFlows(p, in, byMAC, l.announced)) // before this node announces
 	}
 	l.Layer2.Set(announcementLinks(in.Links), byMAC, assignments(p, l.announced))
 	if returned != l.returned {

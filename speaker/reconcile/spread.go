@@ -10,14 +10,15 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/view"
 )
 
-// spreadFlows returns which flows this node forwards, and to whom.
-func spreadFlows(p plan.Plan, in view.Inputs, members map[[6]byte]layer2.Member) spread.Wanted {
+// spreadFlows returns which flows this node forwards, and to whom. announced are the VIPs that any
+// speaker has announced before.
+func spreadFlows(p plan.Plan, in view.Inputs, members map[[6]byte]layer2.Member, announced map[netip.Addr]bool) spread.Wanted {
 	w := spread.Wanted{Links: map[string]int{}, Nodes: map[netip.Addr]string{}}
 	if len(p.Spread) == 0 {
 		return w
 	}
 	for _, s := range p.Spread {
-		w.VIPs = append(w.VIPs, spread.VIP{Addr: s.VIP, Link: s.Link, ByAddress: s.ByAddress, Table: (*spread.Table)(s.Slots)})
+		w.VIPs = append(w.VIPs, spread.VIP{Addr: s.VIP, Link: s.Link, ByAddress: s.ByAddress, New: !announced[s.VIP], Table: (*spread.Table)(s.Slots)})
 	}
 	for _, l := range in.AllLinks {
 		w.Links[l.Name] = l.Index

@@ -38,7 +38,7 @@ func total(e elements) (n int) {
 func TestChangeOfSlotsChangesOnlyTheirElements(t *testing.T) {
 	half, third := table(neighbour, 2), table(neighbour, 2)
 	third.Carriers[0], third.Carriers[2] = other, netip.Addr{}
-	w := wanted(VIP{vip, "eth0", false, half}, VIP{vip.Next(), "eth0", false, half})
+	w := wanted(VIP{vip, "eth0", false, false, half}, VIP{vip.Next(), "eth0", false, false, half})
 	before := w.rules(nil)
 	w.VIPs[0].Table, w.VIPs[1].Table = third, third
 	after := w.rules(before)
@@ -56,15 +56,15 @@ func TestEqualTablesShareTheirFlows(t *testing.T) {
 		second VIP
 		flows  int
 	}{
-		"the same table":    {VIP{vip.Next(), "eth0", false, table(neighbour, 2)}, 1},
-		"another table":     {VIP{vip.Next(), "eth0", false, table(neighbour, 3)}, 2},
-		"another link":      {VIP{vip, "eth1", false, table(neighbour, 2)}, 2},
-		"by the address":    {VIP{vip.Next(), "eth0", true, table(neighbour, 2)}, 2},
-		"IPv6":              {VIP{sixth, "eth0", false, table(neighbour, 2)}, 2},
-		"an unknown link":   {VIP{vip.Next(), "eth9", false, table(neighbour, 3)}, 1},
-		"no slot elsewhere": {VIP{vip.Next(), "eth0", false, &Table{}}, 2},
+		"the same table":    {VIP{vip.Next(), "eth0", false, false, table(neighbour, 2)}, 1},
+		"another table":     {VIP{vip.Next(), "eth0", false, false, table(neighbour, 3)}, 2},
+		"another link":      {VIP{vip, "eth1", false, false, table(neighbour, 2)}, 2},
+		"by the address":    {VIP{vip.Next(), "eth0", true, false, table(neighbour, 2)}, 2},
+		"IPv6":              {VIP{sixth, "eth0", false, false, table(neighbour, 2)}, 2},
+		"an unknown link":   {VIP{vip.Next(), "eth9", false, false, table(neighbour, 3)}, 1},
+		"no slot elsewhere": {VIP{vip.Next(), "eth0", false, false, &Table{}}, 2},
 	} {
-		w := wanted(VIP{vip, "eth0", false, table(neighbour, 2)}, tt.second)
+		w := wanted(VIP{vip, "eth0", false, false, table(neighbour, 2)}, tt.second)
 		if got := w.rules(nil); len(got.flows) != tt.flows {
 			t.Errorf("%s: %d flows, want %d", name, len(got.flows), tt.flows)
 		}
@@ -72,7 +72,7 @@ func TestEqualTablesShareTheirFlows(t *testing.T) {
 }
 
 func TestRulesAreTheSameInAnyOrder(t *testing.T) {
-	a, b := VIP{vip, "eth0", false, table(neighbour, 2)}, VIP{vip.Next(), "eth0", false, table(neighbour, 3)}
+	a, b := VIP{vip, "eth0", false, false, table(neighbour, 2)}, VIP{vip.Next(), "eth0", false, false, table(neighbour, 3)}
 	w, v := wanted(a, b), wanted(b, a)
 	first := w.rules(nil)
 	second := v.rules(first)
@@ -104,7 +104,7 @@ func BenchmarkRules1000VIPs(b *testing.B) {
 	half := table(neighbour, 2)
 	var vips []VIP
 	for i := range 1000 {
-		vips = append(vips, VIP{netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), "eth0", false, half})
+		vips = append(vips, VIP{netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), "eth0", false, false, half})
 	}
 	w := wanted(vips...)
 	before := w.rules(nil)

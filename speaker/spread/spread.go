@@ -63,6 +63,8 @@ type VIP struct {
 	Link string
 	// ByAddress is set if all flows of a client go to the same node.
 	ByAddress bool
+	// New is set if no node has announced the address before, so that it has no connections.
+	New bool
 	// Table is not changed any more. VIPs of the same link and family may share it.
 	Table *Table
 }

@@ -88,13 +88,13 @@ func TestSpreaderWritesOnlyWhatHasChanged(t *testing.T) {
 		}
 		s.Set(wanted())
 		expect(t, k, "nothing again")
-		s.Set(wanted(VIP{vip, "eth0", false, table(neighbour, 2)}))
+		s.Set(wanted(VIP{vip, "eth0", false, false, table(neighbour, 2)}))
 		expect(t, k, "the first address", "replace")
-		s.Set(wanted(VIP{vip, "eth0", false, table(neighbour, 2)}))
+		s.Set(wanted(VIP{vip, "eth0", false, false, table(neighbour, 2)}))
 		expect(t, k, "the same")
 		time.Sleep(youth)
 		expect(t, k, "it is not young any more", "change -0 +128")
-		s.Set(wanted(VIP{vip, "eth0", false, table(other, 2)}))
+		s.Set(wanted(VIP{vip, "eth0", false, false, table(other, 2)}))
 		expect(t, k, "another node", "change -128 +128")
 		if got := testutil.ToFloat64(s.active); got != 1 {
 			t.Errorf("active is %v", got)
@@ -110,10 +110,10 @@ func TestSpreaderWritesOnlyWhatHasChanged(t *testing.T) {
 // When an address becomes spread, its announcer has all connections.
 func TestSpreaderForwardsNothingForAYoungAddress(t *testing.T) {
 	running(t, func(t *testing.T, s *Spreader, k *fakeKernel, log *bytes.Buffer) {
-		s.Set(wanted(VIP{vip, "eth0", false, table(neighbour, 2)}))
+		s.Set(wanted(VIP{vip, "eth0", false, false, table(neighbour, 2)}))
 		expect(t, k, "an address that was spread before the speaker began", "replace")
 		slots := func() int { return len(k.has[setName{netdev, flows{number: 2}.slotsSet()}]) }
-		both := wanted(VIP{vip, "eth0", false, table(neighbour, 2)}, VIP{vip.Next(), "eth0", false, table(neighbour, 4)})
+		both := wanted(VIP{vip, "eth0", false, false, table(neighbour, 2)}, VIP{vip.Next(), "eth0", false, false, table(neighbour, 4)})
 		s.Set(both)
 		expect(t, k, "one more address", "replace")
 		if n := slots(); n != 0 {
@@ -131,7 +131,7 @@ func TestSpreaderForwardsNothingForAYoungAddress(t *testing.T) {
 
 func TestSpreaderRepairsItsTables(t *testing.T) {
 	running(t, func(t *testing.T, s *Spreader, k *fakeKernel, log *bytes.Buffer) {
-		s.Set(wanted(VIP{vip, "eth0", false, table(neighbour, 2)}))
+		s.Set(wanted(VIP{vip, "eth0", false, false, table(neighbour, 2)}))
 		expect(t, k, "the first address", "replace")
 		time.Sleep(refreshInterval)
 		expect(t, k, "a minute later", "refresh")
@@ -161,7 +161,7 @@ func TestSpreaderSaysWhyItCannotSpread(t *testing.T) {
 func TestSpreaderLogsAFailureOnce(t *testing.T) {
 	running(t, func(t *testing.T, s *Spreader, k *fakeKernel, log *bytes.Buffer) {
 		k.fail("replace", errors.New("no memory"))
-		s.Set(wanted(VIP{vip, "eth0", false, table(neighbour, 2)}))
+		s.Set(wanted(VIP{vip, "eth0", false, false, table(neighbour, 2)}))
 		time.Sleep(2 * retryInterval)
 		expect(t, k, "it tries again", "replace", "replace", "replace")
 		if s.HasRules() {

@@ -4,7 +4,7 @@ import "time"
 
 // holdYoung returns what is wanted without the carriers of VIPs that are young. What is
 // wanted when this speaker starts is not young: the kernel may have had the rules for long, and
-// other nodes carry connections.
+// other nodes carry connections. Neither is an address that no node has announced before.
 func (s *Spreader) holdYoung(w Wanted, installed *ruleset, now time.Time) Wanted {
 	young := map[place]time.Time{}
 	vips := make([]VIP, len(w.VIPs))
@@ -12,7 +12,7 @@ func (s *Spreader) holdYoung(w Wanted, installed *ruleset, now time.Time) Wanted
 		vips[i] = v
 		at := place{v.Link, v.Addr}
 		since, isYoung := s.young[at]
-		if !isYoung && (installed == nil || installed.numbers[at] > 0) {
+		if !isYoung && (v.New || installed == nil || installed.numbers[at] > 0) {
 			continue
 		}
 		if !isYoung {
