@@ -88,7 +88,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	for _, s := range r.counting() {
 		counts, err := c.counters.read(s)
 		if err != nil {
-			return // the tables are written anew right now, or another program has removed them
+			return // an error here would hide all metrics of the speaker; Run repairs the tables
 		}
 		for _, n := range counts {
 			to, label := c.handedOn, r.node(n.data)

@@ -39,8 +39,8 @@ func (tables) change(remove, add elements) error {
 func (tables) refresh() error {
 	t := transaction{table: TableName}
 	// Kernels before 6.12 do not change the timeout of an element that exists.
-	t.setElements(unix.NFT_MSG_DELSETELEM, heartbeat(), 0)
-	t.setElements(unix.NFT_MSG_NEWSETELEM, heartbeat(), lifetime)
+	t.setElements(unix.NFT_MSG_DELSETELEM, aliveElements(), 0)
+	t.setElements(unix.NFT_MSG_NEWSETELEM, aliveElements(), lifetime)
 	return t.send("refreshing the tables")
 }
 

@@ -68,9 +68,10 @@ const (
 	// betweenConntrackAndNAT is the priority of the chains in the hook prerouting: conntrack is at
 	// -200, the translation to the addresses of pods at -100.
 	betweenConntrackAndNAT = -199
-	// minHandedTTL is what the TTL of a segment must be more than to be handed on. The first node adds
-	// the size of the ring, and each step takes one. So a segment that no node knows comes around, ends at the node
-	// where it began, also if the tables of the nodes differ after as many steps, and can still be routed to a pod.
+	// minHandedTTL ends the way of a segment: it is handed on only if its TTL is higher. The first node sets
+	// the TTL to minHandedTTL and the size of the ring, and each step takes one. So a segment that no node
+	// knows ends where it began. If the tables of the nodes differ, it ends after as many steps. The
+	// rest of the TTL is for the way to a pod.
 	minHandedTTL = 5
 	// seed is the same on all nodes, so that a flow has the same slot on all of them.
 	seed = 0x6c627370

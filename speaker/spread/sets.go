@@ -92,8 +92,8 @@ func constants() elements {
 	return all
 }
 
-// heartbeat are the elements whose lifetime begins again at a refresh.
-func heartbeat() elements {
+// aliveElements are the elements whose lifetime begins again at a refresh.
+func aliveElements() elements {
 	return elements{
 		{netdev, alive}: {{key: "\x08\x00"}, {key: "\x86\xdd"}},
 		{ip4, alive}:    {{key: string([]byte{ip4})}},

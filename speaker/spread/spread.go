@@ -6,8 +6,9 @@
 // left to kube-proxy on this node. All nodes have the same rules, so nothing changes for the flows of the
 // nodes that live when another node becomes the announcer.
 //
-// When a slot moves, its new node does not know the connections that exist. It hands their segments on
-// to the node that had the slot before (as in Beamer, Olteanu et al., 2018), which still knows them.
+// When a slot moves, its new node does not know the connections that exist. It hands their segments on, and
+// so does each node of a ring, until one knows the connection. Beamer (Olteanu et al., 2018) hands on to the
+// node that had the slot before; a ring needs no memory of that.
 //
 // The package owns three tables of nftables of one name: of the family netdev for the ingress,
 // and of ip and ip6 for the segments that are handed on.
@@ -103,7 +104,7 @@ type Spreader struct {
 	obstacle atomic.Pointer[string]
 	news     func()
 
-	// young are the VIPs that this speaker has seen to become spread, and since when. For Run alone.
+	// young says since when an address is spread that this node has announced before. For Run alone.
 	young map[place]time.Time
 	// installed is what the kernel has; nil if that is unknown. Only Run writes it.
 	installed atomic.Pointer[ruleset]
@@ -125,8 +126,8 @@ type kernel interface {
 	remove() error
 }
 
-// New returns a Spreader that writes nothing before the first Set. It asks the kernel what it can do: a speaker
-// that starts should say at once that it can spread, because other speakers choose carriers by that.
+// New returns a Spreader that writes nothing before the first Set. It asks the kernel what it can do,
+// so that the first profile of the speaker says it: other speakers choose the nodes of the rings by that.
 func New(o Options) *Spreader {
 	s := newSpreader(o, tables{})
 	o.Metrics.MustRegister(newCollector(s, tables{}))

@@ -98,7 +98,7 @@ func (t *transaction) addTables(r *ruleset) {
 		t.addSet(s)
 	}
 	t.setElements(unix.NFT_MSG_NEWSETELEM, constants(), 0)
-	t.setElements(unix.NFT_MSG_NEWSETELEM, heartbeat(), lifetime)
+	t.setElements(unix.NFT_MSG_NEWSETELEM, aliveElements(), lifetime)
 }
 
 func (t *transaction) addSet(s set) {
