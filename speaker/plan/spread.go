@@ -14,12 +14,12 @@ import (
 // nodes, see election.SlotOrder, and the first of them that may carry flows does.
 //
 // A slot moves when a node comes, goes or may carry flows no longer. Then the new carrier gets
-// segments of TCP connections that it does not know. It hands them on along the chain of the
-// slot. The chain is the same order again, with all nodes that may have connections. So the
-// carrier of before is near the beginning, and no speaker needs to remember it.
+// segments of TCP connections that it does not know. It hands them on around the ring of the
+// slot: the first nodes in the same order, among all nodes that may have connections. The previous
+// carrier is one of them, and no speaker needs to remember it.
 
 // SpreadReason says in one word whether several nodes carry the flows of a VIP, or why not.
-// The empty reason means that nobody wants it.
+// The empty reason means that neither its pool nor a Service asks for it.
 type SpreadReason string
 
 // The reasons of spread VIPs.

@@ -13,7 +13,7 @@ import (
 // has left or died. The kernel goes on without the speaker, and so do its connections. A
 // speaker that is restarted or replaced comes back within this time. A node on which no
 // speaker runs any more stays for no longer, because each such node can take one of the few
-// places in a chain.
+// places in a ring.
 const departedMemory = 10 * time.Minute
 
 // departed remembers what the members were before they left or died.
