@@ -23,7 +23,7 @@ const module = "github.com/baremetal-lb/cloud-provider-baremetal/"
 // layers are the packages of the product from the top down. A package may import
 // packages of lower layers only, so packages of one layer do not know each other.
 var layers = [][]string{
-	{"cmd/baremetal-cloud-controller-manager", "cmd/baremetal-speaker"},
+	{"cmd/baremetal-cloud-controller-manager", "cmd/baremetal-speaker", "cmd/kubectl-baremetal"},
 	{"cloudprovider", "speaker"},
 	{"speaker/reconcile", "cloudprovider/deadnodes"},
 	{"speaker/view"},
