@@ -118,8 +118,8 @@ type kernel interface {
 	check() error
 	// replace writes the tables anew, whatever was there.
 	replace(*ruleset) error
-	// change changes the elements of the sets.
-	change(remove, add elements) error
+	// change changes some flows, and the elements of the sets.
+	change(difference) error
 	// refresh begins the lifetime again.
 	refresh() error
 	// remove removes the tables, if there are any.
@@ -265,13 +265,12 @@ func (s *Spreader) update(installed, want *ruleset, refresh bool) error {
 		return nil
 	case want.isEmpty():
 		return s.kernel.remove()
-	case installed == nil || !installed.sameRules(want):
+	case installed == nil || !slices.Equal(installed.links, want.links):
 		return s.kernel.replace(want)
 	}
-	remove, add := installed.elements.change(want.elements)
 	var err error
-	if len(remove)+len(add) > 0 {
-		err = s.kernel.change(remove, add)
+	if d := installed.difference(want); !d.isEmpty() {
+		err = s.kernel.change(d)
 	}
 	if err == nil && refresh {
 		err = s.kernel.refresh()
