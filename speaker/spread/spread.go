@@ -36,8 +36,7 @@ const (
 	// lifetime is how long the rules have an effect without a refresh. The rules stay when the
 	// speaker ends, because it is restarted in most cases.
 	lifetime = 10 * time.Minute
-	// refreshInterval leaves time for some refreshes that fail. It is also how soon the tables
-	// are written again if another program has removed them.
+	// refreshInterval leaves time for some refreshes that fail.
 	refreshInterval = time.Minute
 	// youth is for how long an address that becomes spread stays with its announcer. Its connections are
 	// there, and the other nodes need their rules first, to hand segments of these connections back.
@@ -101,6 +100,7 @@ type Spreader struct {
 	active   prometheus.Gauge
 	wanted   atomic.Pointer[Wanted] // nil before the first Set
 	changed  signal.Signal
+	removed  signal.Signal // see Repair
 	obstacle atomic.Pointer[string]
 	news     func()
 
@@ -135,7 +135,7 @@ func New(o Options) *Spreader {
 }
 
 func newSpreader(o Options, k kernel) *Spreader {
-	s := &Spreader{log: o.Log, kernel: k, changed: signal.New(), news: o.Changed, active: prometheus.NewGauge(prometheus.GaugeOpts{
+	s := &Spreader{log: o.Log, kernel: k, changed: signal.New(), removed: signal.New(), news: o.Changed, active: prometheus.NewGauge(prometheus.GaugeOpts{
 		Namespace: "baremetal", Subsystem: "spread", Name: "active",
 		Help: "1 while the kernel spreads the flows to addresses over the nodes.",
 	})}
@@ -161,6 +161,9 @@ func (s *Spreader) Set(w Wanted) {
 	}
 }
 
+// Repair says that another program may have removed the tables. It does not wait for the kernel.
+func (s *Spreader) Repair() { s.removed.Set() }
+
 // Run keeps the rules in the kernel until ctx ends. It leaves them there: the connections
 // of this node go on while its speaker is replaced. A failure is logged and tried again. Run
 // returns nil.
@@ -173,6 +176,8 @@ func (s *Spreader) Run(ctx context.Context) error {
 		select {
 		case <-s.changed.C():
 		case <-again:
+		case <-s.removed.C():
+			isRefresh = true // it fails without the tables, and then they are written anew
 		case <-refresh.C:
 			s.check()
 			isRefresh = true

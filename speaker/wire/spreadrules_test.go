@@ -13,12 +13,15 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/closedports"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/spread"
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/tablewatch"
 )
 
 var update = flag.Bool("update", false, "write the expected rules")
@@ -244,6 +247,30 @@ func BenchmarkOneMoreServiceBeside1000(b *testing.B) {
 	}
 	b.ReportMetric(first.Seconds(), "s/first")
 	b.ReportMetric(peak/1024, "MiB/peak")
+}
+
+// The nftables.service of a distribution does this at each restart.
+func TestRulesComeBackAtOnceAfterAFlush(t *testing.T) {
+	plug(t, "eth0", mac0)
+	s := startSpreader(t)
+	closed := closedports.New(closedports.Options{Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()})
+	watch := tablewatch.New(tablewatch.Options{Tables: []string{spread.TableName, closedports.TableName}, Log: slog.New(slog.DiscardHandler), Removed: func() { s.Repair(); closed.Repair() }})
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { _ = watch.Run(ctx) })
+	running.Go(func() { _ = closed.Run(ctx) })
+	defer func() { cancel(); running.Wait() }()
+	s.Set(spreadOver(t, "eth0", second4, second6))
+	closed.Set(closedports.Wanted{Addrs: []netip.Addr{vip4}})
+	both := func() bool {
+		out, _ := exec.Command("nft", "list", "tables").Output() // while a transaction runs it may fail
+		return strings.Contains(string(out), spread.TableName) && strings.Contains(string(out), closedports.TableName)
+	}
+	eventually(t, "the rules are written", both)
+	for range 3 {
+		nft(t, "flush ruleset")
+		eventually(t, "the rules are back", both)
+	}
 }
 
 func TestSpreadRulesTouchNoOtherTable(t *testing.T) {
