@@ -90,6 +90,18 @@ func TestSpreadLosesNoConnectionWhenNothingDies(t *testing.T) {
 				start(n)
 			}
 		}},
+		{"all speakers are restarted at once", func(f *fixture, vip string, announcer *cluster.Node) {
+			for _, n := range f.cluster.Nodes() {
+				n.Speaker().Stop()
+			}
+			// The first one finds no member, and takes all addresses and flows.
+			first := f.cluster.Node(others(announcer)[0])
+			f.must(first.StartSpeaker(ctx, "--failback-after=2s"))
+			f.carriedBy(vip, first.Name)
+			for _, name := range others(first) {
+				start(f.cluster.Node(name))
+			}
+		}},
 		{"a speaker is stopped for some time", func(f *fixture, vip string, announcer *cluster.Node) {
 			announcer.Speaker().Stop()
 			f.carriedBy(vip, others(announcer)...)
