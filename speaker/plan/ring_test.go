@@ -25,7 +25,7 @@ func tablesOf(s State, vip netip.Addr) map[string]*SlotTable {
 // While a change spreads, each speaker may have the old state or the new one. A connection is at the
 // carrier of one of them.
 func TestSegmentFindsItsConnectionWhileStatesDiffer(t *testing.T) {
-	for _, size := range []int{3, 4} {
+	for _, size := range []int{3, 4, 6} {
 		for name, change := range map[string]func(*State){
 			"a node is excluded":   func(s *State) { s.Nodes[1].Excluded = "x" },
 			"a node is suppressed": func(s *State) { s.change("node2", func(m *Member) { m.Suppressed = true }) },

@@ -21,8 +21,9 @@ type SlotTable struct {
 
 // maxRing is how many nodes are asked for a connection. Each hand-over costs a packet on the network. A
 // segment of a connection that no node knows, which a port scan can send, is handed over as often
-// as the time to live allows: once to each of them, see minHandedTTL of the package spread.
-const maxRing = 4
+// as the time to live allows: once to each of them, see minHandedTTL of the package spread. In a cluster
+// of so many nodes, no connection is lost while nodes come and go, in whatever order.
+const maxRing = 8
 
 // division is how the flows of VIPs are divided among the holders of a subnet.
 type division struct {
@@ -38,7 +39,7 @@ type divisionKey struct{ link, holders, roles string }
 // in the rings.
 type role byte
 
-// place says whether a holder is among those that are asked for connections. A ring has four of them,
+// place says whether a holder is among those that are asked for connections. A ring has eight of them,
 // and there may be hundreds of holders.
 type place byte
 

