@@ -236,6 +236,14 @@ func TestEngineDetectsNoDeathOnALossyNetwork(t *testing.T) {
 	}
 }
 
+func TestOnlySpeakerOfAClusterNeedsNoWitness(t *testing.T) {
+	w := newWorld(t, 1, defaultTiming)
+	w.run(time.Minute)
+	if v := w.nodes[0].engine.view; v.Fenced != "" || v.NeedWitness {
+		t.Errorf("in a cluster of one node: %+v", v)
+	}
+}
+
 func TestWitnessKeepsOneOfTwoSpeakersUnfenced(t *testing.T) {
 	w := newWorld(t, 2, defaultTiming)
 	w.lost = func(_, _ *node) bool { return true }
