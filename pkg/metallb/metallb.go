@@ -34,7 +34,7 @@ const (
 // Note says what became of a field of an object.
 type Note struct {
 	// Source is the file of the object, Document the place of the YAML document in it, and
-	// Line the line of the field. Both are counted from 1.
+	// Line the line of the field. Both are counted from 1, and 0 for an object of the cluster.
 	Source   string `json:"source"`
 	Document int    `json:"document"`
 	Line     int    `json:"line"`
@@ -69,9 +69,13 @@ func (n Note) Subject() string {
 	return text
 }
 
-// String returns the place, the subject and the message.
+// String returns `pools.yaml:4: document 1: IPAddressPool a: spec.addresses: …`.
 func (n Note) String() string {
-	return fmt.Sprintf("%s, document %d, line %d: %s: %s", n.Source, n.Document, n.Line, n.Subject(), n.Message)
+	place := n.Source
+	if n.Document > 0 {
+		place = fmt.Sprintf("%s:%d: document %d", n.Source, n.Line, n.Document)
+	}
+	return fmt.Sprintf("%s: %s: %s", place, n.Subject(), n.Message)
 }
 
 // Result is a converted configuration.
@@ -92,6 +96,17 @@ func (r Result) Count(outcome Outcome) (count int) {
 		}
 	}
 	return count
+}
+
+// ForPeople returns the notes that a person should read: something changed or was not
+// carried over, and no other note of the object says why.
+func (r Result) ForPeople() (notes []Note) {
+	for _, n := range r.Notes {
+		if n.forPeople() {
+			notes = append(notes, n)
+		}
+	}
+	return notes
 }
 
 // Options say what the cluster of this project is like.
@@ -182,7 +197,10 @@ func (c *converter) noteIn(pool string, o *object, field string, outcome Outcome
 }
 
 func (c *converter) fail(o *object, field, format string, args ...any) {
-	c.errs = append(c.errs, &Error{Source: o.source, Document: o.document, Line: o.line(field), Object: o.String(), Field: field, Msg: fmt.Sprintf(format, args...)})
+	e := &Error{Source: o.source, Document: o.document, Line: o.line(field), Object: o.String(), Field: field, Msg: fmt.Sprintf(format, args...)}
+	if !slices.ContainsFunc(c.errs, func(other error) bool { return other.Error() == e.Error() }) {
+		c.errs = append(c.errs, e)
+	}
 }
 
 // Error is one thing that cannot be converted.
@@ -242,7 +260,7 @@ func (c *converter) explain(err error, origins []origin) error {
 		from := origins[e.Line-1]
 		o := from.object
 		line := o.line(from.field)
-		if from.line > 0 {
+		if from.line > 0 && o.document > 0 {
 			line = from.line
 		}
 		msg := e.Msg

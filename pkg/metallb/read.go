@@ -22,12 +22,15 @@ type Source struct {
 	// Name is the name of the file, for messages.
 	Name string
 	Text []byte
+	// FromCluster is true for an object that the API server returned: it has no file, so
+	// messages name neither a document nor a line.
+	FromCluster bool
 }
 
 // object is a Kubernetes object.
 type object struct {
 	source           string
-	document         int // counted from 1
+	document         int // counted from 1; 0 for an object of the cluster
 	place            int // of the object among all objects
 	apiVersion, kind string
 	namespace, name  string
@@ -40,8 +43,12 @@ type object struct {
 // String returns the kind and the name.
 func (o *object) String() string { return strings.TrimSpace(o.kind + " " + o.name) }
 
-// line returns the line of a field, or the line of its closest parent that the object has.
+// line returns the line of a field, or the line of its closest parent that the object has. It
+// is 0 for an object of the cluster.
 func (o *object) line(field string) int {
+	if o.document == 0 {
+		return 0
+	}
 	n := o.root
 	line := n.Line
 	for _, step := range strings.Split(field, ".") {
@@ -78,7 +85,9 @@ func read(s Source) ([]*object, error) {
 			return nil, &Error{Source: s.Name, Line: root.Line, Document: i + 1, Msg: err.Error()}
 		}
 		for _, o := range objects {
-			o.source, o.document = s.Name, i+1
+			if o.source = s.Name; !s.FromCluster {
+				o.document = i + 1
+			}
 			if o.kind == legacyKind {
 				if len(documents) > 1 {
 					return nil, &Error{Source: s.Name, Line: root.Line, Document: i + 1, Msg: "this document is a configuration of MetalLB 0.12, and no Kubernetes object: give it in a file of its own"}
