@@ -58,7 +58,7 @@ func Fields() []Field {
 
 		{Kind: peers, Path: "spec.myASN", Outcome: Carried, Key: "my-asn"},
 		{Kind: peers, Path: "spec.peerASN", Outcome: Carried, Key: "peer-asn"},
-		{Kind: peers, Path: "spec.localASN", Outcome: Changed, Key: "my-asn", Text: "`my-asn` of this session. MetalLB in the mode frr-k8s ignores the field: check which AS number the router expects"},
+		{Kind: peers, Path: "spec.localASN", Outcome: Changed, Key: "my-asn", Text: "is `my-asn` of this session. MetalLB in the mode frr-k8s ignores the field: check which AS number the router expects"},
 		{Kind: peers, Path: "spec.dynamicASN", Outcome: NotCarried, Key: "peer-asn", Text: "`internal` is `peer-asn` with the value of `my-asn`. For `external` the AS number of the router is needed: write it in `peer-asn`"},
 		{Kind: peers, Path: "spec.peerAddress", Outcome: Carried, Key: "peer-address"},
 		{Kind: peers, Path: "spec.interface", Outcome: NotCarried, Text: "there are no unnumbered peers: write the router's link-local address with the interface of the nodes, like `peer-address: fe80::1%eth0`, and its `peer-asn`"},
@@ -73,7 +73,7 @@ func Fields() []Field {
 		{Kind: peers, Path: "spec.passwordSecret.name", Outcome: Changed, Key: "password-secret", Text: "copy the Secret to the namespace of the ConfigMap, and allow the speakers to read it"},
 		{Kind: peers, Path: "spec.passwordSecret.namespace", Outcome: Changed, Text: "the Secret is always in the namespace of the ConfigMap"},
 		{Kind: peers, Path: "spec.bfdProfile", Outcome: Carried, Key: "bfd-profile"},
-		{Kind: peers, Path: "spec.enableGracefulRestart", Outcome: Changed, Key: "graceful-restart", Text: "`graceful-restart: 120s`: FRR's restart time"},
+		{Kind: peers, Path: "spec.enableGracefulRestart", Outcome: Changed, Key: "graceful-restart", Text: "becomes `graceful-restart: 120s`, which is the restart time of MetalLB's FRR"},
 		{Kind: peers, Path: "spec.ebgpMultiHop", Outcome: Carried, Key: "ebgp-multihop"},
 		{Kind: peers, Path: "spec.vrf", Outcome: NotCarried, Text: "there are no sessions in a VRF: remove the peer, or make the router reachable outside the VRF"},
 		{Kind: peers, Path: "spec.disableMP", Outcome: NotCarried, Text: "every session offers IPv4 and IPv6; configure on the router which family it accepts"},

@@ -244,6 +244,9 @@ func (errs Errors) Error() string {
 	return strings.Join(lines, "\n")
 }
 
+// nameField is the field with the name of an object.
+const nameField = "metadata.name"
+
 // explain returns the parser's errors about the text, with the fields that the lines come
 // from.
 func (c *converter) explain(err error, origins []origin) error {
@@ -263,11 +266,14 @@ func (c *converter) explain(err error, origins []origin) error {
 		if from.line > 0 && o.document > 0 {
 			line = from.line
 		}
-		msg := e.Msg
-		if row, _ := c.table.field(o.kind, from.field); e.Key != "" && row.Key != e.Key {
+		field, msg := from.field, e.Msg
+		if row, _ := c.table.field(o.kind, field); e.Key != "" && row.Key != e.Key && (field != nameField || e.Key != "name") {
 			msg = e.Key + ": " + msg
+			if field == nameField { // the line of the name stands for the whole object
+				field, line = "", o.line("")
+			}
 		}
-		explained = append(explained, &Error{Source: o.source, Document: o.document, Line: line, Object: o.String(), Field: from.field, Msg: msg})
+		explained = append(explained, &Error{Source: o.source, Document: o.document, Line: line, Object: o.String(), Field: field, Msg: msg})
 	}
 	return explained
 }

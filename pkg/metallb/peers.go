@@ -24,7 +24,7 @@ const frrRestartTime = "120s"
 func (c *converter) readPeer(o *object) {
 	f := c.spec(o)
 	p := &peer{object: o, out: &element{from: origin{object: o}}}
-	p.out.add("name", origin{o, "metadata.name", o.line("metadata.name")}, scalar(o.name))
+	p.out.add("name", origin{o, nameField, o.line(nameField)}, scalar(o.name))
 	p.readASNs(f)
 	p.address = f.copyText(p.out, "peerAddress")
 	if _, ok := f.text("interface"); ok {
@@ -65,26 +65,19 @@ func (c *converter) readPeer(o *object) {
 
 func (p *peer) readASNs(f fields) {
 	mine, _ := f.number("myASN")
-	if f.value("myASN") != nil {
-		f.carry("myASN")
-	}
-	own := f.origin("myASN")
 	if local, ok := f.number("localASN"); ok && local != 0 {
+		f.c.note(f.o, f.at("myASN"), Changed, "my-asn", "localASN is used instead, because the router sees that one")
 		f.outcome("localASN", Changed)
 		p.out.add("my-asn", f.origin("localASN"), integer(local))
 	} else {
-		if ok {
-			f.carry("localASN")
-		}
-		p.out.add("my-asn", own, integer(mine))
+		f.carryUnlessNoted("myASN", "localASN")
+		p.out.add("my-asn", f.origin("myASN"), integer(mine))
 	}
 	mode, dynamic := f.text("dynamicASN")
 	switch {
 	case !dynamic || mode == "":
 		theirs, _ := f.number("peerASN")
-		if f.value("peerASN") != nil {
-			f.carry("peerASN")
-		}
+		f.carryUnlessNoted("peerASN", "dynamicASN")
 		p.out.add("peer-asn", f.origin("peerASN"), integer(theirs))
 		p.external = theirs != mine
 	case mode == "internal":

@@ -63,7 +63,7 @@ func (c *converter) sortedPools() []*pool {
 // poolElement returns an element of address-pools.
 func (c *converter) poolElement(p *pool) *element {
 	e := &element{from: origin{object: p.object}}
-	e.add("name", origin{p.object, "metadata.name", p.line("metadata.name")}, scalar(p.name))
+	e.add("name", origin{p.object, nameField, p.line(nameField)}, scalar(p.name))
 	l2, bgp := c.l2Used(p), c.bgpUsed(p)
 	protocol, from := "layer2", origin{object: p.object}
 	switch {

@@ -63,7 +63,7 @@ func (c *converter) readResource(o *object) {
 		c.fail(o, "apiVersion", "%s is not known: it must be one of %s/%s", o.apiVersion, group, strings.Join(versions, ", "+group+"/"))
 		return
 	case o.name == "":
-		c.fail(o, "metadata.name", "is missing")
+		c.fail(o, nameField, "is missing")
 		return
 	}
 	c.checkFields(o)
@@ -250,7 +250,7 @@ func (c *converter) readCommunity(o *object) {
 func (c *converter) readProfile(o *object) {
 	f := c.spec(o)
 	e := &element{from: origin{object: o}}
-	e.add("name", origin{o, "metadata.name", o.line("metadata.name")}, scalar(o.name))
+	e.add("name", origin{o, nameField, o.line(nameField)}, scalar(o.name))
 	f.copyNumber(e, "receiveInterval", 300)
 	f.copyNumber(e, "transmitInterval", 300)
 	f.copyNumber(e, "detectMultiplier", 3)

@@ -293,10 +293,18 @@ func (c *converter) header(printed map[int]bool) *writer {
 	if slices.ContainsFunc(c.peers, func(p *peer) bool { return p.converted() && p.external && !p.multihop }) {
 		w.comment(0, "External peers must be on a link of the nodes, unless they have ebgp-multihop: true. MetalLB in the mode native does not need that key.")
 	}
+	services := 0
 	for i, n := range c.notes {
-		if !printed[i] && n.forPeople() && n.Kind != "Service" {
+		switch {
+		case printed[i] || !n.forPeople():
+		case n.Kind == "Service":
+			services++
+		default:
 			w.comment(0, n.comment())
 		}
+	}
+	if services > 0 {
+		w.comment(0, fmt.Sprintf("Not carried over of Services: %d. They are not listed here, because they are no part of the configuration.", services))
 	}
 	return w
 }
