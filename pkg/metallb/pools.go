@@ -75,12 +75,19 @@ func (c *converter) poolElement(p *pool) *element {
 	e.add("protocol", from, scalar(protocol))
 	e.entries = append(e.entries, p.addresses.entries...)
 	e.entries = append(e.entries, p.serves.entries...)
-	for _, a := range l2 {
+	for _, a := range c.l2For(p) {
 		e.also = append(e.also, a.object)
+	}
+	for _, a := range l2 {
 		c.used[a.object] = true
 	}
 	for _, a := range bgp {
 		c.used[a.object] = true
+	}
+	for _, a := range c.bgpFor(p) {
+		if !slices.ContainsFunc(bgp, func(b bgpUse) bool { return b.bgpAdvertisement == a }) {
+			e.also = append(e.also, a.object)
+		}
 	}
 	if len(l2)+len(bgp) == 0 {
 		c.unannounced(p, e, protocol)
