@@ -121,12 +121,8 @@ func Convert(sources []Source, options Options) (Result, error) {
 	c := &converter{options: options, table: newTable(), used: map[*object]bool{}, noted: map[Note]bool{}, fieldNoted: map[fieldOfObject]bool{}}
 	var objects []*object
 	for _, s := range sources {
-		found, err := read(s)
-		if err != nil {
-			c.errs = append(c.errs, err)
-			continue
-		}
-		objects = append(objects, found...)
+		found, errs := read(s)
+		objects, c.errs = append(objects, found...), append(c.errs, errs...)
 	}
 	c.readObjects(objects)
 	if len(c.errs) == 0 && !c.hasResources && len(c.legacy) == 0 {

@@ -67,22 +67,21 @@ const (
 	maxDepth = 100
 )
 
-// read returns the objects of a source.
-func read(s Source) ([]*object, error) {
+// read returns the objects of a source, and what is wrong with its documents.
+func read(s Source) (found []*object, errs Errors) {
 	documents, broken := config.Documents(s.Text)
 	if broken != nil {
-		return nil, &Error{Source: s.Name, Line: broken.Line, Document: len(documents) + 1, Msg: broken.Msg}
+		return nil, Errors{&Error{Source: s.Name, Line: broken.Line, Document: len(documents) + 1, Msg: broken.Msg}}
 	}
-	var found []*object
 	budget := maxNodes
 	for i, d := range documents {
 		root, err := expand(d.Content[0], &budget, 0)
-		if err != nil {
-			return nil, &Error{Source: s.Name, Line: d.Content[0].Line, Document: i + 1, Msg: err.Error()}
+		var objects []*object
+		if err == nil {
+			objects, err = objectsOf(root)
 		}
-		objects, err := objectsOf(root)
 		if err != nil {
-			return nil, &Error{Source: s.Name, Line: root.Line, Document: i + 1, Msg: err.Error()}
+			errs = append(errs, &Error{Source: s.Name, Line: d.Content[0].Line, Document: i + 1, Msg: err.Error()})
 		}
 		for _, o := range objects {
 			if o.source = s.Name; !s.FromCluster {
@@ -90,14 +89,14 @@ func read(s Source) ([]*object, error) {
 			}
 			if o.kind == legacyKind {
 				if len(documents) > 1 {
-					return nil, &Error{Source: s.Name, Line: root.Line, Document: i + 1, Msg: "this document is a configuration of MetalLB 0.12, and no Kubernetes object: give it in a file of its own"}
+					errs = append(errs, &Error{Source: s.Name, Line: root.Line, Document: i + 1, Msg: "this document is a configuration of MetalLB 0.12, and no Kubernetes object: give it in a file of its own"})
 				}
 				o.legacy = string(s.Text)
 			}
 			found = append(found, o)
 		}
 	}
-	return found, nil
+	return found, errs
 }
 
 // expand returns the node with all aliases and merge keys replaced by what they stand for.
