@@ -156,6 +156,7 @@ type converter struct {
 	fieldNoted map[fieldOfObject]bool
 
 	hasResources bool // there is a custom resource that holds configuration
+	resources    []*object
 	pools        []*pool
 	l2           []*l2Advertisement
 	bgp          []*bgpAdvertisement

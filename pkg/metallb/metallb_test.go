@@ -217,6 +217,15 @@ func specFields(t *testing.T, text string) map[string]bool {
 	}
 }
 
+func TestConvertNotesObjectsWithoutFields(t *testing.T) {
+	for _, kind := range []string{"L2Advertisement", "BGPAdvertisement", "BFDProfile", "Community"} {
+		r, err := convert("f", "apiVersion: metallb.io/v1beta1\nkind: "+kind+"\nmetadata: {name: x}\n")
+		if err != nil || len(r.Notes) != 1 || r.Notes[0].Name != "x" {
+			t.Errorf("%s: %v, %v", kind, err, r.Notes)
+		}
+	}
+}
+
 func TestConvertReadsAliasesAndMergeKeys(t *testing.T) {
 	r, err := convert("f", `
 apiVersion: metallb.io/v1beta2

@@ -66,6 +66,7 @@ func (c *converter) readResource(o *object) {
 		c.fail(o, nameField, "is missing")
 		return
 	}
+	c.resources = append(c.resources, o)
 	c.checkFields(o)
 	read(c, o)
 }

@@ -20,6 +20,7 @@ func (c *converter) text() (string, []origin) {
 		peers = append(peers, p.out)
 	}
 	c.noteAdvertisements()
+	c.noteEmpty()
 	c.demote()
 	for _, l := range c.legacy {
 		c.note(l.object, "", Ignored, "", "MetalLB does not read this ConfigMap when there are custom resources")
@@ -57,6 +58,19 @@ func (c *converter) comments(e *element, printed map[int]bool) (texts []string) 
 		}
 	}
 	return texts
+}
+
+// noteEmpty notes the custom resources without any field, so that each object has a note.
+func (c *converter) noteEmpty() {
+	noted := map[*object]bool{}
+	for _, n := range c.notes {
+		noted[n.object] = true
+	}
+	for _, o := range c.resources {
+		if !noted[o] {
+			c.note(o, "", Carried, "", "has no field that says anything")
+		}
+	}
 }
 
 // demote corrects the notes of objects that the text does not have, or has only as a comment.
