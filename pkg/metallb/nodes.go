@@ -35,14 +35,17 @@ func (c *converter) nodesOf(p *pool, l2 []*l2Advertisement, bgp []bgpUse) []sele
 // limitedByPeers reports whether only the nodes of the advertisement have sessions with its
 // peers.
 func (c *converter) limitedByPeers(a bgpUse) bool {
-	for _, name := range a.to {
-		for _, p := range c.peers {
-			if p.name == name.text && !same(p.nodes, a.nodes) {
-				return false
-			}
+	count := 0
+	for _, p := range c.peers {
+		named := len(a.to) == 0 || slices.ContainsFunc(a.to, func(n item) bool { return n.text == p.name })
+		if !named || !p.converted() {
+			continue
+		}
+		if count++; !same(p.nodes, a.nodes) {
+			return false
 		}
 	}
-	return len(a.to) > 0
+	return count > 0
 }
 
 // interfacesOf returns the interfaces of a pool: those of all its L2Advertisements.
