@@ -8,6 +8,7 @@ package metallb
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -247,7 +248,7 @@ const nameField = "metadata.name"
 // explain returns the parser's errors about the text, with the fields that the lines come
 // from.
 func (c *converter) explain(err error, origins []origin) error {
-	list, ok := err.(config.Errors) //nolint:errorlint // Parse documents the type
+	list, ok := errors.AsType[config.Errors](err)
 	if !ok {
 		return err
 	}
