@@ -33,7 +33,7 @@ func TestConvertNamesThePlaceOfAnError(t *testing.T) {
 		peer + "  {myASN: 1, peerASN: 2, peerAddress: router}\n":                                                                     "f:5: document 1: BGPPeer p: spec.peerAddress: ",
 		peer + "  {myASN: one, peerASN: 2, peerAddress: 192.0.2.1}\n":                                                                "f:5: document 1: BGPPeer p: spec.myASN: must be a whole number, and is \"one\"",
 		peer + "  {myASN: 1, peerASN: 2, peerAddress: 192.0.2.1, holdTime: 9}\n":                                                     "f:5: document 1: BGPPeer p: spec.holdTime: \"9\" is not a duration like 90s",
-		peer + "  {myASN: 1, peerASN: 2, peerAddress: 192.0.2.1, bfdProfile: b}\n":                                                   "f:5: document 1: BGPPeer p: spec.bfdProfile: there is no \"b\"",
+		peer + "  {myASN: 1, peerASN: 2, peerAddress: 192.0.2.1, bfdProfile: b}\n":                                                   "f:5: document 1: BGPPeer p: spec.bfdProfile: there is no \"b\" under bfd-profiles; if another file has it, give that file, too",
 		peer + "  {myASN: 1, peerASN: 2, dynamicASN: internal, peerAddress: 192.0.2.1}\n":                                            "f:5: document 1: BGPPeer p: spec.peerASN: and dynamicASN exclude each other",
 		peer + "  {myASN: 1, peerASN: 2, peerAddress: 192.0.2.1, nodeSelectors: [{matchLabels: {a b: c}}]}\n":                        "f:5: document 1: BGPPeer p: spec.nodeSelectors: ",
 		peer + "  {nodeSelectors: [{matchExpressions: [{key: a, operator: Gt, values: ['1']}]}]}\n":                                  "f:5: document 1: BGPPeer p: spec.nodeSelectors: the operator of an expression is \"Gt\"",

@@ -271,6 +271,9 @@ func (c *converter) explain(err error, origins []origin) error {
 				field, line = "", o.line("")
 			}
 		}
+		if field == "spec.bfdProfile" || field == "spec.communities" {
+			msg += "; if another file has it, give that file, too"
+		}
 		explained = append(explained, &Error{Source: o.source, Document: o.document, Line: line, Object: o.String(), Field: field, Msg: msg})
 	}
 	return explained
