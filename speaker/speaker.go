@@ -33,6 +33,7 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/probe"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/reconcile"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/spread"
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/tablewatch"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/view"
 )
 
@@ -188,6 +189,17 @@ func run(ctx, background context.Context, group *errgroup.Group, o Options) erro
 		stopSpread = startPart(background, group, spreader.Run)
 	} else {
 		spread.RemoveLeftovers(o.Log)
+	}
+	if closed != nil || spreader != nil {
+		tables := tablewatch.New(tablewatch.Options{Tables: []string{closedports.TableName, spread.TableName}, Log: o.Log, Removed: func() {
+			if closed != nil {
+				closed.Repair()
+			}
+			if spreader != nil {
+				spreader.Repair()
+			}
+		}})
+		group.Go(func() error { return tables.Run(background) })
 	}
 	nodeLinks := reconcile.NewNodeLinks(o.Node, o.Client, o.ConfigMap, config, o.ExcludeInterfaces, func() bool { return cluster.Node(o.Node) != nil }, o.Log)
 	group.Go(func() error { return nodeLinks.Run(background) })

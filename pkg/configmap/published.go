@@ -58,6 +58,18 @@ type NodeLinks struct {
 	// Conflicts are the addresses of Services that this node would announce if no foreign host
 	// had them, with the MAC addresses of these hosts.
 	Conflicts map[netip.Addr]string `json:"conflicts,omitempty"`
+	// Spread are the links over which this node hands flows of spread addresses on; empty if it cannot.
+	Spread []SpreadLink `json:"spread,omitempty"`
+}
+
+// SpreadLink is a link over which a node hands flows on.
+type SpreadLink struct {
+	Name string `json:"name"`
+	// MACs are the addresses from which the link sends: first its own, then those of its ports.
+	MACs []string `json:"macs"`
+	// IPv4 and IPv6 are its main addresses with the lengths of their prefixes; the zero value for none.
+	IPv4 netip.Prefix `json:"ipv4,omitzero"`
+	IPv6 netip.Prefix `json:"ipv6,omitzero"`
 }
 
 // Hash identifies the text of a configuration.

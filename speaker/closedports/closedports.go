@@ -29,8 +29,7 @@ const (
 	// lifetime is how long the rules have an effect without a refresh. So they end if the
 	// speaker was killed and does not come back.
 	lifetime = 5 * time.Minute
-	// refreshInterval leaves time for some refreshes that fail. It is also how soon the
-	// table is written again if another program has removed it.
+	// refreshInterval leaves time for some refreshes that fail.
 	refreshInterval = time.Minute
 )
 
@@ -78,6 +77,7 @@ type Refuser struct {
 	active  prometheus.Gauge
 	wanted  atomic.Pointer[Wanted] // nil before the first Set
 	changed signal.Signal
+	removed signal.Signal // see Repair
 
 	// The rest is for the goroutine of Run alone.
 	installed contents // what the kernel has; nil if that is unknown
@@ -102,7 +102,7 @@ type kernel interface {
 func New(o Options) *Refuser { return newRefuser(o, table{answerPing: o.AnswerPing}) }
 
 func newRefuser(o Options, k kernel) *Refuser {
-	r := &Refuser{log: o.Log, kernel: k, changed: signal.New(), active: prometheus.NewGauge(prometheus.GaugeOpts{
+	r := &Refuser{log: o.Log, kernel: k, changed: signal.New(), removed: signal.New(), active: prometheus.NewGauge(prometheus.GaugeOpts{
 		Namespace: "baremetal", Subsystem: "closed_ports", Name: "active",
 		Help: "1 while the kernel refuses packets for ports that no Service has.",
 	})}
@@ -119,6 +119,9 @@ func (r *Refuser) Set(w Wanted) {
 	}
 }
 
+// Repair says that another program may have removed the table. It does not wait for the kernel.
+func (r *Refuser) Repair() { r.removed.Set() }
+
 // Run keeps the rules in the kernel until ctx ends. Then it removes them. A failure is
 // logged and tried again. Run returns nil.
 func (r *Refuser) Run(ctx context.Context) error {
@@ -128,6 +131,8 @@ func (r *Refuser) Run(ctx context.Context) error {
 		select {
 		case <-r.changed.C():
 			r.apply(false)
+		case <-r.removed.C(): // a refresh fails without the table, and then it is written anew
+			r.apply(true)
 		case <-refresh.C:
 			r.apply(true)
 		case <-ctx.Done():

@@ -71,26 +71,24 @@ func (r role) weight() int   { return int(r&weightMask) + 1 }
 func (r role) carries() bool { return r&carriesBit != 0 }
 func (r role) place() place  { return place(r >> placeShift) }
 
-// newDivision computes a division. Without a carrier it is empty.
+// newDivision computes a division. Without a carrier this node keeps all flows that reach it, and hands
+// on the connections that it does not know.
 func (b *builder) newDivision(s *subnet, roles string) *division {
 	v := &division{table: &SlotTable{}}
 	scores := make([]*[election.Slots]uint64, len(roles))
-	carries := false
 	for i, h := range s.holders {
 		scores[i] = b.scoresOf(election.Share{Name: h.name, Weight: role(roles[i]).weight()})
-		carries = carries || role(roles[i]).carries()
-	}
-	if !carries {
-		return v
 	}
 	counts := make([]int, len(roles))
 	for slot := range election.Slots {
 		carrier, nodes, n := ringOf(slot, roles, scores)
 		ring := nodes[:n]
 		v.table.Ring = n
-		counts[carrier]++
-		if carrier != s.self {
-			v.table.Carriers[slot] = s.holders[carrier].addr
+		if carrier >= 0 {
+			counts[carrier]++
+			if carrier != s.self {
+				v.table.Carriers[slot] = s.holders[carrier].addr
+			}
 		}
 		if next := after(s.self, ring); s.self >= 0 && next != s.self {
 			v.table.Next[slot] = s.holders[next].addr
@@ -110,7 +108,7 @@ func after(node int, ring []int) int {
 	return ring[(slices.Index(ring, node)+1)%len(ring)]
 }
 
-// ringOf returns the carrier of a slot and the nodes that are asked for a connection, as places in
+// ringOf returns the carrier of a slot, -1 if no holder carries flows, and the nodes that are asked for a connection, as places in
 // the list of holders: the first maxRing holders, the near ones first, in the order of their scores. If scores are
 // equal, the name decides, because the holders are sorted by name.
 //
@@ -141,7 +139,7 @@ func ringOf(slot int, roles string, scores []*[election.Slots]uint64) (carrier i
 		copy(first[at+1:n], first[at:n-1])
 		first[at] = h
 	}
-	hasCarrier := false
+	hasCarrier := best.holder < 0
 	for i, h := range first[:n] {
 		ring[i] = h.holder
 		hasCarrier = hasCarrier || h.holder == best.holder

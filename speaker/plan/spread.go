@@ -145,6 +145,11 @@ func (b *builder) reach(key groupKey) reach {
 	return r
 }
 
+// isStarting reports whether this node may hand segments on, but does not say yet that it can spread.
+func (s *subnet) isStarting() bool {
+	return s.self >= 0 && s.holders[s.self].inRing && !s.holders[s.self].able
+}
+
 func (s *subnet) add(h holder, self bool) {
 	if self {
 		s.self = len(s.holders)
@@ -172,28 +177,29 @@ func (r *reach) narrow(names []string) []string {
 
 // divide decides which of the fit nodes carry which flows of a VIP, and adds what this node
 // does for that. A node that carries no flows gets the same table: it hands on what reaches it
-// anyway, and connections may have been handed to it before.
+// anyway, and connections may have been handed to it before. A node whose speaker has just started
+// gets a table although no node can carry flows yet: without one it would remove the rules of the speaker
+// before, and break the connections that it hands on.
 func (b *builder) divide(d *Decision, g *group, fit []string, local bool, services []Service) {
-	switch {
-	case d.Owner == "":
+	if d.Owner == "" {
 		d.Spread = NoOwner
-		return
-	case !g.reach.able[d.Owner]:
-		d.Spread = NotCapable
 		return
 	}
 	home := g.reach.home[d.Owner]
+	if !g.reach.able[d.Owner] {
+		d.Spread, home = NotCapable, nil
+	}
 	byAddress := slices.ContainsFunc(services, func(s Service) bool { return s.Sticky })
 	for _, own := range g.reach.own {
 		v := b.division(own.name, own.subnet, fit, local, services)
 		if own.subnet == home {
 			d.Carriers = v.carriers
 		}
-		if len(v.carriers) > 0 && len(own.subnet.holders) > 1 {
+		if len(own.subnet.holders) > 1 && (len(v.carriers) > 0 || own.subnet.isStarting()) {
 			b.spread = append(b.spread, Spread{VIP: d.VIP, Link: own.name, ByAddress: byAddress, Slots: v.table})
 		}
 	}
-	if d.Carriers == nil { // this node has no link there
+	if home != nil && d.Carriers == nil { // this node has no link there
 		d.Carriers = b.division("", home, fit, local, services).carriers
 	}
 	if len(d.Carriers) == 1 {

@@ -79,6 +79,26 @@ func (s *State) local(endpoints map[string]int) {
 	}
 }
 
+// All speakers were restarted. The kernel of the first one still has rules, and the others have connections.
+func TestNodeThatCannotSpreadYetHandsConnectionsOn(t *testing.T) {
+	s := spreadState(t, func(s *State) {
+		for _, n := range s.Nodes {
+			s.change(n.Name, func(m *Member) { m.Spreads, m.HandsOn = n.Name != s.Node, true })
+		}
+		s.Members = slices.DeleteFunc(s.Members, func(m Member) bool { return m.Name != s.Node })
+	})
+	p := Make(s, Plan{})
+	if d := p.Decisions[0]; d.Spread != NotCapable || len(p.Spread) != 1 {
+		t.Fatalf("%s says %+v, and has %+v", s.Node, d, p.Spread)
+	}
+	table := p.Spread[0].Slots
+	for slot := range table.Next {
+		if table.Carriers[slot].IsValid() || !table.Next[slot].IsValid() || table.Ring != 3 {
+			t.Fatalf("slot %d is carried by %v, and handed on to %v in a ring of %d", slot, table.Carriers[slot], table.Next[slot], table.Ring)
+		}
+	}
+}
+
 func TestNodesThatCarryTheFlowsOfAVIP(t *testing.T) {
 	vip6 := addr("2001:db8::7")
 	for _, tt := range []struct {

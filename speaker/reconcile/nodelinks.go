@@ -32,7 +32,8 @@ const (
 
 // NodeLinks writes the addresses and networks on this node's links, the addresses of its
 // gateways, and the conflicts that it sees, to the ConfigMap NodeLinks. The cluster manager gives these addresses to no
-// Service, and the speakers know from the networks on which links an address belongs.
+// Service, and the speakers know from the networks on which links an address belongs. A speaker that starts
+// alone also reads there which nodes may have connections to spread addresses.
 type NodeLinks struct {
 	node    string
 	client  kubernetes.Interface
@@ -43,7 +44,8 @@ type NodeLinks struct {
 	log     *slog.Logger
 
 	conflicts atomic.Pointer[map[netip.Addr]string]
-	changed   signal.Signal // the links or the conflicts have changed
+	spread    atomic.Pointer[[]configmap.SpreadLink] // nil until it is known
+	changed   signal.Signal                          // something of this has changed
 }
 
 // NewNodeLinks returns a NodeLinks for a node. exclude matches the names of interfaces that
@@ -59,6 +61,13 @@ func (n *NodeLinks) Changed() { n.changed.Set() }
 // have them, with the MAC addresses of these hosts. It does not block.
 func (n *NodeLinks) SetConflicts(conflicts map[netip.Addr]string) {
 	if before := n.conflicts.Swap(&conflicts); before == nil && len(conflicts) > 0 || before != nil && !maps.Equal(*before, conflicts) {
+		n.changed.Set()
+	}
+}
+
+// SetSpread replaces the links over which this node hands flows on. It does not block.
+func (n *NodeLinks) SetSpread(spread []configmap.SpreadLink) {
+	if before := n.spread.Swap(&spread); before == nil || !reflect.DeepEqual(*before, spread) {
 		n.changed.Set()
 	}
 }
@@ -119,6 +128,10 @@ func (n *NodeLinks) write(ctx context.Context) error {
 	now := configmap.NodeLinks{Addresses: addresses, Gateways: links.Gateways(), Networks: networks}
 	if conflicts := n.conflicts.Load(); conflicts != nil && len(*conflicts) > 0 {
 		now.Conflicts = *conflicts
+	}
+	now.Spread = written.Spread // that of the speaker before, until this one knows
+	if spread := n.spread.Load(); spread != nil {
+		now.Spread = *spread
 	}
 	if exists && reflect.DeepEqual(written, now) {
 		return nil

@@ -3,7 +3,6 @@ package spread
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 )
@@ -13,8 +12,9 @@ type ruleset struct {
 	links    []link   // by name
 	flows    []flows  // by number
 	elements elements // of the sets
-	// numbers are those of the flows that the VIPs use.
+	// numbers are those of the flows that the VIPs use. tables are the Tables of the numbers.
 	numbers map[place]int
+	tables  map[int]*Table
 	// nodes are the names of the nodes by their addresses on the links.
 	nodes map[netip.Addr]string
 }
@@ -65,22 +65,17 @@ func (e element) compare(o element) int {
 
 func (r *ruleset) isEmpty() bool { return len(r.links) == 0 }
 
-// sameRules reports whether only elements of sets differ.
-func (r *ruleset) sameRules(o *ruleset) bool {
-	return slices.Equal(r.links, o.links) && slices.Equal(r.flows, o.flows)
-}
-
 // rules returns the content of the tables. A VIP keeps the number that it has in before, so that
 // only the slots change that move. before may be nil.
 func (w *Wanted) rules(before *ruleset) *ruleset {
-	r := &ruleset{elements: elements{}, numbers: map[place]int{}, nodes: w.Nodes}
-	n := newNumbers(before)
+	r := &ruleset{elements: elements{}, numbers: map[place]int{}, tables: map[int]*Table{}, nodes: w.Nodes}
+	n, keys := newNumbers(before), newKeys()
 	for _, v := range w.vips() {
 		number, isNew := n.number(v)
 		r.numbers[place{v.Link, v.Addr}] = number
 		f := flows{number: number, link: v.Link, index: w.Links[v.Link], ipv6: v.Addr.Is6(), byAddress: v.ByAddress, ring: v.Table.Ring}
 		if isNew {
-			r.addFlows(f, v.Table)
+			r.addFlows(f, v.Table, keys, before)
 		}
 		r.addVIP(f, v.Addr)
 	}
@@ -90,10 +85,16 @@ func (w *Wanted) rules(before *ruleset) *ruleset {
 		}
 	}
 	for set, all := range r.elements {
-		slices.SortFunc(all, element.compare)
+		if len(all) == 0 {
+			delete(r.elements, set)
+			continue
+		}
+		if !slices.IsSortedFunc(all, element.compare) {
+			slices.SortFunc(all, element.compare)
+		}
 		r.elements[set] = slices.Compact(all)
 	}
-	slices.SortFunc(r.flows, func(a, b flows) int { return cmp.Compare(a.number, b.number) })
+	slices.SortFunc(r.flows, flows.compare)
 	return r
 }
 
@@ -109,16 +110,17 @@ func (r *ruleset) put(family byte, set string, e element) {
 	r.elements[name] = append(r.elements[name], e)
 }
 
-func (r *ruleset) addFlows(f flows, t *Table) {
+// addFlows adds flows and the elements of their sets. With many Tables the elements are many, so those
+// of a Table that before has are not made again.
+func (r *ruleset) addFlows(f flows, t *Table, k *keys, before *ruleset) {
 	r.flows = append(r.flows, f)
-	for slot := range t.Carriers {
-		if carrier := t.Carriers[slot]; carrier.IsValid() {
-			r.put(netdev, f.slotsSet(), element{key: slotKey(slot), data: bytesOf(carrier)})
-		}
-		if next := t.Next[slot]; next.IsValid() {
-			r.put(f.version().family, f.nextSet(), element{key: slotKey(slot), data: bytesOf(next)})
-		}
+	r.tables[f.number] = t
+	slots, next := setName{netdev, f.slotsSet()}, setName{f.version().family, f.nextSet()}
+	if before != nil && before.tables[f.number] == t {
+		r.elements[slots], r.elements[next] = before.elements[slots], before.elements[next]
+		return
 	}
+	r.elements[slots], r.elements[next] = k.elements(&t.Carriers), k.elements(&t.Next)
 }
 
 func (r *ruleset) addVIP(f flows, vip netip.Addr) {
@@ -145,85 +147,6 @@ func (f flows) version() ipVersion {
 func (f flows) chain() string    { return fmt.Sprint("flows-", f.number) }
 func (f flows) slotsSet() string { return fmt.Sprint("slots-", f.number) }
 func (f flows) nextSet() string  { return fmt.Sprint("next-", f.number) }
-
-// numbers gives numbers to flows.
-type numbers struct {
-	before map[place]int
-	byRef  map[flowsRef]int
-	byBody map[flowsBody]int
-	used   map[int]bool
-	last   int
-}
-
-type flowsRef struct {
-	flows
-	table *Table
-}
-
-type flowsBody struct {
-	flows
-	table Table
-}
-
-func newNumbers(before *ruleset) *numbers {
-	n := &numbers{byRef: map[flowsRef]int{}, byBody: map[flowsBody]int{}, used: map[int]bool{}}
-	if before != nil {
-		n.before = before.numbers
-	}
-	for _, number := range n.before {
-		n.last = max(n.last, number)
-	}
-	return n
-}
-
-// number returns the number of a VIP's flows. isNew is set if no other VIP has it. VIPs with equal
-// tables on one link share a number.
-func (n *numbers) number(v VIP) (number int, isNew bool) {
-	kind := flows{link: v.Link, ipv6: v.Addr.Is6(), byAddress: v.ByAddress, ring: v.Table.Ring}
-	ref := flowsRef{kind, v.Table}
-	if number, ok := n.byRef[ref]; ok {
-		return number, false
-	}
-	body := flowsBody{kind, *v.Table}
-	if number, ok := n.byBody[body]; ok {
-		n.byRef[ref] = number
-		return number, false
-	}
-	number = n.before[place{v.Link, v.Addr}]
-	if number == 0 || n.used[number] {
-		n.last++
-		number = n.last
-	}
-	n.used[number], n.byRef[ref], n.byBody[body] = true, number, number
-	return number, true
-}
-
-// change returns what to remove and what to add, so that the sets with these elements have
-// the elements of after.
-func (e elements) change(after elements) (remove, add elements) {
-	remove, add = elements{}, elements{}
-	names := maps.Clone(e)
-	maps.Copy(names, after)
-	for name := range names {
-		if gone := without(e[name], after[name]); len(gone) > 0 {
-			remove[name] = gone
-		}
-		if fresh := without(after[name], e[name]); len(fresh) > 0 {
-			add[name] = fresh
-		}
-	}
-	return remove, add
-}
-
-// without returns the elements of all that are not in others. Both are in order.
-func without(all, others []element) (rest []element) {
-	for _, e := range all {
-		if _, found := slices.BinarySearchFunc(others, e, element.compare); !found {
-			rest = append(rest, e)
-		}
-	}
-	return rest
-}
 
 func bytesOf(a netip.Addr) string { return string(a.AsSlice()) }
 

@@ -42,12 +42,9 @@ func TestChangeOfSlotsChangesOnlyTheirElements(t *testing.T) {
 	before := w.rules(nil)
 	w.VIPs[0].Table, w.VIPs[1].Table = third, third
 	after := w.rules(before)
-	if !before.sameRules(after) {
-		t.Fatalf("the rules are not the same: %+v and %+v", before.flows, after.flows)
-	}
-	remove, add := before.elements.change(after.elements)
-	if total(remove) != 2 || total(add) != 1 { // slot 0 has another node, slot 2 none
-		t.Errorf("remove %v, add %v", remove, add)
+	d := before.difference(after)
+	if len(d.gone)+len(d.fresh) > 0 || total(d.remove) != 2 || total(d.add) != 1 { // slot 0 has another node, slot 2 none
+		t.Errorf("%+v", d)
 	}
 }
 
@@ -76,9 +73,8 @@ func TestRulesAreTheSameInAnyOrder(t *testing.T) {
 	w, v := wanted(a, b), wanted(b, a)
 	first := w.rules(nil)
 	second := v.rules(first)
-	remove, add := first.elements.change(second.elements)
-	if !first.sameRules(second) || total(remove)+total(add) > 0 {
-		t.Errorf("%+v, %+v; remove %v, add %v", first.flows, second.flows, remove, add)
+	if d := first.difference(second); !d.isEmpty() {
+		t.Errorf("%+v", d)
 	}
 }
 
@@ -109,6 +105,6 @@ func BenchmarkRules1000VIPs(b *testing.B) {
 	w := wanted(vips...)
 	before := w.rules(nil)
 	for b.Loop() {
-		before.elements.change(w.rules(before).elements)
+		before.difference(w.rules(before))
 	}
 }

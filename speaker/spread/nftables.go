@@ -29,10 +29,28 @@ func (tables) replace(r *ruleset) error {
 	return t.send("writing the tables")
 }
 
-func (tables) change(remove, add elements) error {
+// change writes the new flows before the elements that go to them, and removes the others after
+// those.
+func (tables) change(d difference) error {
 	t := transaction{table: TableName}
-	t.setElements(unix.NFT_MSG_DELSETELEM, remove, 0)
-	t.setElements(unix.NFT_MSG_NEWSETELEM, add, 0)
+	for _, f := range d.fresh {
+		for _, s := range f.sets() {
+			t.addSet(s)
+		}
+		for _, c := range f.chains() {
+			t.addChain(c)
+		}
+	}
+	t.setElements(unix.NFT_MSG_DELSETELEM, d.remove, 0)
+	t.setElements(unix.NFT_MSG_NEWSETELEM, d.add, 0)
+	for _, f := range d.gone {
+		for _, c := range f.chains() {
+			t.deleteChain(c)
+		}
+		for _, s := range f.sets() {
+			t.deleteSet(s)
+		}
+	}
 	return t.send("changing the tables")
 }
 

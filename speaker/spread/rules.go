@@ -98,10 +98,7 @@ type expression any
 // chains returns the rules. A chain comes before those that go to it.
 func (r *ruleset) chains() (all []chain) {
 	for _, f := range r.flows {
-		v := f.version()
-		all = append(all,
-			chain{family: netdev, name: f.chain(), rules: f.forward(v)},
-			chain{family: v.family, name: f.chain(), rules: f.handOn(v)})
+		all = append(all, f.chains()...)
 	}
 	ingressHook, preroutingHook := uint32(unix.NF_NETDEV_INGRESS), uint32(unix.NF_INET_PRE_ROUTING)
 	prerouting := map[byte]*chain{}
@@ -133,6 +130,15 @@ func (r *ruleset) chains() (all []chain) {
 		}
 	}
 	return all
+}
+
+// chains returns the rules for the flows.
+func (f flows) chains() []chain {
+	v := f.version()
+	return []chain{
+		{family: netdev, name: f.chain(), rules: f.forward(v)},
+		{family: v.family, name: f.chain(), rules: f.handOn(v)},
+	}
 }
 
 func (l link) versions() (versions []ipVersion) {

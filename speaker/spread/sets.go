@@ -63,13 +63,19 @@ func (r *ruleset) sets() (all []set) {
 		}
 	}
 	for _, f := range r.flows {
-		v := f.version()
-		addr := v.addrType()
-		all = append(all,
-			set{family: netdev, name: f.slotsSet(), key: mark, data: &addr, counts: true},
-			set{family: v.family, name: f.nextSet(), key: mark, data: &addr, counts: true})
+		all = append(all, f.sets()...)
 	}
 	return all
+}
+
+// sets returns the maps from the slots to the nodes.
+func (f flows) sets() []set {
+	v := f.version()
+	addr := v.addrType()
+	return []set{
+		{family: netdev, name: f.slotsSet(), key: mark, data: &addr, counts: true},
+		{family: v.family, name: f.nextSet(), key: mark, data: &addr, counts: true},
+	}
 }
 
 // counting returns the sets that count.

@@ -36,8 +36,7 @@ const (
 	// lifetime is how long the rules have an effect without a refresh. The rules stay when the
 	// speaker ends, because it is restarted in most cases.
 	lifetime = 10 * time.Minute
-	// refreshInterval leaves time for some refreshes that fail. It is also how soon the tables
-	// are written again if another program has removed them.
+	// refreshInterval leaves time for some refreshes that fail.
 	refreshInterval = time.Minute
 	// youth is for how long an address that becomes spread stays with its announcer. Its connections are
 	// there, and the other nodes need their rules first, to hand segments of these connections back.
@@ -101,6 +100,7 @@ type Spreader struct {
 	active   prometheus.Gauge
 	wanted   atomic.Pointer[Wanted] // nil before the first Set
 	changed  signal.Signal
+	removed  signal.Signal // see Repair
 	obstacle atomic.Pointer[string]
 	news     func()
 
@@ -118,8 +118,8 @@ type kernel interface {
 	check() error
 	// replace writes the tables anew, whatever was there.
 	replace(*ruleset) error
-	// change changes the elements of the sets.
-	change(remove, add elements) error
+	// change changes some flows, and the elements of the sets.
+	change(difference) error
 	// refresh begins the lifetime again.
 	refresh() error
 	// remove removes the tables, if there are any.
@@ -135,7 +135,7 @@ func New(o Options) *Spreader {
 }
 
 func newSpreader(o Options, k kernel) *Spreader {
-	s := &Spreader{log: o.Log, kernel: k, changed: signal.New(), news: o.Changed, active: prometheus.NewGauge(prometheus.GaugeOpts{
+	s := &Spreader{log: o.Log, kernel: k, changed: signal.New(), removed: signal.New(), news: o.Changed, active: prometheus.NewGauge(prometheus.GaugeOpts{
 		Namespace: "baremetal", Subsystem: "spread", Name: "active",
 		Help: "1 while the kernel spreads the flows to addresses over the nodes.",
 	})}
@@ -161,6 +161,9 @@ func (s *Spreader) Set(w Wanted) {
 	}
 }
 
+// Repair says that another program may have removed the tables. It does not wait for the kernel.
+func (s *Spreader) Repair() { s.removed.Set() }
+
 // Run keeps the rules in the kernel until ctx ends. It leaves them there: the connections
 // of this node go on while its speaker is replaced. A failure is logged and tried again. Run
 // returns nil.
@@ -173,6 +176,8 @@ func (s *Spreader) Run(ctx context.Context) error {
 		select {
 		case <-s.changed.C():
 		case <-again:
+		case <-s.removed.C():
+			isRefresh = true // it fails without the tables, and then they are written anew
 		case <-refresh.C:
 			s.check()
 			isRefresh = true
@@ -265,13 +270,12 @@ func (s *Spreader) update(installed, want *ruleset, refresh bool) error {
 		return nil
 	case want.isEmpty():
 		return s.kernel.remove()
-	case installed == nil || !installed.sameRules(want):
+	case installed == nil || !slices.Equal(installed.links, want.links):
 		return s.kernel.replace(want)
 	}
-	remove, add := installed.elements.change(want.elements)
 	var err error
-	if len(remove)+len(add) > 0 {
-		err = s.kernel.change(remove, add)
+	if d := installed.difference(want); !d.isEmpty() {
+		err = s.kernel.change(d)
 	}
 	if err == nil && refresh {
 		err = s.kernel.refresh()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -22,7 +23,7 @@ type fakeKernel struct {
 	mu    sync.Mutex
 	calls []string
 	fails map[string]error // by method
-	has   elements         // of the last replace
+	has   elements         // what the sets have
 }
 
 func (k *fakeKernel) call(method, text string) error {
@@ -49,11 +50,30 @@ func (k *fakeKernel) said() []string {
 
 func (k *fakeKernel) check() error { return k.call("check", "check") }
 func (k *fakeKernel) replace(r *ruleset) error {
-	k.has = r.elements
+	k.has = maps.Clone(r.elements)
 	return k.call("replace", "replace")
 }
-func (k *fakeKernel) change(remove, add elements) error {
-	return k.call("change", fmt.Sprintf("change -%d +%d", total(remove), total(add)))
+
+// change does what the kernel does, and fails where the kernel would fail.
+func (k *fakeKernel) change(d difference) error {
+	text := fmt.Sprintf("change -%d +%d", total(d.remove), total(d.add))
+	if len(d.gone)+len(d.fresh) > 0 {
+		text += fmt.Sprintf(", flows -%d +%d", len(d.gone), len(d.fresh))
+	}
+	for name, remove := range d.remove {
+		if k.has[name] = without(k.has[name], remove); len(k.has[name]) == 0 {
+			delete(k.has, name)
+		}
+	}
+	for name, add := range d.add {
+		k.has[name] = slices.SortedFunc(slices.Values(slices.Concat(k.has[name], add)), element.compare)
+	}
+	for _, f := range d.gone {
+		for _, s := range f.sets() {
+			delete(k.has, setName{s.family, s.name})
+		}
+	}
+	return k.call("change", text)
 }
 func (k *fakeKernel) refresh() error { return k.call("refresh", "refresh") }
 func (k *fakeKernel) remove() error  { return k.call("remove", "remove") }
@@ -115,7 +135,7 @@ func TestSpreaderForwardsNothingForAYoungAddress(t *testing.T) {
 		slots := func() int { return len(k.has[setName{netdev, flows{number: 2}.slotsSet()}]) }
 		both := wanted(VIP{vip, "eth0", false, false, table(neighbour, 2)}, VIP{vip.Next(), "eth0", false, false, table(neighbour, 4)})
 		s.Set(both)
-		expect(t, k, "one more address", "replace")
+		expect(t, k, "one more address", "change -0 +2, flows -0 +1")
 		if n := slots(); n != 0 {
 			t.Errorf("%d slots of the new address go elsewhere at once", n)
 		}

@@ -128,6 +128,15 @@ func (t *transaction) addSet(s set) {
 	t.add(unix.NFT_MSG_NEWSET, s.family, append(attrs, attr(unix.NFTA_SET_FLAGS, be(flags)))...)
 }
 
+func (t *transaction) deleteSet(s set) {
+	t.add(unix.NFT_MSG_DELSET, s.family, attr(unix.NFTA_SET_TABLE, text(t.table)), attr(unix.NFTA_SET_NAME, text(s.name)))
+}
+
+// deleteChain removes a chain with its rules.
+func (t *transaction) deleteChain(c chain) {
+	t.add(unix.NFT_MSG_DELCHAIN, c.family, attr(unix.NFTA_CHAIN_TABLE, text(t.table)), attr(unix.NFTA_CHAIN_NAME, text(c.name)))
+}
+
 // setExpr is NFTA_SET_EXPR of enum nft_set_attributes.
 const setExpr = 17
 
@@ -193,11 +202,11 @@ func (t *transaction) addRule(c chain, r rule) {
 // add adds a message.
 func (t *transaction) add(kind uint16, family byte, attrs ...netlink.Attribute) {
 	flags := netlink.Request
-	if kind != unix.NFT_MSG_DELTABLE && kind != unix.NFT_MSG_DELSETELEM {
+	switch kind {
+	case unix.NFT_MSG_NEWRULE:
+		flags |= netlink.Create | netlink.Append
+	case unix.NFT_MSG_NEWTABLE, unix.NFT_MSG_NEWCHAIN, unix.NFT_MSG_NEWSET, unix.NFT_MSG_NEWSETELEM:
 		flags |= netlink.Create
-	}
-	if kind == unix.NFT_MSG_NEWRULE {
-		flags |= netlink.Append
 	}
 	data, err := netlink.MarshalAttributes(attrs)
 	t.note(err)

@@ -16,9 +16,9 @@ import (
 // places in a ring.
 const departedMemory = 10 * time.Minute
 
-// departed remembers what the members were before they left or died.
+// departed remembers what the members were before they left or died. It begins with seed.
 type departed struct {
-	last map[string]lastSeen
+	last map[string]lastSeen // nil before seed
 	// again is when the first of them is forgotten; the zero Time if none will be.
 	again time.Time
 }
@@ -34,9 +34,6 @@ type lastSeen struct {
 // not Ready or is gone. others are the present members, readyNodes the names of the Nodes that are
 // Ready.
 func (d *departed) update(now time.Time, others []members.Member, beats heartbeat.View, readyNodes []string) (gone []members.Member) {
-	if d.last == nil {
-		d.last = map[string]lastSeen{}
-	}
 	present := map[string]bool{}
 	for _, o := range others {
 		if isPresent(o, beats) {

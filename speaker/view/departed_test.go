@@ -57,6 +57,7 @@ func TestDepartedMemberIsRememberedWhileItsKernelMayLive(t *testing.T) {
 		{"a lost member that was never seen", []step{{0, "aB", "", "ab", "", 0}}},
 	} {
 		var d departed
+		d.seed(time.Unix(1000, 0), "self", nil)
 		start := time.Unix(1000, 0)
 		for _, step := range tt.steps {
 			now := start.Add(step.at)
@@ -91,6 +92,7 @@ func lettered(text string) (all []members.Member) {
 
 func TestLostMemberThatIsHeardAgainIsNotDeparted(t *testing.T) {
 	var d departed
+	d.seed(time.Time{}, "self", nil)
 	d.update(time.Unix(1000, 0), lettered("ab"), heartbeat.View{}, letters("ab"))
 	if gone := d.update(time.Unix(1001, 0), lettered("aB"), heartbeat.View{Returned: letters("b")}, letters("ab")); len(gone) > 0 {
 		t.Errorf("%+v", gone)

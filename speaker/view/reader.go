@@ -124,6 +124,9 @@ func (r *Reader) Read(others []members.Member, beats heartbeat.View) (Inputs, er
 	if in.ReadyNodes, err = r.cluster.readyNodes(); err != nil {
 		return Inputs{}, err
 	}
+	if r.departed.last == nil {
+		r.departed.seed(now, r.node, r.config.Nodes())
+	}
 	in.Departed = r.departed.update(now, in.Others, beats, in.ReadyNodes)
 	in.Again = after(now, r.settling.again, r.departed.again)
 	in.Routers = r.readRouters(in.Config, in.Nodes)

@@ -4,18 +4,24 @@ import (
 	"bytes"
 	"context"
 	"flag"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/closedports"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/spread"
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/tablewatch"
 )
 
 var update = flag.Bool("update", false, "write the expected rules")
@@ -136,6 +142,135 @@ func TestSpreadRulesFollowWhatIsWanted(t *testing.T) {
 	}
 	s.Set(spread.Wanted{})
 	eventually(t, "the tables are removed", func() bool { return listed(t) == "" })
+}
+
+// Writing all tables anew for one more Service would cost seconds with many Services, and the counters.
+func TestSpreadRulesOfOneServiceChangeAlone(t *testing.T) {
+	plug(t, "eth0", mac0)
+	s := startSpreader(t)
+	w := spreadOver(t, "eth0", second4, second6)
+	s.Set(w)
+	eventually(t, "the rules are written", func() bool { return strings.Contains(listed(t), "flows-2") })
+	handle := func() string {
+		out, err := exec.Command("nft", "--handle", "list", "table", "netdev", spread.TableName).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		line, _, _ := strings.Cut(string(out), "\n")
+		return line
+	}
+	before := handle()
+	wider, other := *w.VIPs[0].Table, *w.VIPs[0].Table
+	wider.Ring, other.Carriers[1] = 4, second4
+	split := slices.Clone(w.VIPs)
+	split[1].Table = &other
+	for _, step := range []struct {
+		what, has, hasNot string
+		vips              []spread.VIP
+	}{
+		{"the second address has slots of its own", "192.0.2.8 : goto flows-3", "192.0.2.7 : goto flows-3", split},
+		{"the second address is gone", "192.0.2.7", "flows-3", []spread.VIP{w.VIPs[0], w.VIPs[2]}},
+		{"the ring has one more node", "ttl > 9", "flows-1", []spread.VIP{{Addr: vip4, Link: "eth0", Table: &wider}, w.VIPs[2]}},
+	} {
+		s.Set(spread.Wanted{Links: w.Links, Members: w.Members, Nodes: w.Nodes, VIPs: step.vips})
+		eventually(t, step.what, func() bool { return strings.Contains(listed(t), step.has) && !strings.Contains(listed(t), step.hasNot) })
+	}
+	if got := handle(); got != before {
+		t.Errorf("the table was %q, and is %q now", before, got)
+	}
+}
+
+// BenchmarkOneMoreServiceBeside1000 has Services with the policy Local whose pods are all on different
+// nodes: no two of them share a table.
+func BenchmarkOneMoreServiceBeside1000(b *testing.B) {
+	plug(b, "eth0", mac0)
+	ifi, err := net.InterfaceByName("eth0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	w := spread.Wanted{Links: map[string]int{"eth0": ifi.Index}}
+	addr := netip.MustParseAddr("10.0.0.0")
+	for i := range 1001 {
+		addr = addr.Next()
+		table := &spread.Table{Ring: 4}
+		for slot := range table.Carriers {
+			if slot%3 != 0 {
+				table.Carriers[slot] = second4
+			}
+			table.Next[slot] = second4
+		}
+		table.Carriers[i%256], table.Next[i/256] = second4.Next(), second4.Next() // all tables differ
+		w.VIPs = append(w.VIPs, spread.VIP{Addr: addr, Link: "eth0", New: true, Table: table})
+	}
+	s := spread.New(spread.Options{Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(), Changed: func() {}})
+	ctx, cancel := context.WithCancel(b.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = s.Run(ctx)
+	}()
+	defer func() { cancel(); <-done; s.Remove() }()
+	show := func(vip netip.Addr) bool {
+		out, _ := exec.Command("nft", "--stateless", "list", "map", "ip", spread.TableName, "vips4-eth0").Output()
+		return strings.Contains(string(out), vip.String()+" :")
+	}
+	one, all := w, w
+	one.VIPs = w.VIPs[:1000]
+	start := time.Now()
+	s.Set(one)
+	for !s.HasRules() {
+		time.Sleep(time.Millisecond)
+	}
+	first := time.Since(start)
+	last := w.VIPs[1000].Addr
+	for b.Loop() {
+		s.Set(all)
+		for !show(last) {
+			time.Sleep(time.Millisecond)
+		}
+		s.Set(one)
+		for show(last) {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		b.Fatal(err)
+	}
+	var peak float64
+	for line := range strings.Lines(string(status)) {
+		if kb, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			if _, err := fmt.Sscan(kb, &peak); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	b.ReportMetric(first.Seconds(), "s/first")
+	b.ReportMetric(peak/1024, "MiB/peak")
+}
+
+// The nftables.service of a distribution does this at each restart.
+func TestRulesComeBackAtOnceAfterAFlush(t *testing.T) {
+	plug(t, "eth0", mac0)
+	s := startSpreader(t)
+	closed := closedports.New(closedports.Options{Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()})
+	watch := tablewatch.New(tablewatch.Options{Tables: []string{spread.TableName, closedports.TableName}, Log: slog.New(slog.DiscardHandler), Removed: func() { s.Repair(); closed.Repair() }})
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { _ = watch.Run(ctx) })
+	running.Go(func() { _ = closed.Run(ctx) })
+	defer func() { cancel(); running.Wait() }()
+	s.Set(spreadOver(t, "eth0", second4, second6))
+	closed.Set(closedports.Wanted{Addrs: []netip.Addr{vip4}})
+	both := func() bool {
+		out, _ := exec.Command("nft", "list", "tables").Output() // while a transaction runs it may fail
+		return strings.Contains(string(out), spread.TableName) && strings.Contains(string(out), closedports.TableName)
+	}
+	eventually(t, "the rules are written", both)
+	for range 3 {
+		nft(t, "flush ruleset")
+		eventually(t, "the rules are back", both)
+	}
 }
 
 func TestSpreadRulesTouchNoOtherTable(t *testing.T) {

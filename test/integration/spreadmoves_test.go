@@ -75,9 +75,11 @@ func TestSpreadLosesNoConnectionWhenNothingDies(t *testing.T) {
 	f := setUp(t)
 	f.Cleanup(func() { f.restartSpeakers() })
 	ctx := context.Background()
-	start := func(n *cluster.Node) {
-		f.must(n.StartSpeaker(ctx, "--failback-after=2s"))
-		f.must(n.WaitReady(ctx))
+	start := func(f *fixture, nodes ...*cluster.Node) {
+		for _, n := range nodes {
+			f.must(n.StartSpeaker(ctx, "--failback-after=2s"))
+			f.must(n.WaitReady(ctx))
+		}
 		f.settled()
 	}
 	for i, move := range []struct {
@@ -87,24 +89,34 @@ func TestSpreadLosesNoConnectionWhenNothingDies(t *testing.T) {
 		{"every speaker is restarted", func(f *fixture, _ string, _ *cluster.Node) {
 			for _, n := range f.cluster.Nodes() {
 				n.Speaker().Stop()
-				start(n)
+				start(f, n)
 			}
+		}},
+		{"all speakers are restarted at once", func(f *fixture, vip string, announcer *cluster.Node) {
+			for _, n := range f.cluster.Nodes() {
+				n.Speaker().Stop()
+			}
+			// The first one finds no member, and takes all addresses and flows.
+			first := f.cluster.Node(others(announcer)[0])
+			f.must(first.StartSpeaker(ctx, "--failback-after=2s"))
+			f.carriedBy(vip, first.Name)
+			start(f, announcer, f.cluster.Node(others(announcer)[1]))
 		}},
 		{"a speaker is stopped for some time", func(f *fixture, vip string, announcer *cluster.Node) {
 			announcer.Speaker().Stop()
 			f.carriedBy(vip, others(announcer)...)
-			start(announcer)
+			start(f, announcer)
 		}},
 		{"the announcer's speaker is killed", func(f *fixture, vip string, announcer *cluster.Node) {
 			announcer.Speaker().Kill()
 			f.carriedBy(vip, others(announcer)...)
-			start(announcer)
+			start(f, announcer)
 		}},
 		{"another speaker is killed", func(f *fixture, vip string, announcer *cluster.Node) {
 			other := f.cluster.Node(others(announcer)[0])
 			other.Speaker().Kill()
 			f.carriedBy(vip, others(other)...)
-			start(other)
+			start(f, other)
 		}},
 		{"the announcer's speaker hangs", func(f *fixture, vip string, announcer *cluster.Node) {
 			announcer.Speaker().Freeze()

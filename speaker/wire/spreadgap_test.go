@@ -1,0 +1,106 @@
+package wire
+
+import (
+	"encoding/binary"
+	"net"
+	"net/netip"
+	"os/exec"
+	"regexp"
+	"sync"
+	"testing"
+
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/election"
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/spread"
+)
+
+// segment4 returns a TCP segment from a client's port that opens no connection.
+func segment4(to net.HardwareAddr, vip netip.Addr, port uint16) []byte {
+	f := append(append(append([]byte{}, to...), client...), 0x08, 0x00)
+	ip := make([]byte, 40)
+	ip[0], ip[3], ip[8], ip[9] = 0x45, 40, 64, 6
+	copy(ip[12:], client4.AsSlice())
+	copy(ip[16:], vip.AsSlice())
+	binary.BigEndian.PutUint16(ip[10:], sum16(ip[:20], 0))
+	binary.BigEndian.PutUint16(ip[20:], port)
+	ip[23], ip[32], ip[33] = 80, 0x50, 0x10 // to port 80, no options, ACK
+	pseudo := uint32(6 + 20)
+	for _, a := range [][]byte{ip[12:14], ip[14:16], ip[16:18], ip[18:20]} {
+		pseudo += uint32(binary.BigEndian.Uint16(a))
+	}
+	binary.BigEndian.PutUint16(ip[36:], sum16(ip[20:], pseudo))
+	return append(f, ip...)
+}
+
+func sum16(data []byte, sum uint32) uint16 {
+	for i := 0; i < len(data); i += 2 {
+		sum += uint32(binary.BigEndian.Uint16(data[i:]))
+	}
+	for sum > 0xffff {
+		sum = sum>>16 + sum&0xffff
+	}
+	return ^uint16(sum)
+}
+
+// A segment of an unknown connection that is not handed on gets a reset from a pod, and breaks the
+// connection.
+func TestSpreadRulesHaveNoGapWhenTheyAreReplaced(t *testing.T) {
+	w := plug(t, "eth0", mac0)
+	ip(t, "addr add 192.0.2.9/24 dev eth0")
+	ip(t, "neigh replace "+second4.String()+" lladdr 02:00:00:00:00:22 dev eth0")
+	nft(t, "add table ip late { chain prerouting { type filter hook prerouting priority -150; ip daddr 192.0.2.7 counter; }; }")
+	t.Cleanup(func() { nft(t, "delete table ip late") })
+	ifi, err := net.InterfaceByName("eth0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := &spread.Table{Ring: 3}
+	for slot := range election.Slots {
+		all.Next[slot] = second4
+	}
+	wanted := spread.Wanted{Links: map[string]int{"eth0": ifi.Index}, Members: [][6]byte{{2, 0, 0, 0, 0, 0x22}}, VIPs: []spread.VIP{{Addr: vip4, Link: "eth0", Table: all}}}
+	s := startSpreader(t)
+	s.Set(wanted)
+	eventually(t, "the rules are written", s.HasRules)
+	passed := func() string {
+		out, err := exec.Command("nft", "list", "table", "ip", "late").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return regexp.MustCompile(`packets \d+`).FindString(string(out))
+	}
+	stop := make(chan struct{})
+	var flood sync.WaitGroup
+	flood.Go(func() {
+		for port := uint16(1024); ; port++ {
+			select {
+			case <-stop:
+				return
+			default:
+				w.put(segment4(net.HardwareAddr{2, 0, 0, 0, 0, 0x10}, vip4, port))
+			}
+		}
+	})
+	for range 10 {
+		s.stop()
+		s = startSpreader(t)
+		s.Set(wanted)
+		eventually(t, "the next speaker has written the rules", s.HasRules)
+	}
+	close(stop)
+	flood.Wait()
+	if got := passed(); got != "packets 0" {
+		t.Errorf("%s were not handed on", got)
+	}
+	if !regexp.MustCompile(`counter packets [1-9]`).MatchString(listedCounters(t)) {
+		t.Error("no segment was handed on")
+	}
+}
+
+func listedCounters(t *testing.T) string {
+	t.Helper()
+	out, err := exec.Command("nft", "list", "table", "ip", spread.TableName).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
