@@ -62,6 +62,7 @@ lint: ## Check format, vet and staticcheck, in all modules, and known vulnerabil
 fuzz: ## Fuzz everything that parses bytes, a minute each
 	go test -run '^$$' -fuzz FuzzParse -fuzztime 1m ./pkg/config
 	go test -run '^$$' -fuzz FuzzText -fuzztime 1m ./pkg/configmap
+	go test -run '^$$' -fuzz FuzzConvert -fuzztime 1m ./pkg/metallb
 	go test -run '^$$' -fuzz FuzzAnswerARP -fuzztime 1m ./speaker/layer2
 	go test -run '^$$' -fuzz FuzzAnswerNS -fuzztime 1m ./speaker/layer2
 	go test -run '^$$' -fuzz FuzzOpen -fuzztime 1m ./speaker/heartbeat

@@ -38,7 +38,7 @@ func rootCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	command.SetIn(streams.In)
 	command.SetOut(streams.Out)
 	command.SetErr(streams.ErrOut)
-	command.AddCommand(versionCommand(o))
+	command.AddCommand(convertCommand(o), versionCommand(o))
 	return command
 }
 

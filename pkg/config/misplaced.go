@@ -116,7 +116,7 @@ func metallb(kind string) string {
 	if metallbKinds[kind] == "" {
 		kind = quote.Short(kind)
 	}
-	start := fmt.Sprintf("this is MetalLB's custom resource %s, and this project reads the configuration of MetalLB v0.12, which is one text: ", kind)
+	start := fmt.Sprintf("this is MetalLB's custom resource %s, and this project reads the configuration of MetalLB v0.12, which is one text (kubectl baremetal convert --from=metallb makes it from your objects): ", kind)
 	if text, ok := metallbKinds[kind]; ok {
 		return start + text
 	}

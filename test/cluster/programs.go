@@ -55,6 +55,10 @@ var (
 	// MetalLBController and MetalLBSpeaker are the programs of MetalLB v0.12.
 	MetalLBController = Program{name: "metallb-controller", module: "test/tools/metallb", pkg: "go.universe.tf/metallb/controller"}
 	MetalLBSpeaker    = Program{name: "metallb-speaker", module: "test/tools/metallb", pkg: "go.universe.tf/metallb/speaker"}
+	// MetalLB016Controller and MetalLB016Speaker are the programs of MetalLB v0.16, which has
+	// custom resources.
+	MetalLB016Controller = Program{name: "controller", module: "test/tools/metallb016", pkg: "go.universe.tf/metallb/controller"}
+	MetalLB016Speaker    = Program{name: "speaker", module: "test/tools/metallb016", pkg: "go.universe.tf/metallb/speaker"}
 	// Traefik is an ingress controller.
 	Traefik = Program{name: "traefik", module: "test/tools/traefik", pkg: "github.com/traefik/traefik/v3/cmd/traefik"}
 )
