@@ -1,0 +1,77 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"regexp"
+	"testing"
+
+	"github.com/rhysd/actionlint"
+)
+
+const workflows = "../../../.github/workflows"
+
+func TestWorkflowsHaveNoErrors(t *testing.T) {
+	var out bytes.Buffer
+	linter, err := actionlint.NewLinter(&out, &actionlint.LinterOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := linter.LintDir(workflows, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(found) > 0 {
+		t.Errorf("actionlint found errors:\n%s", out.String())
+	}
+}
+
+// A tag can be moved to another commit, and the workflows have the right to publish.
+func TestWorkflowsPinActionsByCommit(t *testing.T) {
+	uses := regexp.MustCompile(`(?m)^ *-? *uses: (.*)$`)
+	pinned := regexp.MustCompile(`^(\./.*|[\w.-]+/[\w.-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+)$`)
+	files, err := filepath.Glob(filepath.Join(workflows, "*.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	actions := 0
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range uses.FindAllStringSubmatch(string(text), -1) {
+			actions++
+			if !pinned.MatchString(m[1]) {
+				t.Errorf("%s: write uses: %s with a commit and its version", filepath.Base(file), m[1])
+			}
+		}
+	}
+	if actions == 0 {
+		t.Errorf("the workflows use no action")
+	}
+}
+
+// Another version of Go gives other bytes.
+func TestGoVersionIsTheSameEverywhere(t *testing.T) {
+	versions := map[string][]string{}
+	for file, version := range map[string]string{
+		"../../../Dockerfile":       `FROM golang:(\S+) AS`,
+		workflows + "/ci.yaml":      `image: golang:([0-9.]+)`,
+		workflows + "/release.yaml": `go-version: (\S+)`,
+	} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := regexp.MustCompile(version).FindSubmatch(text)
+		if m == nil {
+			t.Fatalf("%s names no version of Go", file)
+		}
+		versions[string(m[1])] = append(versions[string(m[1])], file)
+	}
+	if len(versions) != 1 {
+		t.Errorf("the files name different versions of Go: %v", versions)
+	}
+}
