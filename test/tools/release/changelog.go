@@ -31,7 +31,7 @@ func (out *output) changelog() error {
 // section returns what follows the heading with this title, up to the next heading of the same
 // level. The heading can have more words, such as a date.
 func section(text, title string) string {
-	heading := regexp.MustCompile(`(?m)^## \[?` + regexp.QuoteMeta(title) + `(\W.*)?$`)
+	heading := regexp.MustCompile(`(?m)^## \[?` + regexp.QuoteMeta(title) + `\]?( .*)?$`)
 	at := heading.FindStringIndex(text)
 	if at == nil {
 		return ""

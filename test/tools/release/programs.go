@@ -35,6 +35,7 @@ func buildPrograms(ctx context.Context, o Options, p Platform, bin string, progr
 	if err := os.MkdirAll(bin, 0o755); err != nil {
 		return err
 	}
+	fmt.Fprintf(o.Log, "building %s for %s\n", strings.Join(programs, " and "), p)
 	command := exec.CommandContext(ctx, "make", "--no-print-directory", "-C", o.Root, "build",
 		"VERSION="+o.Version, "COMMIT="+o.Commit, "BIN="+bin+"/", "PROGRAMS="+strings.Join(packages, " "))
 	// The oldest processors of each architecture can run the programs, whatever the

@@ -34,7 +34,7 @@ type Options struct {
 	Time time.Time
 	// Plugins are the platforms of the plugin of kubectl.
 	Plugins []Platform
-	// Log gets a line for each file.
+	// Log gets a line for each build and each file.
 	Log io.Writer
 }
 

@@ -453,7 +453,7 @@ func TestVersionsThatCannotBeUsedAreRefused(t *testing.T) {
 }
 
 func TestChangelogPartEndsBeforeTheNextVersion(t *testing.T) {
-	const text = "# Changelog\n\n## Unreleased\n\n- new [a](docs/a.md#x)\n\n### Fixed\n\n- b\n\n## 0.2.0 (2026-01-01)\n\n- c\n\n## 0.2.0-rc.1\n\n- d\n"
+	const text = "# Changelog\n\n## [Unreleased] (0.3.0)\n\n- new [a](docs/a.md#x)\n\n### Fixed\n\n- b\n\n## 0.2.0-rc.1\n\n- d\n\n## 0.2.0 (2026-01-01)\n\n- c\n"
 	for title, want := range map[string]string{
 		"Unreleased": "\n\n- new [a](docs/a.md#x)\n\n### Fixed\n\n- b\n",
 		"0.2.0":      "\n\n- c\n",

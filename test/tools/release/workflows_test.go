@@ -52,26 +52,3 @@ func TestWorkflowsPinActionsByCommit(t *testing.T) {
 		t.Errorf("the workflows use no action")
 	}
 }
-
-// Another version of Go gives other bytes.
-func TestGoVersionIsTheSameEverywhere(t *testing.T) {
-	versions := map[string][]string{}
-	for file, version := range map[string]string{
-		"../../../Dockerfile":       `FROM golang:(\S+) AS`,
-		workflows + "/ci.yaml":      `image: golang:([0-9.]+)`,
-		workflows + "/release.yaml": `go-version: (\S+)`,
-	} {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		m := regexp.MustCompile(version).FindSubmatch(text)
-		if m == nil {
-			t.Fatalf("%s names no version of Go", file)
-		}
-		versions[string(m[1])] = append(versions[string(m[1])], file)
-	}
-	if len(versions) != 1 {
-		t.Errorf("the files name different versions of Go: %v", versions)
-	}
-}
