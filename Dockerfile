@@ -6,7 +6,7 @@ RUN go mod download
 COPY . .
 ARG VERSION=v0.1.0
 ARG COMMIT
-RUN make build VERSION=$VERSION COMMIT=$COMMIT
+RUN make build VERSION=$VERSION COMMIT=$COMMIT PROGRAMS="./cmd/baremetal-cloud-controller-manager ./cmd/baremetal-speaker"
 
 FROM scratch
 ARG VERSION=v0.1.0

@@ -22,7 +22,7 @@ func main() {
 	o := Options{Root: "../../..", Plugins: pluginPlatforms, Log: os.Stderr}
 	flag.StringVar(&o.Version, "version", "", "the version, like v0.2.0")
 	flag.StringVar(&o.ImageRepository, "image-repository", "", "where nodes pull the image, without a tag (default: the repository in the chart's values.yaml)")
-	flag.StringVar(&o.Output, "output", "dist", "the directory to write; what it contains is removed first")
+	flag.StringVar(&o.Output, "output", "dist", "the directory to write; an earlier release in it is removed first")
 	flag.Parse()
 	if err := run(ctx, o); err != nil {
 		fmt.Fprintln(os.Stderr, "release:", err)

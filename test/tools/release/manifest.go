@@ -18,6 +18,9 @@ func (out *output) manifest(image multiImage) error {
 	if err != nil {
 		return fmt.Errorf("making install.yaml of the manifests: %w", err)
 	}
+	if reference := image.reference(out.Options); strings.Count(text, "image: "+reference+"\n") != len(imagePrograms) {
+		return fmt.Errorf("making install.yaml: not all of its pods have the image %s: set newName in manifests/kustomization.yaml to %s", reference, project)
+	}
 	header := "# " + project + " " + out.Version + "\n# kubectl apply -f install.yaml\n# Then write your pools to the ConfigMap baremetal-system/config.\n"
 	return out.text("install.yaml", header+text)
 }

@@ -17,11 +17,14 @@ import (
 // project is the name of the product, of its chart, and of its image.
 const project = "cloud-provider-baremetal"
 
+// sumsName is the name of the file with the checksums.
+const sumsName = "SHA256SUMS"
+
 // Options say what to build.
 type Options struct {
 	// Root is the directory with the sources.
 	Root string
-	// Output is the directory for the files. What it contains is removed first.
+	// Output is the directory for the files. An earlier release in it is removed first.
 	Output string
 	// Version is the version of the release, like "v0.2.0".
 	Version string
@@ -105,8 +108,14 @@ type output struct {
 	names []string // of the files that are written
 }
 
-// newOutput returns an output with an empty directory.
+// newOutput returns an output with an empty directory. It removes only what an earlier release
+// has left.
 func newOutput(o Options) (*output, error) {
+	if entries, err := os.ReadDir(o.Output); err == nil && len(entries) > 0 {
+		if _, err := os.Stat(filepath.Join(o.Output, sumsName)); err != nil {
+			return nil, fmt.Errorf("the directory %s has files, but no %s of an earlier release: remove it, or name another one with -output", o.Output, sumsName)
+		}
+	}
 	if err := os.RemoveAll(o.Output); err != nil {
 		return nil, fmt.Errorf("removing the last release: %w", err)
 	}
@@ -154,5 +163,5 @@ func (out *output) sums() error {
 		}
 		fmt.Fprintf(&lines, "%x  %s\n", sum.Sum(nil), name)
 	}
-	return out.text("SHA256SUMS", lines.String())
+	return out.text(sumsName, lines.String())
 }

@@ -470,6 +470,29 @@ func TestChangelogPartEndsBeforeTheNextVersion(t *testing.T) {
 	}
 }
 
+func TestOutputOfSomethingElseIsNotRemoved(t *testing.T) {
+	o := Options{Output: t.TempDir()}
+	if _, err := newOutput(o); err != nil {
+		t.Errorf("an empty directory: %v", err)
+	}
+	mine := filepath.Join(o.Output, "mine")
+	if err := os.WriteFile(mine, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := newOutput(o); err == nil || !strings.Contains(err.Error(), "no SHA256SUMS") {
+		t.Errorf("a directory with another file: %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(o.Output, "SHA256SUMS"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := newOutput(o); err != nil {
+		t.Errorf("a directory with an earlier release: %v", err)
+	}
+	if _, err := os.Stat(mine); !os.IsNotExist(err) {
+		t.Errorf("the earlier release was not removed (%v)", err)
+	}
+}
+
 func TestSumsAreThoseOfSHA256(t *testing.T) {
 	line := fmt.Sprintf("%x  install.yaml\n", sha256.Sum256(read(t, "install.yaml")))
 	if !bytes.Contains(read(t, "SHA256SUMS"), []byte(line)) {

@@ -127,13 +127,9 @@ func (b *bill) module(m debug.Module) common.ElementID {
 		return id
 	}
 	b.modules[id] = true
-	location := "https://" + m.Path
-	if m.Path == "stdlib" {
-		location = "https://go.dev/dl/"
-	}
 	b.document.Packages = append(b.document.Packages, &spdx.Package{
 		PackageName: m.Path, PackageVersion: m.Version, PackageSPDXIdentifier: id,
-		PackageDownloadLocation: location, PackageLicenseConcluded: "NOASSERTION", PackageLicenseDeclared: "NOASSERTION",
+		PackageDownloadLocation: "NOASSERTION", PackageLicenseConcluded: "NOASSERTION", PackageLicenseDeclared: "NOASSERTION",
 		PackageCopyrightText: "NOASSERTION", IsFilesAnalyzedTagPresent: true, PrimaryPackagePurpose: "LIBRARY",
 		PackageExternalReferences: []*spdx.PackageExternalReference{{
 			Category: common.CategoryPackageManager, RefType: common.TypePackageManagerPURL, Locator: "pkg:golang/" + m.Path + "@" + m.Version,
