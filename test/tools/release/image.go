@@ -84,9 +84,12 @@ func (out *output) image(m multiImage, work string) error {
 	digest := map[string]string{refName: out.Version, containerdName: repository + "@" + m.digest.String()}
 
 	all := filepath.Join(work, "layout")
-	written, err := writeLayout(all, m.index, m.images(), tag)
-	if err != nil {
+	if err := writeLayout(all, m.index, m.images(), tag); err != nil {
 		return fmt.Errorf("writing the image: %w", err)
+	}
+	written, err := readLayout(all, m.digest) // its layers are compressed already
+	if err != nil {
+		return fmt.Errorf("reading the image: %w", err)
 	}
 	if err := out.layout(base+".oci.tar", all); err != nil {
 		return err
@@ -96,12 +99,12 @@ func (out *output) image(m multiImage, work string) error {
 		if err != nil {
 			return err
 		}
-		image, err := written.Image(hash) // its layer is compressed already
+		image, err := written.Image(hash)
 		if err != nil {
 			return err
 		}
 		one := filepath.Join(work, "layout-"+p.String())
-		if _, err := writeLayout(one, m.index, []v1.Image{image}, tag, digest); err != nil {
+		if err := writeLayout(one, m.index, []v1.Image{image}, tag, digest); err != nil {
 			return fmt.Errorf("writing the image for %s: %w", p, err)
 		}
 		if err := out.layout(base+"-"+p.String()+".tar", one); err != nil {
@@ -120,35 +123,44 @@ func (m multiImage) images() (all []v1.Image) {
 
 // writeLayout writes an OCI layout with an index and these of its images. Each name is a set of
 // annotations, with which the layout's own index names the index.
-func writeLayout(dir string, index v1.ImageIndex, of []v1.Image, names ...map[string]string) (layout.Path, error) {
+func writeLayout(dir string, index v1.ImageIndex, of []v1.Image, names ...map[string]string) error {
 	path, err := layout.Write(dir, empty.Index)
 	if err != nil {
-		return "", err
+		return err
 	}
 	for _, image := range of {
 		if err := path.WriteImage(image); err != nil {
-			return "", err
+			return err
 		}
 	}
 	descriptor, err := partial.Descriptor(index)
 	if err != nil {
-		return "", err
+		return err
 	}
 	manifest, err := index.RawManifest()
 	if err != nil {
-		return "", err
+		return err
 	}
 	if err := path.WriteBlob(descriptor.Digest, io.NopCloser(bytes.NewReader(manifest))); err != nil {
-		return "", err
+		return err
 	}
 	for _, annotations := range names {
 		named := *descriptor
 		named.Annotations = annotations
 		if err := path.AppendDescriptor(named); err != nil {
-			return "", err
+			return err
 		}
 	}
-	return path, nil
+	return nil
+}
+
+// readLayout returns the index with this digest of an OCI layout.
+func readLayout(dir string, digest v1.Hash) (v1.ImageIndex, error) {
+	outer, err := layout.ImageIndexFromPath(dir)
+	if err != nil {
+		return nil, err
+	}
+	return outer.ImageIndex(digest)
 }
 
 // layout writes an archive of an OCI layout.

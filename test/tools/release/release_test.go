@@ -128,7 +128,7 @@ func unpackLayer(t *testing.T, name string) string {
 		if _, err := path.Bytes(m.Digest); err != nil {
 			continue // the image of another platform, which is not in the archive
 		}
-		image, err := path.Image(m.Digest)
+		image, err := inner.Image(m.Digest)
 		if err != nil {
 			t.Fatal(err)
 		}
