@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -185,6 +184,3 @@ func containerdRepository(repository string) (string, error) {
 func (m multiImage) reference(o Options) string {
 	return o.ImageRepository + ":" + o.Version + "@" + m.digest.String()
 }
-
-// license returns the text of the license.
-func license(root string) ([]byte, error) { return os.ReadFile(filepath.Join(root, "LICENSE")) }

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 )
 
@@ -36,9 +38,9 @@ func (p Platform) suffix() string {
 
 // plugins writes an archive for each platform.
 func (out *output) plugins(all []plugin) error {
-	license, err := license(out.Root)
+	license, err := os.ReadFile(filepath.Join(out.Root, "LICENSE"))
 	if err != nil {
-		return err
+		return fmt.Errorf("reading the license: %w", err)
 	}
 	for _, p := range all {
 		entries := []entry{{name: "LICENSE", data: license}, {name: pluginName + p.suffix(), path: p.program, executable: true}}
