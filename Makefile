@@ -38,7 +38,7 @@ ifeq ($(RUN),)
 	go test -count=1 -timeout 15m ./speaker/wire
 	cd test/chart && go test -count=1 .
 	cd test/monitoring && go test -count=1 .
-	./hack/need qemu-aarch64-static=qemu-user-static
+	./hack/need qemu-aarch64-static=qemu-user-static skopeo=skopeo
 	cd test/tools/release && go test -count=1 -timeout 30m .
 	cd test && go test -count=1 -timeout 40m -skip '^TestSpread' ./cluster ./integration ./schema ./tutorial ./cmd/...
 	cd test && go test -count=1 -timeout 20m -run '^TestSpread' ./integration # on a cluster of their own, without old connections

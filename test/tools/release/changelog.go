@@ -37,7 +37,7 @@ func section(text, title string) string {
 		return ""
 	}
 	part, _, _ := strings.Cut(text[at[1]:], "\n## ")
-	return strings.TrimRight(part, "\n") + "\n"
+	return "\n" + strings.Trim(part, "\n") + "\n"
 }
 
 var relativeLink = regexp.MustCompile(`\]\(([^)#:]+[)#])`)

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -12,9 +13,11 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
-	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	spec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/test/images"
 )
@@ -39,14 +42,16 @@ type platformImage struct {
 // multiImage is the image of all platforms.
 type multiImage struct {
 	platforms []platformImage
-	index     v1.ImageIndex
+	index     []byte  // the manifest that lists the platforms
 	digest    v1.Hash // of the index
 }
 
 // buildImage builds the programs and the image, for all platforms. The image reads files of
 // the directory work: keep it until the image is written.
 func buildImage(ctx context.Context, o Options, work string) (multiImage, error) {
-	m := multiImage{index: mutate.IndexMediaType(empty.Index, types.OCIImageIndex)}
+	m := multiImage{}
+	// skopeo keeps the digest of an index only if the fields have the order of this struct.
+	index := spec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: spec.MediaTypeImageIndex}
 	for _, p := range imagePlatforms {
 		root := filepath.Join(work, p.String())
 		bin := filepath.Join(root, "bin")
@@ -60,10 +65,20 @@ func buildImage(ctx context.Context, o Options, work string) (multiImage, error)
 			return m, fmt.Errorf("packing the image for %s: %w", p, err)
 		}
 		m.platforms = append(m.platforms, platformImage{p, image, bin})
-		m.index = mutate.AppendManifests(m.index, mutate.IndexAddendum{Add: image, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: p.OS, Architecture: p.Arch}}})
+		descriptor, err := partial.Descriptor(image)
+		if err != nil {
+			return m, fmt.Errorf("describing the image for %s: %w", p, err)
+		}
+		index.Manifests = append(index.Manifests, spec.Descriptor{
+			MediaType: string(descriptor.MediaType), Digest: digest.Digest(descriptor.Digest.String()), Size: descriptor.Size,
+			Platform: &spec.Platform{OS: p.OS, Architecture: p.Arch},
+		})
 	}
 	var err error
-	if m.digest, err = m.index.Digest(); err != nil {
+	if m.index, err = json.Marshal(index); err != nil {
+		return m, fmt.Errorf("listing the platforms of the image: %w", err)
+	}
+	if m.digest, _, err = v1.SHA256(bytes.NewReader(m.index)); err != nil {
 		return m, fmt.Errorf("computing the digest of the image: %w", err)
 	}
 	return m, nil
@@ -80,10 +95,10 @@ func (out *output) image(m multiImage, work string) error {
 	tag := map[string]string{refName: out.Version, containerdName: repository + ":" + out.Version}
 	// Pods of install.yaml have the image's digest in its name. The kubelet finds an imported
 	// image by this name, which containerd makes by itself only for images that it pulls.
-	digest := map[string]string{refName: out.Version, containerdName: repository + "@" + m.digest.String()}
+	byDigest := map[string]string{refName: out.Version, containerdName: repository + "@" + m.digest.String()}
 
 	all := filepath.Join(work, "layout")
-	if err := writeLayout(all, m.index, m.images(), tag); err != nil {
+	if err := m.writeLayout(all, m.images(), tag); err != nil {
 		return fmt.Errorf("writing the image: %w", err)
 	}
 	written, err := readLayout(all, m.digest) // its layers are compressed already
@@ -103,7 +118,7 @@ func (out *output) image(m multiImage, work string) error {
 			return err
 		}
 		one := filepath.Join(work, "layout-"+p.String())
-		if err := writeLayout(one, m.index, []v1.Image{image}, tag, digest); err != nil {
+		if err := m.writeLayout(one, []v1.Image{image}, tag, byDigest); err != nil {
 			return fmt.Errorf("writing the image for %s: %w", p, err)
 		}
 		if err := out.layout(base+"-"+p.String()+".tar", one); err != nil {
@@ -120,9 +135,9 @@ func (m multiImage) images() (all []v1.Image) {
 	return all
 }
 
-// writeLayout writes an OCI layout with an index and these of its images. Each name is a set of
+// writeLayout writes an OCI layout with the index and these of its images. Each name is a set of
 // annotations, with which the layout's own index names the index.
-func writeLayout(dir string, index v1.ImageIndex, of []v1.Image, names ...map[string]string) error {
+func (m multiImage) writeLayout(dir string, of []v1.Image, names ...map[string]string) error {
 	path, err := layout.Write(dir, empty.Index)
 	if err != nil {
 		return err
@@ -132,20 +147,11 @@ func writeLayout(dir string, index v1.ImageIndex, of []v1.Image, names ...map[st
 			return err
 		}
 	}
-	descriptor, err := partial.Descriptor(index)
-	if err != nil {
-		return err
-	}
-	manifest, err := index.RawManifest()
-	if err != nil {
-		return err
-	}
-	if err := path.WriteBlob(descriptor.Digest, io.NopCloser(bytes.NewReader(manifest))); err != nil {
+	if err := path.WriteBlob(m.digest, io.NopCloser(bytes.NewReader(m.index))); err != nil {
 		return err
 	}
 	for _, annotations := range names {
-		named := *descriptor
-		named.Annotations = annotations
+		named := v1.Descriptor{MediaType: types.OCIImageIndex, Digest: m.digest, Size: int64(len(m.index)), Annotations: annotations}
 		if err := path.AppendDescriptor(named); err != nil {
 			return err
 		}

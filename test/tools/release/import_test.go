@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -37,6 +39,26 @@ func TestContainerdImportsTheImageUnderBothNames(t *testing.T) {
 	}
 	if out, err = ctr("-n", "k8s.io", "images", "check"); err != nil || strings.Count(out, "complete") != 2 || strings.Contains(out, "incomplete") {
 		t.Errorf("ctr images check: %v\n%s", err, out)
+	}
+}
+
+// install.yaml names the image by its digest, so a copy in a registry must have the same one.
+func TestSkopeoCopiesTheImageWithItsDigest(t *testing.T) {
+	if _, err := exec.LookPath("skopeo"); err != nil {
+		t.Skip("skopeo is not installed")
+	}
+	copied := filepath.Join(t.TempDir(), "copy")
+	archive := filepath.Join(built.dir, "cloud-provider-baremetal-9.8.7-image.oci.tar")
+	out, err := exec.Command("skopeo", "--insecure-policy", "copy", "--all", "--preserve-digests", "oci-archive:"+archive+":v9.8.7", "dir:"+copied).CombinedOutput()
+	if err != nil {
+		t.Fatalf("skopeo copy: %v\n%s", err, out)
+	}
+	manifest, err := os.ReadFile(filepath.Join(copied, "manifest.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := fmt.Sprintf("sha256:%x", sha256.Sum256(manifest)), imageDigest(t); got != want {
+		t.Errorf("the copy has the digest %s, want %s", got, want)
 	}
 }
 

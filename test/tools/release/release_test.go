@@ -191,9 +191,9 @@ func TestVersionsThatCannotBeUsedAreRefused(t *testing.T) {
 func TestChangelogPartEndsBeforeTheNextVersion(t *testing.T) {
 	const text = "# Changelog\n\n## [Unreleased] (0.3.0)\n\n- new [a](docs/a.md#x)\n\n### Fixed\n\n- b\n\n## 0.2.0-rc.1\n\n- d\n\n## 0.2.0 (2026-01-01)\n\n- c\n"
 	for title, want := range map[string]string{
-		"Unreleased": "\n\n- new [a](docs/a.md#x)\n\n### Fixed\n\n- b\n",
-		"0.2.0":      "\n\n- c\n",
-		"0.2.0-rc.1": "\n\n- d\n",
+		"Unreleased": "\n- new [a](docs/a.md#x)\n\n### Fixed\n\n- b\n",
+		"0.2.0":      "\n- c\n",
+		"0.2.0-rc.1": "\n- d\n",
 		"0.3.0":      "",
 	} {
 		if got := section(text, title); got != want {
