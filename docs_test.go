@@ -25,7 +25,7 @@ func pages(t *testing.T) map[string]string {
 		if err != nil {
 			return err
 		}
-		if d.IsDir() && (path == "bin" || strings.HasPrefix(d.Name(), ".") && path != ".") {
+		if d.IsDir() && (path == "bin" || path == "dist" || strings.HasPrefix(d.Name(), ".") && path != ".") {
 			return filepath.SkipDir
 		}
 		if filepath.Ext(path) == ".md" {

@@ -30,7 +30,7 @@ var layers = [][]string{
 	{"speaker/plan", "speaker/layer2", "speaker/bgp", "speaker/closedports", "speaker/spread", "speaker/tablewatch", "speaker/heartbeat", "speaker/members", "speaker/links", "speaker/access", "speaker/serve"},
 	{"speaker/bfd", "speaker/probe", "pkg/configmap", "pkg/ipam", "pkg/metallb"},
 	{"pkg/config", "pkg/election", "pkg/service", "pkg/memberkey", "pkg/speakerapi", "pkg/signal"},
-	{"pkg/loglimit", "pkg/quote"},
+	{"pkg/loglimit", "pkg/quote", "pkg/build"},
 }
 
 // noKubernetes are the packages that do not know Kubernetes. The labels and selectors

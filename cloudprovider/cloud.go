@@ -28,6 +28,7 @@ import (
 	"k8s.io/component-base/metrics/legacyregistry"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/cloudprovider/deadnodes"
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/build"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/configmap"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/ipam"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/service"
@@ -111,6 +112,7 @@ func Factory(options *Options) upstream.Factory {
 		}
 		c := newCloud(*options)
 		c.metrics.register(legacyregistry.MustRegister, legacyregistry.CustomMustRegister) // upstream serves this registry
+		legacyregistry.RawMustRegister(build.Collector())
 		if options.ReportDeadNodes {
 			c.deadMetrics.Register(legacyregistry.MustRegister)
 		}

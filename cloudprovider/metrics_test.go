@@ -2,6 +2,7 @@ package cloudprovider
 
 import (
 	"context"
+	"log/slog"
 	"maps"
 	"os"
 	"strings"
@@ -10,7 +11,24 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/component-base/metrics"
+	"k8s.io/component-base/metrics/legacyregistry"
 )
+
+func TestClusterManagerServesItsBuildInfo(t *testing.T) {
+	if _, err := Factory(&Options{Log: slog.Default()})(nil); err != nil {
+		t.Fatal(err)
+	}
+	families, err := legacyregistry.DefaultGatherer.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "baremetal_build_info" {
+			return
+		}
+	}
+	t.Error("baremetal_build_info is not in the registry that upstream serves")
+}
 
 func TestMetricsCanBeScrapedAndAreDocumented(t *testing.T) {
 	page, err := os.ReadFile("../docs/reference/metrics.md")

@@ -20,6 +20,7 @@ import (
 	typedv1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/record"
 
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/build"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/configmap"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/memberkey"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/service"
@@ -106,7 +107,7 @@ func Run(ctx context.Context, o Options) error {
 // run starts the parts in the background, in the order in which they need each other.
 func run(ctx, background context.Context, group *errgroup.Group, o Options) error {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(build.Collector(), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	web := newWeb(o.Web, o.Node, o.Log, registry)
 	if err := web.start(background, group); err != nil {
 		return err

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"maps"
 	"os"
@@ -26,6 +27,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/cloudprovider"
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/build"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/configmap"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/service"
 )
@@ -70,7 +72,17 @@ func main() {
 	command := app.NewCloudControllerManagerCommand(opts, initializer(&provider), controllers, names.CCMControllerAliases(), flags, wait.NeverStop)
 	command.Use = "baremetal-cloud-controller-manager"
 	command.Long = "Gives Services of type LoadBalancer addresses from the pools of a ConfigMap.\nThe subcommand " + checkConfigName + " checks a configuration before you apply it.\nThe subcommand " + releaseName + " removes what was written to Services, after an uninstallation."
+	command.PreRun = printVersion
 	os.Exit(cli.Run(command))
+}
+
+// printVersion handles --version: it prints the version and ends the program. Upstream would
+// print "Kubernetes" before it. Upstream handles --version=raw.
+func printVersion(command *cobra.Command, _ []string) {
+	if command.Flag("version").Value.String() == "true" {
+		fmt.Println(build.Version())
+		os.Exit(0)
+	}
 }
 
 // setDefaults replaces some of upstream's defaults. One worker and 20 requests a second are

@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
-	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -21,6 +20,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
 
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/build"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/configmap"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/service"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker"
@@ -74,9 +74,7 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	if *version {
-		if info, ok := debug.ReadBuildInfo(); ok {
-			fmt.Println(info.Main.Version)
-		}
+		fmt.Println(build.Version())
 		return nil
 	}
 	if flags.NArg() > 0 {

@@ -4,7 +4,8 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
-	"k8s.io/component-base/version"
+
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/build"
 )
 
 func versionCommand(o *options) *cobra.Command {
@@ -14,7 +15,7 @@ func versionCommand(o *options) *cobra.Command {
 		Example: "  kubectl baremetal version",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintln(o.Out, version.Get().GitVersion)
+			_, err := fmt.Fprintln(o.Out, build.Version())
 			return err
 		},
 	}

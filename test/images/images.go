@@ -4,6 +4,7 @@ package images
 
 import (
 	"archive/tar"
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -14,12 +15,14 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
 // Image describes the content of an image. Paths in the image are absolute.
@@ -38,6 +41,13 @@ type Image struct {
 
 	Entrypoint, Command []string
 	User                string
+	// Labels are the image's annotations, such as org.opencontainers.image.version.
+	Labels map[string]string
+	// Architecture is that of the programs, in Go's words. Empty means this machine's.
+	Architecture string
+	// Created is when the image was made. With the same content and the same time, the image
+	// has the same digest.
+	Created time.Time
 }
 
 // AddDebian adds programs of this machine, at their own paths, and the shared libraries
@@ -71,9 +81,9 @@ func (i *Image) AddDebian(programs ...string) error {
 func (i Image) Write(archive string) error {
 	layer := archive + ".layer"
 	defer os.Remove(layer)
-	err := i.writeLayer(layer)
+	image, err := i.Pack(layer)
 	if err == nil {
-		err = i.pack(layer, archive)
+		err = i.write(image, archive)
 	}
 	if err != nil {
 		return fmt.Errorf("packing the image %s: %w", i.Names[0], err)
@@ -81,26 +91,34 @@ func (i Image) Write(archive string) error {
 	return nil
 }
 
-func (i Image) pack(layer, archive string) error {
-	l, err := tarball.LayerFromFile(layer)
-	if err != nil {
-		return err
+// Pack returns the image. It writes the image's only layer to the file layer, from which the
+// image is read later: keep the file until then.
+func (i Image) Pack(layer string) (v1.Image, error) {
+	if err := i.writeLayer(layer); err != nil {
+		return nil, err
 	}
-	image, err := mutate.AppendLayers(empty.Image, l)
+	l, err := tarball.LayerFromFile(layer, tarball.WithMediaType(types.OCILayer))
 	if err != nil {
-		return err
+		return nil, err
+	}
+	image := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
+	image, err = mutate.AppendLayers(image, l)
+	if err != nil {
+		return nil, err
 	}
 	file, err := image.ConfigFile()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	file = file.DeepCopy()
-	file.Architecture, file.OS = runtime.GOARCH, "linux"
-	file.Config = v1.Config{Entrypoint: i.Entrypoint, Cmd: i.Command, User: i.User,
+	file.Architecture, file.OS = cmp.Or(i.Architecture, runtime.GOARCH), "linux"
+	file.Created = v1.Time{Time: i.Created}
+	file.Config = v1.Config{Entrypoint: i.Entrypoint, Cmd: i.Command, User: i.User, Labels: i.Labels,
 		Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}}
-	if image, err = mutate.ConfigFile(image, file); err != nil {
-		return err
-	}
+	return mutate.ConfigFile(image, file)
+}
+
+func (i Image) write(image v1.Image, archive string) error {
 	all := map[name.Tag]v1.Image{}
 	for _, n := range i.Names {
 		tag, err := name.NewTag(n)
@@ -166,7 +184,7 @@ func (l layerWriter) tree(target, source string) error {
 			return err
 		}
 		defer f.Close()
-		return l.entry(&tar.Header{Name: target, Mode: int64(info.Mode().Perm()), Size: info.Size()}, f)
+		return l.entry(&tar.Header{Name: target, Mode: mode(info), Size: info.Size()}, f)
 	}
 	entries, err := os.ReadDir(source)
 	if err != nil {
@@ -178,6 +196,15 @@ func (l layerWriter) tree(target, source string) error {
 		}
 	}
 	return nil
+}
+
+// mode returns the mode of a file in the image. It does not depend on the umask of the machine
+// that made the file.
+func mode(info os.FileInfo) int64 {
+	if info.Mode()&0o111 != 0 {
+		return 0o755
+	}
+	return 0o644
 }
 
 func (l layerWriter) dir(p string, mode int64) error {

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+// programsOf unpacks the programs of the image for a platform, and returns their directory.
+func programsOf(t *testing.T, p Platform) string {
+	t.Helper()
+	return unpackLayer(t, "cloud-provider-baremetal-9.8.7-image-"+p.String()+".tar")
+}
+
+// emulator returns the command that runs programs for an architecture, or nothing for those of
+// this machine.
+func emulator(t *testing.T, arch string) []string {
+	t.Helper()
+	if arch == runtime.GOARCH {
+		return nil
+	}
+	name := map[string]string{"arm64": "qemu-aarch64-static", "amd64": "qemu-x86_64-static"}[arch]
+	path, err := exec.LookPath(name)
+	if err != nil {
+		t.Skipf("%s is not installed; Debian's package is qemu-user-static", name)
+	}
+	return []string{path}
+}
+
+func TestProgramsOfBothArchitecturesDoTheSame(t *testing.T) {
+	t.Logf("This machine is %s.", runtime.GOARCH)
+	examples, err := filepath.Glob("../../../manifests/examples/*.yaml")
+	if err != nil || len(examples) == 0 {
+		t.Fatalf("%d examples (%v)", len(examples), err)
+	}
+	broken := filepath.Join(t.TempDir(), "broken.yaml")
+	if err := os.WriteFile(broken, []byte("address-pools:\n- name: a\n  protocol: layer2\n  addresses: [10.0.0.9-10.0.0.1]\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	outputs := map[string]string{} // of each command, by architecture
+	for _, p := range imagePlatforms {
+		dir, run := programsOf(t, p), emulator(t, p.Arch)
+		for _, command := range [][]string{
+			{"baremetal-cloud-controller-manager", "--version"},
+			{"baremetal-speaker", "--version"},
+			append([]string{"baremetal-cloud-controller-manager", "check-config"}, examples...),
+			{"baremetal-cloud-controller-manager", "check-config", broken},
+		} {
+			args := append(append([]string{}, run...), filepath.Join(dir, command[0]))
+			args = append(args, command[1:]...)
+			out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
+			if failed := err != nil; failed != (command[len(command)-1] == broken) {
+				t.Errorf("%s: %s: %v\n%s", p, strings.Join(command, " "), err, out)
+			}
+			outputs[p.Arch] += "$ " + strings.Join(command, " ") + "\n" + string(out)
+		}
+	}
+	if outputs["amd64"] != outputs["arm64"] {
+		t.Errorf("amd64 prints\n%s\narm64 prints\n%s", outputs["amd64"], outputs["arm64"])
+	}
+	if got := strings.Count(outputs["amd64"], "--version\nv9.8.7\n"); got != 2 {
+		t.Errorf("%d programs print the version as v9.8.7, want 2:\n%s", got, outputs["amd64"])
+	}
+}
+
+func TestPluginPrintsTheVersionOfTheOtherPrograms(t *testing.T) {
+	if runtime.GOARCH != "amd64" || runtime.GOOS != "linux" {
+		t.Skip("the plugin of this release is for amd64")
+	}
+	dir := t.TempDir()
+	if out, err := exec.Command("tar", "-xzf", filepath.Join(built.dir, "kubectl-baremetal-9.8.7-linux-amd64.tar.gz"), "-C", dir).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	out, err := exec.Command(filepath.Join(dir, pluginName), "version").CombinedOutput()
+	if err != nil || string(out) != "v9.8.7\n" {
+		t.Errorf("kubectl baremetal version: %q, %v", out, err)
+	}
+}

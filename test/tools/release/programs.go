@@ -1,0 +1,48 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// Platform is an operating system and an architecture, in Go's words.
+type Platform struct{ OS, Arch string }
+
+func (p Platform) String() string { return p.OS + "-" + p.Arch }
+
+// imagePlatforms are the platforms of the nodes.
+var imagePlatforms = []Platform{{"linux", "amd64"}, {"linux", "arm64"}}
+
+// pluginPlatforms are the platforms of those who use kubectl.
+var pluginPlatforms = []Platform{
+	{"linux", "amd64"}, {"linux", "arm64"}, {"darwin", "amd64"}, {"darwin", "arm64"}, {"windows", "amd64"}, {"windows", "arm64"},
+}
+
+// buildPrograms builds programs with `make build` into the directory bin.
+func buildPrograms(ctx context.Context, o Options, p Platform, bin string, programs ...string) error {
+	packages := make([]string, len(programs))
+	for i, name := range programs {
+		packages[i] = "./cmd/" + name
+	}
+	bin, err := filepath.Abs(bin)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(bin, 0o755); err != nil {
+		return err
+	}
+	fmt.Fprintf(o.Log, "building %s for %s\n", strings.Join(programs, " and "), p)
+	command := exec.CommandContext(ctx, "make", "--no-print-directory", "-C", o.Root, "build",
+		"VERSION="+o.Version, "COMMIT="+o.Commit, "BIN="+bin+"/", "PROGRAMS="+strings.Join(packages, " "))
+	// The oldest processors of each architecture can run the programs, whatever the
+	// environment says.
+	command.Env = append(os.Environ(), "GOOS="+p.OS, "GOARCH="+p.Arch, "CGO_ENABLED=0", "GOFLAGS=", "GOAMD64=v1", "GOARM64=v8.0")
+	if text, err := command.CombinedOutput(); err != nil {
+		return fmt.Errorf("building %s for %s: %w\n%s", strings.Join(programs, " and "), p, err, text)
+	}
+	return nil
+}
