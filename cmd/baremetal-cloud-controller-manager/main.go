@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/util/wait"
 	upstream "k8s.io/cloud-provider"
 	"k8s.io/cloud-provider/app"
@@ -68,6 +69,7 @@ func main() {
 		Constructor: poolController,
 	}
 	command := app.NewCloudControllerManagerCommand(opts, initializer(&provider), controllers, names.CCMControllerAliases(), flags, wait.NeverStop)
+	addLogFormat(command, flags.FlagSet("baremetal"))
 	command.Use = "baremetal-cloud-controller-manager"
 	command.Long = "Gives Services of type LoadBalancer addresses from the pools of a ConfigMap.\nThe subcommand " + checkConfigName + " checks a configuration before you apply it.\nThe subcommand " + releaseName + " removes what was written to Services, after an uninstallation."
 	os.Exit(cli.Run(command))
@@ -85,6 +87,14 @@ func setDefaults(opts *options.CloudControllerManagerOptions) {
 	opts.Generic.ClientConnection.Burst = 2000
 	opts.Generic.LeaderElection.ResourceName = cloudprovider.LeaseName
 	opts.Generic.LeaderElection.ResourceNamespace = configmap.DefaultRef.Namespace
+}
+
+// addLogFormat adds --log-format, which the speaker has, too. It is upstream's --logging-format
+// under another name: both flags have the same value. shown is the set of flags in the help.
+func addLogFormat(command *cobra.Command, shown *pflag.FlagSet) {
+	upstream := command.Flags().Lookup("logging-format")
+	shown.Var(upstream.Value, "log-format", "Format of the log: text, or json with one object a line. The same as --logging-format.")
+	command.Flags().AddFlag(shown.Lookup("log-format"))
 }
 
 // initializer returns the function that creates the cloud which --cloud-provider names.

@@ -4,8 +4,11 @@ import (
 	"testing"
 
 	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/cloud-provider/app"
 	"k8s.io/cloud-provider/names"
 	"k8s.io/cloud-provider/options"
+	cliflag "k8s.io/component-base/cli/flag"
 )
 
 func TestDefaultsAreOurOwnAndCanBeSet(t *testing.T) {
@@ -27,5 +30,22 @@ func TestDefaultsAreOurOwnAndCanBeSet(t *testing.T) {
 	}
 	if err := flags.Parse([]string{"--profiling=true"}); err != nil || !opts.Generic.Debugging.EnableProfiling {
 		t.Errorf("--profiling=true has no effect (%v)", err)
+	}
+}
+
+func TestLogFormatIsUpstreamsLoggingFormat(t *testing.T) {
+	opts, err := options.NewCloudControllerManagerOptions()
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := cliflag.NamedFlagSets{}
+	command := app.NewCloudControllerManagerCommand(opts, nil, nil, names.CCMControllerAliases(), own, wait.NeverStop)
+	addLogFormat(command, own.FlagSet("baremetal"))
+	flags := command.Flags()
+	if f := own.FlagSet("baremetal").Lookup("log-format"); f == nil || f.DefValue != "text" {
+		t.Errorf("the flag in the help is %+v", f)
+	}
+	if err := flags.Parse([]string{"--log-format=json"}); err != nil || flags.Lookup("logging-format").Value.String() != "json" {
+		t.Errorf("--logging-format is %s (%v)", flags.Lookup("logging-format").Value, err)
 	}
 }
