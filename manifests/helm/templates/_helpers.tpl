@@ -2,7 +2,7 @@
 {{- define "cloud-provider-baremetal.image" -}}
 {{- $image := .Values.image -}}
 {{- $registry := (.Values.global).imageRegistry | default $image.registry -}}
-{{- $name := $registry | ternary (printf "%s/%s" $registry $image.repository) $image.repository -}}
+{{- $name := empty $registry | ternary $image.repository (printf "%s/%s" $registry $image.repository) -}}
 {{- if $image.digest -}}
 {{ printf "%s@%s" $name $image.digest | quote }}
 {{- else -}}
