@@ -134,16 +134,24 @@ func manifests(t *testing.T, dirs ...string) objects {
 	t.Helper()
 	found := objects{}
 	for _, dir := range dirs {
-		made, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), filepath.Join(root, dir))
-		if err != nil {
-			t.Fatalf("%s: %v", dir, err)
-		}
-		text, err := made.AsYaml()
-		if err != nil {
-			t.Fatal(err)
-		}
-		found.read(t, dir, text)
+		maps.Copy(found, build(t, filepath.Join(root, dir)))
 	}
+	return found
+}
+
+// build returns the objects that kustomize makes of a directory.
+func build(t *testing.T, dir string) objects {
+	t.Helper()
+	made, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), dir)
+	if err != nil {
+		t.Fatalf("%s: %v", dir, err)
+	}
+	text, err := made.AsYaml()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := objects{}
+	found.read(t, dir, text)
 	return found
 }
 
@@ -198,7 +206,7 @@ func TestChartMakesTheSameObjectsAsTheManifests(t *testing.T) {
 
 // With reportDeadNodes the chart makes also the objects of the component.
 func TestChartReportsDeadNodesAsTheManifestsDo(t *testing.T) {
-	const ccm, dir = "Deployment/baremetal-cloud-controller-manager", "manifests/report-dead-nodes"
+	const dir = "manifests/report-dead-nodes"
 	chart, before, want := mustRender(t, "reportDeadNodes: true\nspeaker: {metricsPort: 9}"), mustRender(t, ""), manifests(t, dir)
 	for key, made := range chart {
 		switch {
@@ -263,7 +271,6 @@ func text(t *testing.T, u *unstructured.Unstructured) string {
 }
 
 func TestValuesHaveTheDocumentedEffect(t *testing.T) {
-	const ccm, speaker = "Deployment/baremetal-cloud-controller-manager", "DaemonSet/baremetal-speaker"
 	for _, test := range []struct {
 		values, object string
 		want           []string
@@ -294,6 +301,12 @@ func TestValuesHaveTheDocumentedEffect(t *testing.T) {
 		{"loadBalancerClass: example.com/lb\ndefaultLoadBalancer: false\nadmissionPolicy: {allowedUsers: [\"system:serviceaccount:dns:names\"]}", "ValidatingAdmissionPolicy/baremetal-service-status",
 			[]string{"example.com/lb", ": false", "[''system:serviceaccount:dns:names'']"}},
 		{"monitoring: {enabled: true, labels: {release: prometheus}}", "PrometheusRule/cloud-provider-baremetal", []string{"release: prometheus", "{{ $labels.pool }}"}},
+		{"monitoring: {enabled: true, runbooks: 'https://wiki.example/lb', alerts: {BaremetalPoolNearlyFull: {threshold: 0.75, for: 1h, severity: page}, BaremetalHTTPFlood: {threshold: 0}}}", "PrometheusRule/cloud-provider-baremetal",
+			[]string{"> 0.75\n", "for: 1h\n", "severity: page\n", "runbook_url: https://wiki.example/lb#baremetalpoolnearlyfull\n", "(rate(baremetal_http_rejected_total[5m])) > 0\n"}},
+		{"monitoring: {dashboard: {enabled: true, labels: {dash: \"2\"}, annotations: {grafana_folder: Network}}}", "ConfigMap/baremetal-dashboard",
+			[]string{"dash: \"2\"\n", "grafana_folder: Network\n", `"title": "cloud-provider-baremetal"`}},
+		{"monitoring: {dashboard: {enabled: true, namespace: grafana}}", "ConfigMap/baremetal-dashboard", []string{"namespace: grafana\n"}},
+		{"logFormat: json", speaker, []string{"- --log-format=json\n"}},
 		{"monitoring: {enabled: true, labels: {release: prometheus}}", "ServiceMonitor/baremetal-speaker", []string{"release: prometheus"}},
 	} {
 		made := mustRender(t, test.values)[test.object]
@@ -306,6 +319,10 @@ func TestValuesHaveTheDocumentedEffect(t *testing.T) {
 				t.Errorf("with the values %s, %q is missing in\n%s", test.values, want, got)
 			}
 		}
+	}
+	off := text(t, mustRender(t, "monitoring: {enabled: true, alerts: {BaremetalHTTPFlood: {enabled: false}}}")["PrometheusRule/cloud-provider-baremetal"])
+	if strings.Contains(off, "BaremetalHTTPFlood") || strings.Count(off, "- alert:") < 7 {
+		t.Errorf("one alert is switched off, and the rules are\n%s", off)
 	}
 	insecure := text(t, mustRender(t, "monitoring: {enabled: true}\nspeaker: {insecureMetrics: true}")["ServiceMonitor/baremetal-speaker"])
 	if strings.Contains(insecure, "https") || strings.Contains(insecure, "bearerTokenFile") {
@@ -322,9 +339,37 @@ func TestValuesHaveTheDocumentedEffect(t *testing.T) {
 	}
 }
 
-// With `helm upgrade --reuse-values` the values that are new in this version are missing.
+// With `helm upgrade --reuse-values` the values of the older chart replace those of this one, so the
+// values that are new in this version are missing.
 func TestMissingValuesHaveTheirDefaults(t *testing.T) {
-	made := mustRender(t, "bgp: null\nspeaker: {healthPort: null, insecureMetrics: null, metricsTLSSecret: null, closedPorts: leave, spread: null}")
+	older, err := os.ReadFile("testdata/values-of-an-older-chart.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const monitoring = "\nmonitoring: {enabled: true}"
+	reuse := func(given string) objects {
+		c := load(t)
+		if c.Values, err = chartutil.ReadValues(older); err != nil {
+			t.Fatal(err)
+		}
+		files, err := renderFiles(t, c, "v1.35.0", given, nothing{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return read(t, files)
+	}
+	want := mustRender(t, monitoring)
+	for key, got := range reuse(monitoring) {
+		if !reflect.DeepEqual(got, want[key]) {
+			t.Errorf("%s differs; with the values of the older chart:\n%s\nwith those of this chart:\n%s", key, text(t, got), text(t, want[key]))
+		}
+		delete(want, key)
+	}
+	if len(want) > 0 {
+		t.Errorf("with the values of the older chart these are missing: %v", slices.Collect(maps.Keys(want)))
+	}
+	// Older still.
+	made := reuse("bgp: null\nspeaker: {healthPort: null, insecureMetrics: null, metricsTLSSecret: null, closedPorts: leave, spread: null}")
 	speaker := text(t, made["DaemonSet/baremetal-speaker"])
 	for _, want := range []string{"--health-address=127.0.0.1:7473", "--insecure-metrics=false", "containerPort: 7473", "- NET_ADMIN"} {
 		if !strings.Contains(speaker, want) {
