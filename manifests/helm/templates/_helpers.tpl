@@ -16,7 +16,7 @@
 {{- range concat ((.Values.global).imagePullSecrets | default list) (.Values.imagePullSecrets | default list) -}}
 {{- $names = append $names (kindIs "string" . | ternary . (get (kindIs "map" . | ternary . dict) "name")) -}}
 {{- end -}}
-{{- with uniq $names }}
+{{- with uniq $names -}}
 imagePullSecrets:
 {{- range . }}
   - name: {{ . }}
