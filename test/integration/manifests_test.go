@@ -49,7 +49,7 @@ func TestComponentForDeadNodesIsAccepted(t *testing.T) {
 // The API server accepts the example overlay for another namespace, also with the component.
 func TestOverlayOfAnotherNamespaceIsAccepted(t *testing.T) {
 	f := setUp(t)
-	f.kubectl("create", "namespace", "lb-system")
+	f.kubectl("create", "namespace", "lb-system", "--save-config") // otherwise kubectl apply warns
 	f.Cleanup(func() { f.kubectl("delete", "namespace", "lb-system", "--timeout=1m") })
 	dir := f.TempDir()
 	f.must(os.CopyFS(filepath.Join(dir, "manifests"), os.DirFS(f.cluster.Root()+"/manifests")))
