@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"maps"
 	"os"
@@ -11,7 +12,9 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/util/version"
 	"k8s.io/apimachinery/pkg/util/wait"
+	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	upstream "k8s.io/cloud-provider"
 	"k8s.io/cloud-provider/app"
 	"k8s.io/cloud-provider/app/config"
@@ -19,9 +22,11 @@ import (
 	"k8s.io/cloud-provider/options"
 	"k8s.io/component-base/cli"
 	cliflag "k8s.io/component-base/cli/flag"
+	"k8s.io/component-base/featuregate"
 	_ "k8s.io/component-base/logs/json/register"          // --logging-format=json
 	_ "k8s.io/component-base/metrics/prometheus/clientgo" // metrics of the API client and the leader election
 	_ "k8s.io/component-base/metrics/prometheus/version"  // the metric kubernetes_build_info
+	baseversion "k8s.io/component-base/version"
 	genericcontrollermanager "k8s.io/controller-manager/app"
 	"k8s.io/controller-manager/controller"
 	"k8s.io/klog/v2"
@@ -40,6 +45,10 @@ func main() {
 			os.Exit(exitCode(err))
 		}
 		return
+	}
+	if err := useFeaturesOfKubernetes(utilfeature.DefaultMutableFeatureGate); err != nil {
+		klog.ErrorS(err, "setting the version of the feature gates failed")
+		klog.FlushAndExit(klog.ExitFlushTimeout, 1)
 	}
 	opts, err := options.NewCloudControllerManagerOptions()
 	if err != nil {
@@ -73,6 +82,17 @@ func main() {
 	command.Use = "baremetal-cloud-controller-manager"
 	command.Long = "Gives Services of type LoadBalancer addresses from the pools of a ConfigMap.\nThe subcommand " + checkConfigName + " checks a configuration before you apply it.\nThe subcommand " + releaseName + " removes what was written to Services, after an uninstallation."
 	os.Exit(cli.Run(command))
+}
+
+// useFeaturesOfKubernetes gives upstream's feature gates the version of Kubernetes that this program was
+// built with. Upstream takes the version of the program instead, for example 0.1.0, and switches off
+// everything that is newer, such as JSON logs.
+func useFeaturesOfKubernetes(gate featuregate.MutableVersionedFeatureGate) error {
+	kubernetes, err := version.Parse(baseversion.DefaultKubeBinaryVersion)
+	if err != nil {
+		return fmt.Errorf("reading the version of Kubernetes: %w", err)
+	}
+	return gate.SetEmulationVersion(kubernetes)
 }
 
 // setDefaults replaces some of upstream's defaults. One worker and 20 requests a second are
