@@ -186,21 +186,20 @@ func TestHelmChart(t *testing.T) {
 	if after := f.kubectl("-n", "baremetal-system", "get", "configmap", "config", "-o", "jsonpath={.data}"); after != config {
 		f.Errorf("after an upgrade without config the ConfigMap has\n%s\nand not, as before,\n%s", after, config)
 	}
-	f.logsAreJSON("daemonset/baremetal-speaker")
-	f.logsAreJSON("deployment/baremetal-cloud-controller-manager")
+	f.logsAreJSON("baremetal-speaker")
+	f.logsAreJSON("baremetal-cloud-controller-manager")
 }
 
-// logsAreJSON checks the log of a pod of this object.
-func (f *fixture) logsAreJSON(object string) {
+// logsAreJSON checks the logs of all pods of a program.
+func (f *fixture) logsAreJSON(program string) {
 	f.Helper()
-	log := f.kubectl("-n", "baremetal-system", "logs", object)
-	for line := range strings.Lines(log) {
+	logs := f.kubectl("-n", "baremetal-system", "logs", "-l", "app.kubernetes.io/name="+program, "--tail=-1")
+	for line := range strings.Lines(logs) {
 		if !json.Valid([]byte(line)) {
-			f.Errorf("%s: this line of the log is not JSON: %s", object, line)
-			return
+			f.Errorf("%s: this line of the log is not JSON: %s", program, line)
 		}
 	}
-	if log == "" {
-		f.Errorf("%s has no log", object)
+	if logs == "" {
+		f.Errorf("%s: the pods have no log", program)
 	}
 }
