@@ -11,7 +11,10 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/util/version"
 	"k8s.io/apimachinery/pkg/util/wait"
+	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	upstream "k8s.io/cloud-provider"
 	"k8s.io/cloud-provider/app"
 	"k8s.io/cloud-provider/app/config"
@@ -19,9 +22,11 @@ import (
 	"k8s.io/cloud-provider/options"
 	"k8s.io/component-base/cli"
 	cliflag "k8s.io/component-base/cli/flag"
+	"k8s.io/component-base/featuregate"
 	_ "k8s.io/component-base/logs/json/register"          // --logging-format=json
 	_ "k8s.io/component-base/metrics/prometheus/clientgo" // metrics of the API client and the leader election
 	_ "k8s.io/component-base/metrics/prometheus/version"  // the metric kubernetes_build_info
+	baseversion "k8s.io/component-base/version"
 	genericcontrollermanager "k8s.io/controller-manager/app"
 	"k8s.io/controller-manager/controller"
 	"k8s.io/klog/v2"
@@ -41,6 +46,10 @@ func main() {
 			os.Exit(exitCode(err))
 		}
 		return
+	}
+	if err := useFeaturesOfKubernetes(utilfeature.DefaultMutableFeatureGate); err != nil {
+		klog.ErrorS(err, "setting the version of the feature gates failed")
+		klog.FlushAndExit(klog.ExitFlushTimeout, 1)
 	}
 	opts, err := options.NewCloudControllerManagerOptions()
 	if err != nil {
@@ -70,6 +79,7 @@ func main() {
 		Constructor: poolController,
 	}
 	command := app.NewCloudControllerManagerCommand(opts, initializer(&provider), controllers, names.CCMControllerAliases(), flags, wait.NeverStop)
+	addLogFormat(command, flags.FlagSet("baremetal"))
 	command.Use = "baremetal-cloud-controller-manager"
 	command.Long = "Gives Services of type LoadBalancer addresses from the pools of a ConfigMap.\nThe subcommand " + checkConfigName + " checks a configuration before you apply it.\nThe subcommand " + releaseName + " removes what was written to Services, after an uninstallation."
 	command.PreRun = printVersion
@@ -85,6 +95,17 @@ func printVersion(command *cobra.Command, _ []string) {
 	}
 }
 
+// useFeaturesOfKubernetes gives upstream's feature gates the version of Kubernetes that this program was
+// built with. Upstream takes the version of the program instead, for example 0.1.0, and switches off
+// everything that is newer, such as JSON logs.
+func useFeaturesOfKubernetes(gate featuregate.MutableVersionedFeatureGate) error {
+	kubernetes, err := version.Parse(baseversion.DefaultKubeBinaryVersion)
+	if err != nil {
+		return fmt.Errorf("reading the version of Kubernetes: %w", err)
+	}
+	return gate.SetEmulationVersion(kubernetes)
+}
+
 // setDefaults replaces some of upstream's defaults. One worker and 20 requests a second are
 // too few for a burst of Services. With the default name of the lease, the cloud controller
 // manager of a second provider could not become the leader. Profiles are for developers.
@@ -97,6 +118,14 @@ func setDefaults(opts *options.CloudControllerManagerOptions) {
 	opts.Generic.ClientConnection.Burst = 2000
 	opts.Generic.LeaderElection.ResourceName = cloudprovider.LeaseName
 	opts.Generic.LeaderElection.ResourceNamespace = configmap.DefaultRef.Namespace
+}
+
+// addLogFormat adds --log-format, which the speaker has, too. It is upstream's --logging-format
+// under another name: both flags have the same value. shown is the set of flags in the help.
+func addLogFormat(command *cobra.Command, shown *pflag.FlagSet) {
+	upstream := command.Flags().Lookup("logging-format")
+	shown.Var(upstream.Value, "log-format", "Format of the log: text, or json with one object a line. The same as --logging-format.")
+	command.Flags().AddFlag(shown.Lookup("log-format"))
 }
 
 // initializer returns the function that creates the cloud which --cloud-provider names.

@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -65,6 +66,7 @@ func run(ctx context.Context, args []string) error {
 	spread := flags.String("spread", "auto", "Whether this node shares the traffic of addresses with other nodes in layer 2: auto (when the pool or the Service asks for it) or off. Sharing needs the capability NET_ADMIN. With off, one node serves each address.")
 	flags.BoolVar(&options.AnswerPing, "answer-ping", true, "Whether the announced addresses answer ping. Only with --closed-ports=reject.")
 	flags.StringVar(&level, "log-level", "info", "Level of the log: debug, info, warn or error.")
+	format := flags.String("log-format", "text", "Format of the log: text, or json with one object a line.")
 	conditions := flags.String("service-conditions", string(reconcile.ConditionsAuto), "Whether the speakers write the conditions "+service.Announced+" and "+service.SpreadCondition+" to Services: true, false, or auto: if the API server has the admission policy "+service.PolicyName+", which lets them write nothing else.")
 	version := flags.Bool("version", false, "Print the version and exit.")
 	if err := flags.Parse(args); err != nil {
@@ -109,7 +111,9 @@ func run(ctx context.Context, args []string) error {
 	if err := slogLevel.UnmarshalText([]byte(level)); err != nil {
 		return fmt.Errorf("--log-level: %w", err)
 	}
-	options.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slogLevel}))
+	if options.Log, err = logger(os.Stderr, *format, slogLevel); err != nil {
+		return err
+	}
 	klog.SetSlogLogger(options.Log) // client-go logs through klog
 	if options.ExcludeInterfaces, err = regexp.Compile(exclude); err != nil {
 		return fmt.Errorf("--exclude-interfaces: %w", err)
@@ -135,6 +139,18 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	return speaker.Run(ctx, options)
+}
+
+// logger returns a logger that writes in this format.
+func logger(out io.Writer, format string, level slog.Level) (*slog.Logger, error) {
+	options := &slog.HandlerOptions{Level: level}
+	switch format {
+	case "text":
+		return slog.New(slog.NewTextHandler(out, options)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(out, options)), nil
+	}
+	return nil, fmt.Errorf("--log-format=%s: write text or json", format)
 }
 
 const (

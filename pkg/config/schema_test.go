@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/json"
 	"flag"
 	"os"
 	"strings"
@@ -25,6 +26,25 @@ func TestKeysAreDocumentedAsTheParserReadsThem(t *testing.T) {
 
 func TestJSONSchemaIsDocumentedAsTheParserReadsIt(t *testing.T) {
 	upToDate(t, "../../docs/reference/config.schema.json", string(jsonSchema()))
+}
+
+// The chart's values can have the configuration as a map. The schema of the values has the same
+// description of it, as its last definition, without the keys of a schema of its own.
+func TestChartSchemaIsDocumentedAsTheParserReadsIt(t *testing.T) {
+	const file, begin, end = "../../manifests/helm/values.schema.json", "    \"configuration\": ", "\n  }\n}\n"
+	values, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, ok := strings.Cut(string(values), begin)
+	if !ok || !strings.HasSuffix(rest, end) {
+		t.Fatalf("the last definition of %s is not %q", file, strings.TrimSpace(begin))
+	}
+	configuration, err := json.MarshalIndent(objectSchema(topSection.describe()), "    ", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	upToDate(t, file, before+begin+string(configuration)+end)
 }
 
 func upToDate(t *testing.T, file, want string) {

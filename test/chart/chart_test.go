@@ -15,11 +15,14 @@ import (
 	"strings"
 	"testing"
 
+	"helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/chart/loader"
 	"helm.sh/helm/v3/pkg/chartutil"
 	"helm.sh/helm/v3/pkg/engine"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	kyaml "k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/kyaml/filesys"
 	"sigs.k8s.io/yaml"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
@@ -37,32 +40,56 @@ func render(t *testing.T, values string) (objects, error) { return renderFor(t, 
 // renderFor is render for a version of Kubernetes.
 func renderFor(t *testing.T, version, values string) (objects, error) {
 	t.Helper()
+	files, err := renderFiles(t, load(t), version, values, nothing{})
+	if err != nil {
+		return nil, err
+	}
+	return read(t, files), nil
+}
+
+// load reads the chart.
+func load(t *testing.T) *chart.Chart {
+	t.Helper()
 	c, err := loader.Load(filepath.Join(root, "manifests", "helm"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	return c
+}
+
+// The release that the tests render.
+const releaseName, releaseNamespace = "lb", "baremetal-system"
+
+// renderFiles returns what Helm makes of each template. live is what Helm finds in the cluster.
+func renderFiles(t *testing.T, c *chart.Chart, version, values string, live engine.ClientProvider) (map[string]string, error) {
+	t.Helper()
 	given, err := chartutil.ReadValues([]byte(values))
 	if err != nil {
 		t.Fatal(err)
 	}
-	release := chartutil.ReleaseOptions{Name: "lb", Namespace: "baremetal-system", Revision: 1, IsInstall: true}
+	if err := chartutil.ProcessDependencies(c, given); err != nil {
+		return nil, err
+	}
+	release := chartutil.ReleaseOptions{Name: releaseName, Namespace: releaseNamespace, Revision: 1, IsInstall: true}
 	capabilities := chartutil.DefaultCapabilities.Copy() // of a version without admission policies
 	capabilities.KubeVersion = chartutil.KubeVersion{Version: version, Major: "1", Minor: strings.Split(version, ".")[1]}
 	all, err := chartutil.ToRenderValues(c, given, release, capabilities)
 	if err != nil {
 		return nil, err
 	}
-	files, err := engine.Render(c, all)
-	if err != nil {
-		return nil, err
-	}
+	return engine.RenderWithClientProvider(c, all, live)
+}
+
+// read returns the objects of the rendered templates.
+func read(t *testing.T, files map[string]string) objects {
+	t.Helper()
 	found := objects{}
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		if strings.HasSuffix(name, ".yaml") {
 			found.read(t, name, []byte(files[name]))
 		}
 	}
-	return found, nil
+	return found
 }
 
 // mustRender is like render, and ends the test if the chart refuses the values.
@@ -102,26 +129,29 @@ func (o objects) read(t *testing.T, name string, text []byte) {
 	}
 }
 
-// manifests returns the objects of the files that `kubectl apply -k` reads.
+// manifests returns the objects that `kubectl apply -k` makes of these directories.
 func manifests(t *testing.T, dirs ...string) objects {
 	t.Helper()
 	found := objects{}
 	for _, dir := range dirs {
-		files, err := filepath.Glob(filepath.Join(root, dir, "*.yaml"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, file := range files {
-			if filepath.Base(file) == "kustomization.yaml" {
-				continue
-			}
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			found.read(t, file, text)
-		}
+		maps.Copy(found, build(t, filepath.Join(root, dir)))
 	}
+	return found
+}
+
+// build returns the objects that kustomize makes of a directory.
+func build(t *testing.T, dir string) objects {
+	t.Helper()
+	made, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), dir)
+	if err != nil {
+		t.Fatalf("%s: %v", dir, err)
+	}
+	text, err := made.AsYaml()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := objects{}
+	found.read(t, dir, text)
 	return found
 }
 
@@ -146,8 +176,9 @@ func container(u *unstructured.Unstructured) map[string]any {
 // With the default values the chart makes the same objects as the manifests, except that
 // it sets every flag and names the image.
 func TestChartMakesTheSameObjectsAsTheManifests(t *testing.T) {
-	chart, want := mustRender(t, "monitoring: {enabled: true}"), manifests(t, "manifests", "manifests/monitoring")
+	chart, want := mustRender(t, "monitoring: {enabled: true, dashboard: {enabled: true}}"), manifests(t, "manifests", "manifests/monitoring")
 	delete(want, "Namespace/baremetal-system") // made by `helm install --create-namespace`
+	delete(chart, "Pod/baremetal-test-config") // made by `helm test`
 	if got, want := slices.Sorted(maps.Keys(chart)), slices.Sorted(maps.Keys(want)); !slices.Equal(got, want) {
 		t.Fatalf("the chart makes these objects:\n%s\nthe manifests have these objects:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
@@ -165,6 +196,8 @@ func TestChartMakesTheSameObjectsAsTheManifests(t *testing.T) {
 		unify(t, chart[key], want[key])
 	}
 	for key := range want {
+		ownLabels(chart[key])
+		ownLabels(want[key])
 		if !reflect.DeepEqual(chart[key].Object, want[key].Object) {
 			t.Errorf("%s differs; in the chart:\n%s\nin the manifests:\n%s", key, text(t, chart[key]), text(t, want[key]))
 		}
@@ -173,13 +206,13 @@ func TestChartMakesTheSameObjectsAsTheManifests(t *testing.T) {
 
 // With reportDeadNodes the chart makes also the objects of the component.
 func TestChartReportsDeadNodesAsTheManifestsDo(t *testing.T) {
-	const ccm, dir = "Deployment/baremetal-cloud-controller-manager", "manifests/report-dead-nodes"
+	const dir = "manifests/report-dead-nodes"
 	chart, before, want := mustRender(t, "reportDeadNodes: true\nspeaker: {metricsPort: 9}"), mustRender(t, ""), manifests(t, dir)
 	for key, made := range chart {
 		switch {
 		case want[key] == nil && before[key] == nil:
 			t.Errorf("%s is in the chart only", key)
-		case want[key] != nil && !reflect.DeepEqual(made.Object, want[key].Object):
+		case want[key] != nil && !reflect.DeepEqual(ownLabels(made).Object, ownLabels(want[key]).Object):
 			t.Errorf("%s differs; in the chart:\n%s\nin the manifests:\n%s", key, text(t, made), text(t, want[key]))
 		}
 	}
@@ -214,6 +247,19 @@ func unify(t *testing.T, all ...*unstructured.Unstructured) {
 	}
 }
 
+// ownLabels removes the labels that say who has made an object, and in which version.
+func ownLabels(u *unstructured.Unstructured) *unstructured.Unstructured {
+	for _, fields := range [][]string{{"metadata", "labels"}, {"spec", "template", "metadata", "labels"}} {
+		if labels, ok, _ := unstructured.NestedMap(u.Object, fields...); ok {
+			for _, label := range []string{"app.kubernetes.io/instance", "app.kubernetes.io/managed-by", "app.kubernetes.io/part-of", "app.kubernetes.io/version", "helm.sh/chart"} {
+				delete(labels, label)
+			}
+			_ = unstructured.SetNestedMap(u.Object, labels, fields...) // cannot fail, because the field exists
+		}
+	}
+	return u
+}
+
 // text returns an object as YAML.
 func text(t *testing.T, u *unstructured.Unstructured) string {
 	t.Helper()
@@ -225,7 +271,6 @@ func text(t *testing.T, u *unstructured.Unstructured) string {
 }
 
 func TestValuesHaveTheDocumentedEffect(t *testing.T) {
-	const ccm, speaker = "Deployment/baremetal-cloud-controller-manager", "DaemonSet/baremetal-speaker"
 	for _, test := range []struct {
 		values, object string
 		want           []string
@@ -256,6 +301,12 @@ func TestValuesHaveTheDocumentedEffect(t *testing.T) {
 		{"loadBalancerClass: example.com/lb\ndefaultLoadBalancer: false\nadmissionPolicy: {allowedUsers: [\"system:serviceaccount:dns:names\"]}", "ValidatingAdmissionPolicy/baremetal-service-status",
 			[]string{"example.com/lb", ": false", "[''system:serviceaccount:dns:names'']"}},
 		{"monitoring: {enabled: true, labels: {release: prometheus}}", "PrometheusRule/cloud-provider-baremetal", []string{"release: prometheus", "{{ $labels.pool }}"}},
+		{"monitoring: {enabled: true, runbooks: 'https://wiki.example/lb', alerts: {BaremetalPoolNearlyFull: {threshold: 0.75, for: 1h, severity: page}, BaremetalHTTPFlood: {threshold: 0}}}", "PrometheusRule/cloud-provider-baremetal",
+			[]string{"> 0.75\n", "for: 1h\n", "severity: page\n", "runbook_url: https://wiki.example/lb#baremetalpoolnearlyfull\n", "(rate(baremetal_http_rejected_total[5m])) > 0\n"}},
+		{"monitoring: {dashboard: {enabled: true, labels: {dash: \"2\"}, annotations: {grafana_folder: Network}}}", "ConfigMap/baremetal-dashboard",
+			[]string{"dash: \"2\"\n", "grafana_folder: Network\n", `"title": "cloud-provider-baremetal"`}},
+		{"monitoring: {dashboard: {enabled: true, namespace: grafana}}", "ConfigMap/baremetal-dashboard", []string{"namespace: grafana\n"}},
+		{"logFormat: json", speaker, []string{"- --log-format=json\n"}},
 		{"monitoring: {enabled: true, labels: {release: prometheus}}", "ServiceMonitor/baremetal-speaker", []string{"release: prometheus"}},
 	} {
 		made := mustRender(t, test.values)[test.object]
@@ -268,6 +319,10 @@ func TestValuesHaveTheDocumentedEffect(t *testing.T) {
 				t.Errorf("with the values %s, %q is missing in\n%s", test.values, want, got)
 			}
 		}
+	}
+	off := text(t, mustRender(t, "monitoring: {enabled: true, alerts: {BaremetalHTTPFlood: {enabled: false}}}")["PrometheusRule/cloud-provider-baremetal"])
+	if strings.Contains(off, "BaremetalHTTPFlood") || strings.Count(off, "- alert:") < 7 {
+		t.Errorf("one alert is switched off, and the rules are\n%s", off)
 	}
 	insecure := text(t, mustRender(t, "monitoring: {enabled: true}\nspeaker: {insecureMetrics: true}")["ServiceMonitor/baremetal-speaker"])
 	if strings.Contains(insecure, "https") || strings.Contains(insecure, "bearerTokenFile") {
@@ -284,9 +339,37 @@ func TestValuesHaveTheDocumentedEffect(t *testing.T) {
 	}
 }
 
-// With `helm upgrade --reuse-values` the values that are new in this version are missing.
+// With `helm upgrade --reuse-values` the values of the older chart replace those of this one, so the
+// values that are new in this version are missing.
 func TestMissingValuesHaveTheirDefaults(t *testing.T) {
-	made := mustRender(t, "bgp: null\nspeaker: {healthPort: null, insecureMetrics: null, metricsTLSSecret: null, closedPorts: leave, spread: null}")
+	older, err := os.ReadFile("testdata/values-of-an-older-chart.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const monitoring = "\nmonitoring: {enabled: true}"
+	reuse := func(given string) objects {
+		c := load(t)
+		if c.Values, err = chartutil.ReadValues(older); err != nil {
+			t.Fatal(err)
+		}
+		files, err := renderFiles(t, c, "v1.35.0", given, nothing{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return read(t, files)
+	}
+	want := mustRender(t, monitoring)
+	for key, got := range reuse(monitoring) {
+		if !reflect.DeepEqual(got, want[key]) {
+			t.Errorf("%s differs; with the values of the older chart:\n%s\nwith those of this chart:\n%s", key, text(t, got), text(t, want[key]))
+		}
+		delete(want, key)
+	}
+	if len(want) > 0 {
+		t.Errorf("with the values of the older chart these are missing: %v", slices.Collect(maps.Keys(want)))
+	}
+	// Older still.
+	made := reuse("bgp: null\nspeaker: {healthPort: null, insecureMetrics: null, metricsTLSSecret: null, closedPorts: leave, spread: null}")
 	speaker := text(t, made["DaemonSet/baremetal-speaker"])
 	for _, want := range []string{"--health-address=127.0.0.1:7473", "--insecure-metrics=false", "containerPort: 7473", "- NET_ADMIN"} {
 		if !strings.Contains(speaker, want) {
@@ -327,22 +410,32 @@ func TestConfigIsPassedThroughUnchanged(t *testing.T) {
 
 func TestValuesAreRefusedByTheSchemaIfInvalid(t *testing.T) {
 	for values, want := range map[string]string{
-		"speaker: {failover: slow}":                               "failover",
-		"admissionPolicy: {enabled: maybe}":                       "admissionPolicy",
-		"speaker: {closedPorts: drop}":                            "closedPorts",
-		"speaker: {spread: true}":                                 "spread",
-		"speakers: {}":                                            "speakers",
-		"ccm: {replicas: 0}":                                      "replicas",
-		"config: {address-pools: []}":                             "config",
-		"speaker: {metricsPort: 70000}":                           "metricsPort",
-		"speaker: {resources: {limits: {memory: 1.5Gi}}}":         "memory",
-		"bgp: {passwordSecrets: one}":                             "passwordSecrets",
-		"image: {repository: \"\"}":                               "repository",
-		"ccm: {extraArgs: [not-a-flag]}":                          "extraArgs",
-		"monitoring: {labels: {release: 1}}":                      "labels",
-		"speaker: {nodeSelector: {edge: on }}":                    "nodeSelector",
-		"reportDeadNodes: 1":                                      "reportDeadNodes",
-		"reportDeadNodes: true\nspeaker: {insecureMetrics: true}": "reportDeadNodes needs TLS",
+		"speaker: {failover: slow}":                                      "failover",
+		"admissionPolicy: {enabled: maybe}":                              "admissionPolicy",
+		"speaker: {closedPorts: drop}":                                   "closedPorts",
+		"speaker: {spread: true}":                                        "spread",
+		"speakers: {}":                                                   "speakers",
+		"ccm: {replicas: 0}":                                             "replicas",
+		"config: [address-pools]":                                        "config",
+		"config: {address-pool: []}":                                     "address-pool",
+		"image: {digest: sha256:abc}":                                    "digest",
+		"image: {registry: registry.example/}":                           "registry",
+		"logFormat: xml":                                                 "logFormat",
+		"speaker: {podLabels: {app.kubernetes.io/name: mine}}":           "podLabels",
+		"speaker: {topologySpreadConstraints: []}":                       "topologySpreadConstraints",
+		"ccm: {extraEnv: [{name: GOMEMLIMIT, value: 1GiB}]}":             "extraEnv",
+		"monitoring: {alerts: {BaremetalNothing: {}}}":                   "BaremetalNothing",
+		"monitoring: {alerts: {BaremetalConfigRefused: {threshold: 1}}}": "threshold",
+		"monitoring: {alerts: {BaremetalConfigRefused: {for: soon}}}":    "for",
+		"speaker: {metricsPort: 70000}":                                  "metricsPort",
+		"speaker: {resources: {limits: {memory: 1.5Gi}}}":                "memory",
+		"bgp: {passwordSecrets: one}":                                    "passwordSecrets",
+		"image: {repository: \"\"}":                                      "repository",
+		"ccm: {extraArgs: [not-a-flag]}":                                 "extraArgs",
+		"monitoring: {labels: {release: 1}}":                             "labels",
+		"speaker: {nodeSelector: {edge: on }}":                           "nodeSelector",
+		"reportDeadNodes: 1":                                             "reportDeadNodes",
+		"reportDeadNodes: true\nspeaker: {insecureMetrics: true}":        "reportDeadNodes needs TLS",
 	} {
 		if _, err := render(t, values); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("the values %s must be refused with %q, got the error %v", values, want, err)

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
+	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/pod-security-admission/api"
 	"k8s.io/pod-security-admission/policy"
@@ -32,6 +33,16 @@ func TestClusterManagerSatisfiesThePodSecurityLevelRestricted(t *testing.T) {
 		pod = speaker.Spec.Template
 		if policy.AggregateCheckResults(evaluator.EvaluatePod(level, &pod.ObjectMeta, &pod.Spec)).Allowed {
 			t.Errorf("%s: the speaker satisfies the level, too: the test checks nothing, or the namespace needs no level privileged", name)
+		}
+		if name == "manifests" {
+			continue
+		}
+		var test v1.Pod
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(objects["Pod/baremetal-test-config"].Object, &test); err != nil {
+			t.Fatal(err)
+		}
+		if got := policy.AggregateCheckResults(evaluator.EvaluatePod(level, &test.ObjectMeta, &test.Spec)); !got.Allowed {
+			t.Errorf("the pod of helm test violates %s: %s", got.ForbiddenReason(), got.ForbiddenDetail())
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -42,6 +43,29 @@ func TestComponentForDeadNodesIsAccepted(t *testing.T) {
 	out := f.kubectl("apply", "--dry-run=server", "-k", dir)
 	if !strings.Contains(out, "validatingadmissionpolicy.admissionregistration.k8s.io/baremetal-pod-status") || strings.Contains(strings.ToLower(out), "warning") {
 		f.Errorf("kubectl says\n%s", out)
+	}
+}
+
+// The API server accepts the example overlay for another namespace, also with the component.
+func TestOverlayOfAnotherNamespaceIsAccepted(t *testing.T) {
+	f := setUp(t)
+	f.kubectl("create", "namespace", "lb-system", "--save-config") // otherwise kubectl apply warns
+	f.Cleanup(func() { f.kubectl("delete", "namespace", "lb-system", "--timeout=1m") })
+	dir := f.TempDir()
+	f.must(os.CopyFS(filepath.Join(dir, "manifests"), os.DirFS(f.cluster.Root()+"/manifests")))
+	example, err := os.ReadFile(filepath.Join(dir, "manifests", "examples", "another-namespace", "kustomization.yaml"))
+	f.must(err)
+	text := regexp.MustCompile(`(?m)^resources: .*`).ReplaceAllString(string(example), "resources: [../manifests]\ncomponents: [../manifests/report-dead-nodes]")
+	f.must(os.Mkdir(filepath.Join(dir, "overlay"), 0o755))
+	f.must(os.WriteFile(filepath.Join(dir, "overlay", "kustomization.yaml"), []byte(text), 0o644))
+	out := f.kubectl("apply", "--dry-run=server", "-k", filepath.Join(dir, "overlay"))
+	for _, want := range []string{"daemonset.apps/baremetal-speaker", "validatingadmissionpolicy.admissionregistration.k8s.io/baremetal-service-status", "role.rbac.authorization.k8s.io/baremetal-ccm-node-leases"} {
+		if !strings.Contains(out, want) {
+			f.Errorf("%s is missing in\n%s", want, out)
+		}
+	}
+	if strings.Contains(strings.ToLower(out), "warning") {
+		f.Errorf("warnings:\n%s", out)
 	}
 }
 

@@ -1,25 +1,91 @@
-{{- define "image" -}}
-{{ printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) | quote }}
+{{- /* The image. global.imageRegistry replaces image.registry. */ -}}
+{{- define "cloud-provider-baremetal.image" -}}
+{{- $image := .Values.image -}}
+{{- $registry := (.Values.global).imageRegistry | default $image.registry -}}
+{{- $name := empty $registry | ternary $image.repository (printf "%s/%s" $registry $image.repository) -}}
+{{- if $image.digest -}}
+{{ printf "%s@%s" $name $image.digest | quote }}
+{{- else -}}
+{{ printf "%s:%s" $name ($image.tag | default .Chart.AppVersion) | quote }}
+{{- end -}}
+{{- end }}
+
+{{- /* imagePullSecrets and global.imagePullSecrets. An entry is {name: NAME}, or only NAME. */ -}}
+{{- define "cloud-provider-baremetal.imagePullSecrets" -}}
+{{- $names := list -}}
+{{- range concat ((.Values.global).imagePullSecrets | default list) (.Values.imagePullSecrets | default list) -}}
+{{- $names = append $names (kindIs "string" . | ternary . (get (kindIs "map" . | ternary . dict) "name")) -}}
+{{- end -}}
+{{- with uniq $names -}}
+imagePullSecrets:
+{{- range . }}
+  - name: {{ . }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- /* The standard labels. The argument is a list: the context, the name, and the component ("" if
+the object belongs to both programs). The selectors have only app.kubernetes.io/name: Kubernetes does
+not allow to change them, so with more labels an upgrade from an older chart would fail. */ -}}
+{{- define "cloud-provider-baremetal.podLabels" -}}
+{{- $ := index . 0 -}}
+app.kubernetes.io/name: {{ index . 1 }}
+app.kubernetes.io/instance: {{ $.Release.Name }}
+app.kubernetes.io/version: {{ $.Chart.AppVersion }}
+{{- with index . 2 }}
+app.kubernetes.io/component: {{ . }}
+{{- end }}
+app.kubernetes.io/part-of: cloud-provider-baremetal
+app.kubernetes.io/managed-by: {{ $.Release.Service }}
+{{- end }}
+
+{{- /* The pods do not have the version of the chart: a new chart with the same programs restarts
+nothing. */ -}}
+{{- define "cloud-provider-baremetal.labels" -}}
+{{ include "cloud-provider-baremetal.podLabels" . }}
+helm.sh/chart: {{ printf "%s-%s" (index . 0).Chart.Name (index . 0).Chart.Version | replace "+" "_" }}
+{{- end }}
+
+{{- define "cloud-provider-baremetal.labels.ccm" -}}
+{{ include "cloud-provider-baremetal.labels" (list . "baremetal-cloud-controller-manager" "cluster-manager") }}
+{{- end }}
+
+{{- define "cloud-provider-baremetal.labels.speaker" -}}
+{{ include "cloud-provider-baremetal.labels" (list . "baremetal-speaker" "speaker") }}
+{{- end }}
+
+{{- define "cloud-provider-baremetal.labels.all" -}}
+{{ include "cloud-provider-baremetal.labels" (list . "cloud-provider-baremetal" "") }}
 {{- end }}
 
 {{- /* The Services that are served. Both programs must have the same values. */ -}}
-{{- define "scope" -}}
+{{- define "cloud-provider-baremetal.scope" -}}
 - --load-balancer-class={{ .Values.loadBalancerClass }}
 - --default-load-balancer={{ .Values.defaultLoadBalancer }}
 {{- end }}
 
 {{- /* auto or off. YAML reads off without quotes as false. */ -}}
-{{- define "spread" -}}
+{{- define "cloud-provider-baremetal.spread" -}}
 {{ ternary "off" "auto" (has (toString .Values.speaker.spread) (list "off" "false")) }}
 {{- end }}
 
 {{- /* 85 % of the memory limit. Near that value Go frees memory earlier, so that the kernel
 does not end the program. Empty if there is no limit. */ -}}
-{{- define "goMemLimit" -}}
+{{- define "cloud-provider-baremetal.goMemLimit" -}}
 {{- with dig "limits" "memory" "" . -}}
 {{- $limit := ternary (printf "%.0f" .) (toString .) (kindIs "float64" .) -}}
 {{- $number := regexFind "^[0-9]+" $limit -}}
 {{- $unit := get (dict "" 1 "k" 1000 "M" 1000000 "G" 1000000000 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824) (trimPrefix $number $limit) -}}
 {{- printf "%dMiB" (div (mul $number $unit 85) 104857600) -}}
+{{- end -}}
+{{- end }}
+
+{{- /* A cluster can have one release of this chart, because two would give the same addresses. */ -}}
+{{- define "cloud-provider-baremetal.checkOnlyRelease" -}}
+{{- $role := lookup "rbac.authorization.k8s.io/v1" "ClusterRole" "" "baremetal-ccm" -}}
+{{- $name := dig "metadata" "annotations" "meta.helm.sh/release-name" "" $role -}}
+{{- $namespace := dig "metadata" "annotations" "meta.helm.sh/release-namespace" "" $role -}}
+{{- if and $name (or (ne $name .Release.Name) (ne $namespace .Release.Namespace)) -}}
+{{- fail (printf "this cluster already has the release %q of this chart in the namespace %q, and a cluster can have only one: change that release with helm upgrade, or remove it with helm uninstall" $name $namespace) -}}
 {{- end -}}
 {{- end }}
