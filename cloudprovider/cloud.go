@@ -50,7 +50,9 @@ type Options struct {
 	// SpeakerPort is the port at which the speakers serve their metrics, and say which nodes are
 	// dead.
 	SpeakerPort uint16
-	Log         *slog.Logger
+	// Debug serves what the provider decides; nil if nothing is served.
+	Debug *Debug
+	Log   *slog.Logger
 }
 
 // Cloud is the provider. The upstream app creates one Cloud in each process, and
@@ -113,6 +115,9 @@ func Factory(options *Options) upstream.Factory {
 		c.metrics.register(legacyregistry.MustRegister, legacyregistry.CustomMustRegister) // upstream serves this registry
 		if options.ReportDeadNodes {
 			c.deadMetrics.Register(legacyregistry.MustRegister)
+		}
+		if options.Debug != nil {
+			options.Debug.cloud.Store(c)
 		}
 		return c, nil
 	}

@@ -27,6 +27,7 @@ import (
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/cloudprovider"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/configmap"
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/debugapi"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/service"
 )
 
@@ -58,6 +59,8 @@ func main() {
 	provider.Scope.AddFlags(flags.FlagSet("baremetal"))
 	flags.FlagSet("baremetal").BoolVar(&provider.ReportDeadNodes, "report-dead-nodes", false, "Set the pods of a node to not ready as soon as the speakers say that its kernel is dead. Needs the rights and the admission policy of manifests/report-dead-nodes.")
 	flags.FlagSet("baremetal").Uint16Var(&provider.SpeakerPort, "speaker-metrics-port", provider.SpeakerPort, "Port of --metrics-address of the speakers. Only with --report-dead-nodes.")
+	debugAddress := flags.FlagSet("baremetal").String("debug-address", "127.0.0.1:7474", "Address that serves "+debugapi.AllocationsPath+", to everybody who reaches it. Empty: it is not served.")
+	provider.Debug = cloudprovider.NewDebug(provider.Log)
 	upstream.RegisterCloudProvider(cloudprovider.Name, cloudprovider.Factory(&provider))
 
 	// On bare metal the kubelet manages its node, and the CNI plugin manages the routes.
@@ -70,6 +73,7 @@ func main() {
 	command := app.NewCloudControllerManagerCommand(opts, initializer(&provider), controllers, names.CCMControllerAliases(), flags, wait.NeverStop)
 	command.Use = "baremetal-cloud-controller-manager"
 	command.Long = "Gives Services of type LoadBalancer addresses from the pools of a ConfigMap.\nThe subcommand " + checkConfigName + " checks a configuration before you apply it.\nThe subcommand " + releaseName + " removes what was written to Services, after an uninstallation."
+	command.RunE = withDebugPages(command.RunE, debugAddress, provider.Debug.Handler(), provider.Log)
 	os.Exit(cli.Run(command))
 }
 
