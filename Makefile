@@ -22,7 +22,7 @@ help: ## List the commands
 # from removing unused code: the speaker would have 70 MB instead of 41, and would use
 # 16 MB more memory.
 # buildvcs=false: the same files give the same programs, with and without the history of git.
-build: ## Build the programs, static, into bin/
+build: ## Build the two programs and the plugin of kubectl, static, into bin/
 	go build -tags grpcnotrace -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(BIN) $(PROGRAMS)
 
 test: unit integration ## Run all tests: first those without root, then those that need it (minutes)

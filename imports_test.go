@@ -26,17 +26,17 @@ var layers = [][]string{
 	{"cmd/baremetal-cloud-controller-manager", "cmd/baremetal-speaker", "cmd/kubectl-baremetal"},
 	{"cloudprovider", "speaker"},
 	{"speaker/reconcile", "cloudprovider/deadnodes"},
-	{"speaker/view"},
+	{"speaker/view", "speaker/plandoc", "pkg/diagnose"},
 	{"speaker/plan", "speaker/layer2", "speaker/bgp", "speaker/closedports", "speaker/spread", "speaker/tablewatch", "speaker/heartbeat", "speaker/members", "speaker/links", "speaker/access", "speaker/serve"},
 	{"speaker/bfd", "speaker/probe", "pkg/configmap", "pkg/ipam", "pkg/metallb"},
-	{"pkg/config", "pkg/election", "pkg/service", "pkg/memberkey", "pkg/speakerapi", "pkg/signal"},
+	{"pkg/config", "pkg/election", "pkg/service", "pkg/memberkey", "pkg/speakerapi", "pkg/debugapi", "pkg/signal"},
 	{"pkg/loglimit", "pkg/quote", "pkg/build"},
 }
 
 // noKubernetes are the packages that do not know Kubernetes. The labels and selectors
 // of apimachinery are allowed: they are pure, and part of the configuration's grammar.
 var noKubernetes = []string{
-	"pkg/config", "pkg/ipam", "pkg/metallb", "pkg/election", "pkg/speakerapi", "pkg/signal", "pkg/loglimit", "pkg/quote", "speaker/plan", "speaker/layer2", "speaker/bgp", "speaker/bfd",
+	"pkg/config", "pkg/ipam", "pkg/metallb", "pkg/election", "pkg/speakerapi", "pkg/debugapi", "pkg/signal", "pkg/loglimit", "pkg/quote", "speaker/plan", "speaker/plandoc", "speaker/layer2", "speaker/bgp", "speaker/bfd",
 	"speaker/heartbeat", "speaker/probe", "speaker/members", "speaker/links", "speaker/serve", "speaker/closedports", "speaker/spread", "speaker/tablewatch",
 }
 

@@ -26,6 +26,7 @@ type outcome struct {
 	addrs     []netip.Addr
 	withheld  map[netip.Addr]string // addresses that the Service has, but not in its status, and why
 	condition metav1.Condition      // Allocated
+	advice    string                // what to do if the Service does not get what it asks for
 }
 
 // allocate gives svc its addresses in the allocator. If anything changed since the last pass
@@ -79,6 +80,9 @@ func (c *Cloud) try(svc *v1.Service) (outcome, error) {
 		c.queue.AddAfter(cache.MetaObjectToName(svc), again+time.Millisecond)
 	}
 	o := outcome{addrs: shown, withheld: withheld, condition: c.allocatedCondition(svc, shown, orphans, err)}
+	if err != nil {
+		o.advice = strings.TrimPrefix(advice(err), ". ")
+	}
 	if len(withheld) > 0 {
 		o.condition = withheldCondition(o.condition, withheld)
 	}

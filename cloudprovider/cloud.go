@@ -51,7 +51,9 @@ type Options struct {
 	// SpeakerPort is the port at which the speakers serve their metrics, and say which nodes are
 	// dead.
 	SpeakerPort uint16
-	Log         *slog.Logger
+	// Debug serves what the provider decides; nil if nothing is served.
+	Debug *Debug
+	Log   *slog.Logger
 }
 
 // Cloud is the provider. The upstream app creates one Cloud in each process, and
@@ -115,6 +117,9 @@ func Factory(options *Options) upstream.Factory {
 		legacyregistry.RawMustRegister(build.Collector())
 		if options.ReportDeadNodes {
 			c.deadMetrics.Register(legacyregistry.MustRegister)
+		}
+		if options.Debug != nil {
+			options.Debug.cloud.Store(c)
 		}
 		return c, nil
 	}

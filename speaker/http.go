@@ -40,6 +40,8 @@ type WebOptions struct {
 	// ReviewClient asks the API server who may read the metrics. It has limits of its own,
 	// so that reviews do not delay other requests.
 	ReviewClient kubernetes.Interface
+	// Version is the version of the program, for the debug pages.
+	Version string
 }
 
 // web serves metrics, health and the plan.
@@ -139,16 +141,7 @@ func (w *web) healthPages() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", check(w.healthy))
 	mux.HandleFunc("GET /readyz", check(w.ready))
-	mux.HandleFunc("GET /debug/plan", func(rw http.ResponseWriter, _ *http.Request) {
-		if loop := w.loop.Load(); loop != nil {
-			fmt.Fprint(rw, loop.Plan().Describe())
-		}
-	})
-	mux.HandleFunc("GET /debug/bgp", func(rw http.ResponseWriter, _ *http.Request) {
-		if loop := w.loop.Load(); loop != nil {
-			fmt.Fprint(rw, loop.DescribeSessions())
-		}
-	})
+	w.addDebugPages(mux)
 	return mux
 }
 

@@ -18,6 +18,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
 	k8stesting "k8s.io/client-go/testing"
+
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/debugapi"
 )
 
 // pages are the addresses of the two servers, as URLs.
@@ -113,6 +115,9 @@ func TestPagesAreOnTheirPortsOnly(t *testing.T) {
 		{p.health + "/readyz", "", http.StatusServiceUnavailable, "no plan yet"},
 		{p.health + "/debug/plan", "", http.StatusOK, ""},
 		{p.health + "/debug/bgp", "", http.StatusOK, ""},
+		{p.health + "/debug/spread", "", http.StatusOK, ""},
+		{p.health + "/debug/members", "", http.StatusOK, ""},
+		{p.metrics + "/debug/members", "prometheus", http.StatusNotFound, ""},
 		{p.health + "/metrics", "", http.StatusNotFound, ""},
 		{strings.Replace(p.metrics, "https", "http", 1) + "/metrics", "prometheus", http.StatusBadRequest, "HTTPS server"},
 	} {
@@ -151,5 +156,35 @@ func TestAddressInUseIsAnErrorWithItsFlag(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), flag) || !strings.Contains(err.Error(), taken) {
 			t.Errorf("%s: %v", flag, err)
 		}
+	}
+}
+
+func TestDebugPagesAreDocumentsIfTheClientAsks(t *testing.T) {
+	p := serveWeb(t, WebOptions{Version: "v1.2.3"})
+	for path, kind := range map[string]string{
+		debugapi.PlanPath: debugapi.PlanKind, debugapi.BGPPath: debugapi.BGPKind, debugapi.SpreadPath: debugapi.SpreadKind, debugapi.MembersPath: debugapi.MembersKind,
+	} {
+		_, text := get(t, p.health+path+"?format=json", "")
+		var doc struct{ debugapi.Header }
+		if err := debugapi.Decode([]byte(text), kind, &doc); err != nil {
+			t.Errorf("%s: %v in %s", path, err, text)
+			continue
+		}
+		if doc.Node != "node1" || doc.ProgramVersion != "v1.2.3" || !strings.Contains(doc.Problem, "the speaker starts") || doc.Time.IsZero() {
+			t.Errorf("%s: %+v", path, doc)
+		}
+	}
+}
+
+func TestMembersDocumentCountsWhatWasRejected(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	for _, subsystem := range []string{"members", "heartbeat", "http"} {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "baremetal", Subsystem: subsystem, Name: "rejected_total"}, []string{"reason"})
+		registry.MustRegister(c)
+		c.WithLabelValues("key").Add(2)
+		c.WithLabelValues("never")
+	}
+	if got := rejected(registry); len(got) != 2 || got["members/key"] != 2 || got["heartbeat/key"] != 2 {
+		t.Errorf("%v", got)
 	}
 }

@@ -34,18 +34,16 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/cloudprovider"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/build"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/configmap"
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/debugapi"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/service"
 )
 
 func main() {
-	subcommands := map[string]func() *cobra.Command{checkConfigName: checkConfigCommand, releaseName: releaseCommand}
-	if len(os.Args) > 1 && subcommands[os.Args[1]] != nil {
-		command := subcommands[os.Args[1]]()
-		command.SetArgs(os.Args[2:])
-		if err := command.Execute(); err != nil { // Execute has printed the error
-			os.Exit(exitCode(err))
+	if len(os.Args) > 1 {
+		if text := moved(os.Args[1]); text != "" {
+			fmt.Fprintln(os.Stderr, text)
+			os.Exit(2)
 		}
-		return
 	}
 	if err := useFeaturesOfKubernetes(utilfeature.DefaultMutableFeatureGate); err != nil {
 		klog.ErrorS(err, "setting the version of the feature gates failed")
@@ -69,6 +67,8 @@ func main() {
 	provider.Scope.AddFlags(flags.FlagSet("baremetal"))
 	flags.FlagSet("baremetal").BoolVar(&provider.ReportDeadNodes, "report-dead-nodes", false, "Set the pods of a node to not ready as soon as the speakers say that its kernel is dead. Needs the rights and the admission policy of manifests/report-dead-nodes.")
 	flags.FlagSet("baremetal").Uint16Var(&provider.SpeakerPort, "speaker-metrics-port", provider.SpeakerPort, "Port of --metrics-address of the speakers. Only with --report-dead-nodes.")
+	debugAddress := flags.FlagSet("baremetal").String("debug-address", "127.0.0.1:7474", "Address that serves "+debugapi.AllocationsPath+", to everybody who reaches it. Empty: it is not served.")
+	provider.Debug = cloudprovider.NewDebug(provider.Log)
 	upstream.RegisterCloudProvider(cloudprovider.Name, cloudprovider.Factory(&provider))
 
 	// On bare metal the kubelet manages its node, and the CNI plugin manages the routes.
@@ -81,9 +81,19 @@ func main() {
 	command := app.NewCloudControllerManagerCommand(opts, initializer(&provider), controllers, names.CCMControllerAliases(), flags, wait.NeverStop)
 	addLogFormat(command, flags.FlagSet("baremetal"))
 	command.Use = "baremetal-cloud-controller-manager"
-	command.Long = "Gives Services of type LoadBalancer addresses from the pools of a ConfigMap.\nThe subcommand " + checkConfigName + " checks a configuration before you apply it.\nThe subcommand " + releaseName + " removes what was written to Services, after an uninstallation."
+	command.Long = "Gives Services of type LoadBalancer addresses from the pools of a ConfigMap."
 	command.PreRun = printVersion
+	command.RunE = withDebugPages(command.RunE, debugAddress, provider.Debug.Handler(), provider.Log)
 	os.Exit(cli.Run(command))
+}
+
+// moved says where a subcommand of version 0.1.0 is now; "" if it was none.
+func moved(subcommand string) string {
+	switch subcommand {
+	case "check-config", "release":
+		return fmt.Sprintf("baremetal-cloud-controller-manager %[1]s is now kubectl baremetal %[1]s: install the plugin kubectl-baremetal, and see kubectl baremetal %[1]s --help", subcommand)
+	}
+	return ""
 }
 
 // printVersion handles --version: it prints the version and ends the program. Upstream would

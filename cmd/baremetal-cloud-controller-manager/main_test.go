@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/spf13/pflag"
@@ -69,5 +70,15 @@ func TestLogsCanBeJSONInARelease(t *testing.T) {
 	}
 	if errs := logsapi.Validate(c, gate, nil); len(errs) > 0 {
 		t.Error(errs)
+	}
+}
+
+func TestOldSubcommandsNameTheNewOnes(t *testing.T) {
+	for subcommand, want := range map[string]string{
+		"check-config": "kubectl baremetal check-config:", "release": "kubectl baremetal release:", "--cloud-provider=baremetal": "", "help": "",
+	} {
+		if text := moved(subcommand); (text == "") != (want == "") || !strings.Contains(text, want) {
+			t.Errorf("%s: %q", subcommand, text)
+		}
 	}
 }

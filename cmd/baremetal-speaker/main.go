@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	restclient "k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	programversion "k8s.io/component-base/version"
 	"k8s.io/klog/v2"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/build"
@@ -57,7 +58,7 @@ func run(ctx context.Context, args []string) error {
 	flags.BoolVar(&options.Web.InsecureMetrics, "insecure-metrics", false, "Serve /metrics without TLS, to everybody.")
 	flags.StringVar(&options.Web.CertFile, "tls-cert-file", "", "File with the certificate for /metrics, PEM. Default: the speaker makes one itself. Changes of the file take effect without a restart.")
 	flags.StringVar(&options.Web.KeyFile, "tls-private-key-file", "", "File with the private key for --tls-cert-file, PEM.")
-	flags.StringVar(&options.Web.HealthAddress, "health-address", "127.0.0.1:7473", "Address that serves /healthz, /readyz, /debug/plan and /debug/bgp, to everybody who reaches it.")
+	flags.StringVar(&options.Web.HealthAddress, "health-address", "127.0.0.1:7473", "Address that serves /healthz, /readyz, /debug/plan, /debug/bgp, /debug/spread and /debug/members, to everybody who reaches it.")
 	flags.StringVar(&exclude, "exclude-interfaces", links.DefaultExclude, "Regular expression. The speaker announces nothing on interfaces whose name matches.")
 	flags.DurationVar(&options.FailbackAfter, "failback-after", time.Minute, "How long a node that was lost without a goodbye must be well before it takes its addresses back. 0 means at once.")
 	flags.BoolVar(&options.IgnoreExcludeLabel, "ignore-exclude-label", false, "Let nodes announce that have the label "+v1.LabelNodeExcludeBalancers+". Must be the same on all nodes.")
@@ -129,6 +130,7 @@ func run(ctx context.Context, args []string) error {
 	if options.Spread = *spread == "auto"; !options.Spread && *spread != "off" {
 		return fmt.Errorf("--spread=%s: write auto or off", *spread)
 	}
+	options.Web.Version = programversion.Get().GitVersion
 	if options.Client, err = client(kubeconfig, 0); err != nil {
 		return err
 	}

@@ -220,8 +220,8 @@ func list(ctx context.Context, client dynamic.Interface, resource schema.GroupVe
 	return found.Items, nil
 }
 
-// report is the output of --output=json.
-type report struct {
+// conversionOutput is the output of --output=json.
+type conversionOutput struct {
 	Configuration string         `json:"configuration"`
 	Notes         []metallb.Note `json:"notes"`
 	Warnings      []string       `json:"warnings"`
@@ -230,7 +230,7 @@ type report struct {
 // print prints the configuration, and what a person should know about it.
 func (c *conversion) print(r metallb.Result) error {
 	if c.output == outputJSON {
-		out := report{Configuration: r.Text, Notes: r.Notes, Warnings: []string{}}
+		out := conversionOutput{Configuration: r.Text, Notes: r.Notes, Warnings: []string{}}
 		for _, w := range r.Warnings {
 			out.Warnings = append(out.Warnings, w.Error())
 		}

@@ -101,10 +101,15 @@ type Loop struct {
 	back []string
 }
 
-// planned is a plan and when it was carried out.
+// planned is a plan, what it was made from, and when it was carried out. Nothing of it changes
+// any more.
 type planned struct {
-	plan plan.Plan
-	at   time.Time
+	plan  plan.Plan
+	state plan.State
+	in    view.Inputs
+	beats heartbeat.View
+	self  view.Self
+	at    time.Time
 }
 
 // New returns a Loop.
@@ -214,7 +219,7 @@ func (l *Loop) pass(ctx context.Context) (again time.Duration) {
 		l.ClosedPorts.Set(l.refused)
 	}
 	l.announced = announcedSoFar(p, l.announced)
-	l.last.Store(&planned{plan: p, at: time.Now()})
+	l.last.Store(&planned{plan: p, state: seen, in: in, beats: beats, self: state, at: time.Now()})
 	l.metrics.update(p)
 	l.reportPlan(before, p)
 	l.reportContested(p, conflicts)

@@ -21,6 +21,8 @@ type Inputs struct {
 	Addr netip.Addr
 	// Config is the last good configuration, or nil.
 	Config *config.Config
+	// Source says where Config and Earlier come from.
+	Source Source
 	// Earlier is the configuration that the cluster manager uses, if it does not use Config
 	// yet. Orphans are the addresses of no pool that it has published.
 	Earlier *config.Config
@@ -58,6 +60,14 @@ type Inputs struct {
 	Again time.Duration
 	// Routers is what is known about the configured BGP peers, by their names.
 	Routers map[string]plan.Router
+}
+
+// Source says where the configurations of the Inputs come from.
+type Source struct {
+	// State is that of the operator's ConfigMap.
+	State configmap.State
+	// Earlier is the text of the earlier configuration; empty if there is none.
+	Earlier string
 }
 
 // Reader reads the Inputs. Some inputs can be missing for a moment. The Reader remembers
@@ -99,8 +109,8 @@ func NewReader(node string, addr func() netip.Addr, cluster *Cluster, config *co
 // heartbeats say.
 func (r *Reader) Read(others []members.Member, beats heartbeat.View) (Inputs, error) {
 	now, state := time.Now(), r.config.State()
-	in := Inputs{Node: r.node, Addr: r.addr(), Config: state.Config}
-	in.Earlier, in.Orphans = r.readPublished(state.Hash)
+	in := Inputs{Node: r.node, Addr: r.addr(), Config: state.Config, Source: Source{State: state}}
+	in.Earlier, in.Source.Earlier, in.Orphans = r.readPublished(state.Hash)
 	in.NothingPublished = r.config.InUse().Object == nil
 	var err error
 	if in.NodeAddrs, err = r.cluster.NodeAddrs(); err != nil {
@@ -150,13 +160,13 @@ func (in *Inputs) needsEndpoints(vip netip.Addr) bool {
 	return ok && pool.WithdrawWithoutEndpoints
 }
 
-// readPublished returns the configuration that the cluster manager uses, if it is another
-// one than ours, and the orphans. The orphans stay the same map while nothing new is
+// readPublished returns the configuration that the cluster manager uses and its text, if it is
+// another one than ours, and the orphans. The orphans stay the same map while nothing new is
 // published, so that the plans stay cheap.
-func (r *Reader) readPublished(hash string) (earlier *config.Config, orphans map[netip.Addr]*config.Pool) {
+func (r *Reader) readPublished(hash string) (earlier *config.Config, text string, orphans map[netip.Addr]*config.Pool) {
 	inUse := r.config.InUse()
-	if inUse.Hash != hash {
-		earlier = inUse.Config
+	if inUse.Hash != hash && inUse.Config != nil {
+		earlier, text = inUse.Config, inUse.Object.Data[configmap.Key]
 	}
 	version := ""
 	if inUse.Object != nil {
@@ -168,7 +178,7 @@ func (r *Reader) readPublished(hash string) (earlier *config.Config, orphans map
 			r.orphans[o.Addr] = o.Pool
 		}
 	}
-	return earlier, r.orphans
+	return earlier, text, r.orphans
 }
 
 // setOthers sets Others and Deleted. Members whose Node was deleted do not come back.

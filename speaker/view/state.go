@@ -112,6 +112,11 @@ func isLost(o members.Member, beats heartbeat.View) bool {
 	return o.Lost && !slices.Contains(beats.Returned, o.Name)
 }
 
+// IsAlive reports whether a member was not declared dead, and is heard on at least one path.
+func IsAlive(in Inputs, o members.Member, beats heartbeat.View) bool {
+	return !isLost(o, beats) && !isDeadEverywhere(in, o, beats)
+}
+
 func interfaces(ls []links.Link) []plan.Interface {
 	interfaces := make([]plan.Interface, len(ls))
 	for i, l := range ls {

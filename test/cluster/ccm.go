@@ -20,7 +20,7 @@ func (c *Cluster) StartCCM(ctx context.Context, flags ...string) (*Process, erro
 	n := len(c.ccms) + 1
 	port := 11000 + n
 	args := append([]string{c.env.Binaries["baremetal-cloud-controller-manager"], "--kubeconfig=" + kubeconfig, "--authentication-kubeconfig=" + kubeconfig, "--authorization-kubeconfig=" + kubeconfig,
-		"--authentication-skip-lookup=true", fmt.Sprint("--secure-port=", port)}, flags...)
+		"--authentication-skip-lookup=true", fmt.Sprint("--secure-port=", port), fmt.Sprint("--debug-address=127.0.0.1:", port+1000)}, flags...)
 	p, err := c.start(fmt.Sprint("ccm", n), "", args...)
 	if err == nil {
 		p.Port = port

@@ -1,0 +1,73 @@
+package config
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Redacted is what Redact writes in place of a password.
+const Redacted = "redacted"
+
+// passwordKey is the key whose value is a password.
+const passwordKey = "password"
+
+// Redact returns a configuration without its passwords. It also drops comments that mention one.
+// A text without the word "password" stays as it is. Otherwise the layout of the text changes.
+// The error says why the text could not be read; then there is no result.
+func Redact(text []byte) ([]byte, error) {
+	if !bytes.Contains(bytes.ToLower(text), []byte(passwordKey)) {
+		return text, nil
+	}
+	documents, broken := Documents(text)
+	if broken != nil {
+		return nil, fmt.Errorf("removing the passwords: %w", broken)
+	}
+	var b bytes.Buffer
+	encoder := yaml.NewEncoder(&b)
+	encoder.SetIndent(2)
+	for _, d := range documents {
+		redact(d)
+		if err := encoder.Encode(d); err != nil {
+			return nil, fmt.Errorf("removing the passwords: %w", err)
+		}
+	}
+	if err := encoder.Close(); err != nil {
+		return nil, fmt.Errorf("removing the passwords: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+func redact(n *yaml.Node) {
+	for _, comment := range []*string{&n.HeadComment, &n.LineComment, &n.FootComment} {
+		if strings.Contains(strings.ToLower(*comment), passwordKey) {
+			*comment = ""
+		}
+	}
+	for i, child := range n.Content {
+		if n.Kind == yaml.MappingNode && i%2 == 1 && n.Content[i-1].Value == passwordKey {
+			hide(child)
+		}
+		redact(child)
+	}
+}
+
+// hide replaces a value, and all that it consists of. The value of an alias stands elsewhere.
+func hide(n *yaml.Node) {
+	switch n.Kind {
+	case yaml.ScalarNode:
+		if n.Value != "" {
+			n.Value, n.Tag, n.Style = Redacted, "!!str", 0
+		}
+	case yaml.AliasNode:
+		if n.Alias.Kind == yaml.ScalarNode { // another kind is no password, and could be a cycle
+			hide(n.Alias)
+		}
+	default:
+		for _, child := range n.Content {
+			hide(child)
+		}
+	}
+}
