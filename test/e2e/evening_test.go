@@ -1,0 +1,196 @@
+package e2e
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/baremetal-lb/cloud-provider-baremetal/test/cluster"
+)
+
+// evening is a cluster on which things break, one after the other.
+type evening struct {
+	*fixture
+	vip string
+	// transcript is what an operator would see on the screen.
+	transcript strings.Builder
+}
+
+// tell adds a line to the transcript.
+func (e *evening) tell(format string, args ...any) {
+	fmt.Fprintf(&e.transcript, format+"\n", args...)
+}
+
+// names waits until a command of the plugin names the cause, and adds its output to the transcript.
+func (e *evening) names(cause string, args ...string) {
+	e.Helper()
+	e.says(1, cause, args...)
+	e.show(args...)
+}
+
+// show adds a command of the plugin with its output to the transcript.
+func (e *evening) show(args ...string) {
+	out, _ := e.plugin(args...)
+	e.tell("$ kubectl baremetal %s\n%s", strings.Join(args, " "), out)
+}
+
+// do runs a command of an administrator on a host, and adds it to the transcript.
+func (e *evening) do(netns string, args ...string) {
+	e.Helper()
+	e.tell("%s# %s", netns, strings.Join(args, " "))
+	if out, err := cluster.Namespaced(context.Background(), netns, args...).CombinedOutput(); err != nil {
+		e.Fatalf("%s: %v: %s", strings.Join(args, " "), err, out)
+	}
+}
+
+// admin runs kubectl, and adds the command to the transcript.
+func (e *evening) admin(args ...string) {
+	e.Helper()
+	e.tell("$ kubectl %s", strings.Join(args, " "))
+	e.kubectl(args...)
+}
+
+// wants creates a Service that asks for an address.
+func (e *evening) wants(name, address string) {
+	e.Helper()
+	e.tell("$ kubectl create service loadbalancer %s --tcp=80 # with the annotation lb.baremetal/addresses: %s", name, address)
+	_, err := e.cluster.Client.CoreV1().Services("default").Create(e.Context(), &v1.Service{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{"lb.baremetal/addresses": address}},
+		Spec:       v1.ServiceSpec{Type: v1.ServiceTypeLoadBalancer, Ports: []v1.ServicePort{{Port: 80}}},
+	}, metav1.CreateOptions{})
+	e.must(err)
+	e.Cleanup(func() { e.kubectl("delete", "service", name, "--timeout=30s", "--ignore-not-found") })
+}
+
+// An operator breaks something in ten ways. Each time one command names the cause.
+func TestPluginNamesTenCausesOfAnEvening(t *testing.T) {
+	e := &evening{fixture: setUp(t)}
+	e.install()
+	e.vip = e.nginx()
+	e.serves(e.vip)
+	e.tell("$ kubectl expose deployment nginx --port=80 --type=LoadBalancer")
+	e.says(0, "No problems found.", "status")
+	e.show("status")
+	for i, fault := range []struct {
+		name        string
+		cause       func(e *evening)
+		inStatus    bool // and not in explain
+		what        string
+		repair      func(e *evening)
+		hasProblems bool // for some time after the repair
+	}{
+		{name: "a label on all nodes", what: "no node may announce it",
+			cause: func(e *evening) { e.admin("label", "nodes", "--all", v1.LabelNodeExcludeBalancers+"=") },
+			repair: func(e *evening) {
+				e.admin("label", "nodes", "--all", v1.LabelNodeExcludeBalancers+"-")
+			}},
+		{name: "no pod is ready", what: "no pod of it is ready",
+			cause:  func(e *evening) { e.admin("scale", "deployment", "nginx", "--replicas=0") },
+			repair: func(e *evening) { e.admin("scale", "deployment", "nginx", "--replicas=2") }},
+		{name: "a typo in the configuration", inStatus: true, what: "ConfigRefused",
+			cause: func(e *evening) {
+				e.pools(strings.Replace(cluster.DefaultPools, "addresses:", "adresses:", 1), "a typo: adresses")
+			},
+			repair: func(e *evening) { e.pools(cluster.DefaultPools, "the old text") }},
+		{name: "a pool that is full", inStatus: true, what: "full",
+			cause: func(e *evening) {
+				e.pools("address-pools:\n- {name: default, protocol: layer2, addresses: ["+e.vip+"/32]}\n", "a pool with one address")
+				e.admin("create", "service", "loadbalancer", "second", "--tcp=80")
+				e.names("full", "explain", "second")
+			},
+			repair: func(e *evening) {
+				e.admin("delete", "service", "second")
+				e.pools(cluster.DefaultPools, "the old text")
+			}},
+		{name: "a foreign host has the address", inStatus: true, what: "AddressWithheld",
+			cause: func(e *evening) {
+				e.do("client", "ip", "address", "add", "192.168.120.240/32", "dev", "eth0")
+				e.wants("taken", "192.168.120.240")
+				e.names("AddressWithheld", "explain", "taken")
+			},
+			repair: func(e *evening) {
+				e.do("client", "ip", "address", "del", "192.168.120.240/32", "dev", "eth0")
+				e.admin("delete", "service", "taken")
+			}},
+		{name: "another password than the router's", inStatus: true, what: "BGPSessionDown",
+			cause: func(e *evening) {
+				router, err := e.cluster.StartRouter(e.Context(), cluster.RouterOptions{Daemon: "FRR", Password: "right"})
+				e.must(err)
+				e.Cleanup(router.Close)
+				e.pools(cluster.DefaultPools+fmt.Sprintf("peers:\n- {name: tor, my-asn: %d, peer-asn: %d, peer-address: %s, password: wrong}\n", cluster.NodesASN, cluster.RouterASN, cluster.RouterIPv4), "a peer with the password wrong")
+			},
+			repair: func(e *evening) { e.pools(cluster.DefaultPools, "the old text") }},
+		{name: "a firewall blocks port 7947 on a node", inStatus: true, what: "MembersNotHeard",
+			cause: func(e *evening) {
+				e.do("node2", "nft", "add table inet firewall; add chain inet firewall input { type filter hook input priority 0; }; add rule inet firewall input meta l4proto { tcp, udp } th dport 7947 drop")
+			},
+			repair: func(e *evening) { e.do("node2", "nft", "delete table inet firewall") }, hasProblems: true},
+		{name: "a speaker with another key", inStatus: true, what: "KeyRejected",
+			cause: func(e *evening) {
+				e.tell("(node3 does not reach the API server)")
+				e.do("node3", "nft", "add table inet firewall; add chain inet firewall output { type filter hook output priority 0; }; add rule inet firewall output tcp dport 6443 drop")
+				e.admin("-n", "baremetal-system", "patch", "secret", "memberlist", "--type=merge", "-p", `{"data":{"secretkey":"`+base64.StdEncoding.EncodeToString([]byte("0123456789abcdef0123456789abcdef"))+`"}}`)
+			},
+			repair: func(e *evening) { e.do("node3", "nft", "delete table inet firewall") }, hasProblems: true},
+		{name: "a dead node", inStatus: true, what: "SpeakerUnreachable",
+			cause: func(e *evening) {
+				owner := e.owner()
+				e.tell("(the power of %s fails)", owner.Name)
+				e.must(owner.Deafen())
+				e.must(owner.Mute())
+				e.serves(e.vip)
+			},
+			repair: func(e *evening) { e.must(e.cluster.Heal()) }, hasProblems: true},
+	} {
+		e.tell("\n# %d. %s", i+1, fault.name)
+		done := false
+		e.Cleanup(func() {
+			if !done {
+				fault.repair(e)
+			}
+		})
+		fault.cause(e)
+		if !fault.inStatus {
+			e.names(fault.what, "explain", "nginx")
+		}
+		e.names(fault.what, "status")
+		fault.repair(e)
+		if done = true; !fault.hasProblems {
+			e.says(0, "No problems found.", "status")
+		}
+		e.serves(e.vip)
+	}
+	e.Logf("the evening:\n%s", e.transcript.String())
+	if file := os.Getenv("TRANSCRIPT"); file != "" {
+		e.must(os.WriteFile(file, []byte(e.transcript.String()), 0o644))
+	}
+}
+
+// pools replaces the configuration.
+func (e *evening) pools(text, what string) {
+	e.Helper()
+	e.tell("$ kubectl apply -f config.yaml # %s", what)
+	e.must(e.cluster.SetPools(e.Context(), text))
+}
+
+// owner returns the node that answers for the address.
+func (e *evening) owner() *cluster.Node {
+	e.Helper()
+	var owner *cluster.Node
+	e.eventually("one owner", func() bool {
+		macs, err := e.cluster.WhoHas(e.vip, 200*time.Millisecond)
+		if err != nil || len(macs) != 1 {
+			return false
+		}
+		owner = e.cluster.NodeByMAC(macs[0])
+		return owner != nil
+	})
+	return owner
+}
