@@ -50,8 +50,17 @@ func (k *fakeKernel) said() []string {
 
 func (k *fakeKernel) check() error { return k.call("check", "check") }
 func (k *fakeKernel) replace(r *ruleset) error {
+	k.mu.Lock()
 	k.has = maps.Clone(r.elements)
+	k.mu.Unlock()
 	return k.call("replace", "replace")
+}
+
+// count returns how many elements a set has.
+func (k *fakeKernel) count(set setName) int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.has[set])
 }
 
 // change does what the kernel does, and fails where the kernel would fail.
@@ -60,6 +69,7 @@ func (k *fakeKernel) change(d difference) error {
 	if len(d.gone)+len(d.fresh) > 0 {
 		text += fmt.Sprintf(", flows -%d +%d", len(d.gone), len(d.fresh))
 	}
+	k.mu.Lock()
 	for name, remove := range d.remove {
 		if k.has[name] = without(k.has[name], remove); len(k.has[name]) == 0 {
 			delete(k.has, name)
@@ -73,6 +83,7 @@ func (k *fakeKernel) change(d difference) error {
 			delete(k.has, setName{s.family, s.name})
 		}
 	}
+	k.mu.Unlock()
 	return k.call("change", text)
 }
 func (k *fakeKernel) refresh() error { return k.call("refresh", "refresh") }
@@ -132,14 +143,14 @@ func TestSpreaderForwardsNothingForAYoungAddress(t *testing.T) {
 	running(t, func(t *testing.T, s *Spreader, k *fakeKernel, log *bytes.Buffer) {
 		s.Set(wanted(VIP{vip, "eth0", false, false, table(neighbour, 2)}))
 		expect(t, k, "an address that was spread before the speaker began", "replace")
-		slots := func() int { return len(k.has[setName{netdev, flows{number: 2}.slotsSet()}]) }
+		slots := func() int { return k.count(setName{netdev, flows{number: 2}.slotsSet()}) }
 		both := wanted(VIP{vip, "eth0", false, false, table(neighbour, 2)}, VIP{vip.Next(), "eth0", false, false, table(neighbour, 4)})
 		s.Set(both)
 		expect(t, k, "one more address", "change -0 +2, flows -0 +1")
 		if n := slots(); n != 0 {
 			t.Errorf("%d slots of the new address go elsewhere at once", n)
 		}
-		if n := len(k.has[setName{netdev, flows{number: 1}.slotsSet()}]); n != 128 {
+		if n := k.count(setName{netdev, flows{number: 1}.slotsSet()}); n != 128 {
 			t.Errorf("%d slots of the old address go elsewhere", n)
 		}
 		time.Sleep(youth)
