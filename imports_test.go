@@ -26,7 +26,7 @@ var layers = [][]string{
 	{"cmd/baremetal-cloud-controller-manager", "cmd/baremetal-speaker", "cmd/kubectl-baremetal"},
 	{"cloudprovider", "speaker"},
 	{"speaker/reconcile", "cloudprovider/deadnodes"},
-	{"speaker/view", "speaker/plandoc", "pkg/diagnose"},
+	{"speaker/view", "speaker/plandoc", "speaker/simulate", "pkg/diagnose"},
 	{"speaker/plan", "speaker/layer2", "speaker/bgp", "speaker/closedports", "speaker/spread", "speaker/tablewatch", "speaker/heartbeat", "speaker/members", "speaker/links", "speaker/access", "speaker/serve"},
 	{"speaker/bfd", "speaker/probe", "pkg/configmap", "pkg/ipam", "pkg/metallb"},
 	{"pkg/config", "pkg/election", "pkg/service", "pkg/memberkey", "pkg/speakerapi", "pkg/debugapi", "pkg/signal"},
@@ -36,14 +36,14 @@ var layers = [][]string{
 // noKubernetes are the packages that do not know Kubernetes. The labels and selectors
 // of apimachinery are allowed: they are pure, and part of the configuration's grammar.
 var noKubernetes = []string{
-	"pkg/config", "pkg/ipam", "pkg/metallb", "pkg/election", "pkg/speakerapi", "pkg/debugapi", "pkg/signal", "pkg/loglimit", "pkg/quote", "speaker/plan", "speaker/plandoc", "speaker/layer2", "speaker/bgp", "speaker/bfd",
+	"pkg/config", "pkg/ipam", "pkg/metallb", "pkg/election", "pkg/speakerapi", "pkg/debugapi", "pkg/signal", "pkg/loglimit", "pkg/quote", "speaker/plan", "speaker/plandoc", "speaker/simulate", "speaker/layer2", "speaker/bgp", "speaker/bfd",
 	"speaker/heartbeat", "speaker/probe", "speaker/members", "speaker/links", "speaker/serve", "speaker/closedports", "speaker/spread", "speaker/tablewatch",
 }
 
 var selectors = []string{"k8s.io/apimachinery/pkg/labels", "k8s.io/apimachinery/pkg/selection"}
 
 // pure are packages that decide: they import nothing that talks, waits or logs.
-var pure = []string{"speaker/plan", "pkg/election", "pkg/ipam", "pkg/metallb", "pkg/config", "pkg/quote"}
+var pure = []string{"speaker/plan", "speaker/simulate", "pkg/election", "pkg/ipam", "pkg/metallb", "pkg/config", "pkg/quote"}
 
 // impure are imports that a pure package must not have, neither itself nor by way of
 // its dependencies.

@@ -24,6 +24,8 @@ type Preview struct {
 	Warnings []string
 	// Effects are changes and problems, the oldest Service first.
 	Effects []Effect
+	// Moves are the Services whose addresses would change, the oldest first.
+	Moves []Move
 	// Unchanged is the number of Services without an effect.
 	Unchanged int
 	// Usage is how full the pools would be.
@@ -34,6 +36,12 @@ type Preview struct {
 type Effect struct {
 	Service string // namespace/name
 	Text    string
+}
+
+// Move says which addresses a Service has in its status, and which it would have.
+type Move struct {
+	Service       string // namespace/name
+	Before, After []netip.Addr
 }
 
 // clusterState is what a preview reads from the cluster.
@@ -161,6 +169,9 @@ func preview(c *config.Config, s clusterState) Preview {
 		}
 		if len(texts) == 0 {
 			p.Unchanged++
+		}
+		if before, after := service.VIPs(svc), allocator.Addrs(string(svc.UID)); !slices.Equal(before, after) {
+			p.Moves = append(p.Moves, Move{service.Name(svc), before, after})
 		}
 	}
 	p.Usage = allocator.Usage()

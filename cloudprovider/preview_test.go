@@ -76,3 +76,16 @@ func TestPreviewWarnsOfPoolsThatDoNotFitTheNetwork(t *testing.T) {
 		t.Errorf("a pool of BGP need not be on a segment: %v", got)
 	}
 }
+
+func TestPreviewNamesTheAddressesThatWouldMove(t *testing.T) {
+	before := parsed(t, `address-pools: [{name: a, protocol: layer2, addresses: [10.0.0.1-10.0.0.9]}]`)
+	after := parsed(t, `{reassign: true, address-pools: [{name: a, protocol: layer2, addresses: [10.0.0.5-10.0.0.9]}]}`)
+	state := clusterState{services: []*v1.Service{svc("kept", 3*time.Hour, "10.0.0.5"), svc("moved", 2*time.Hour, "10.0.0.1"), svc("new", time.Hour)}, inUse: configmap.InUse{Config: before}}
+	var got []string
+	for _, m := range preview(after, state).Moves {
+		got = append(got, m.Service+" "+list(m.Before)+" -> "+list(m.After))
+	}
+	if want := "default/moved 10.0.0.1 -> 10.0.0.6\ndefault/new no address -> 10.0.0.7"; strings.Join(got, "\n") != want {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), want)
+	}
+}

@@ -135,3 +135,18 @@ func (e *Explainer) WhyOwner(d Decision) string {
 	}
 	return fmt.Sprintf("it has the highest weight of %d candidates", len(d.Candidates))
 }
+
+// NotAnnounced says why no node announces the VIP of a decision, as in "is not announced: …"; ""
+// if a node does.
+func (e *Explainer) NotAnnounced(d Decision) string {
+	services := e.byVIP[d.VIP]
+	if len(services) == 0 {
+		return ""
+	}
+	a := &advertisers{State: &e.b.State, everywhere: map[*config.Pool]counts{}}
+	ok, _, text := a.describeVIP(&d, services[0], &Announcement{})
+	if ok {
+		return ""
+	}
+	return text
+}

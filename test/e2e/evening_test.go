@@ -99,11 +99,11 @@ func TestPluginNamesTenCausesOfAnEvening(t *testing.T) {
 				e.pools(strings.Replace(cluster.DefaultPools, "addresses:", "adresses:", 1), "a typo: adresses")
 			},
 			repair: func(e *evening) { e.pools(cluster.DefaultPools, "the old text") }},
-		{name: "a pool that is full", inStatus: true, what: "full",
+		{name: "a pool that is full", inStatus: true, what: "exhausted",
 			cause: func(e *evening) {
 				e.pools("address-pools:\n- {name: default, protocol: layer2, addresses: ["+e.vip+"/32]}\n", "a pool with one address")
 				e.admin("create", "service", "loadbalancer", "second", "--tcp=80")
-				e.names("full", "explain", "second")
+				e.names("exhausted", "explain", "second")
 			},
 			repair: func(e *evening) {
 				e.admin("delete", "service", "second")
@@ -177,7 +177,7 @@ func TestPluginNamesTenCausesOfAnEvening(t *testing.T) {
 func (e *evening) pools(text, what string) {
 	e.Helper()
 	e.tell("$ kubectl apply -f config.yaml # %s", what)
-	e.must(e.cluster.SetPools(e.Context(), text))
+	e.must(e.cluster.SetPools(context.Background(), text))
 }
 
 // owner returns the node that answers for the address.
