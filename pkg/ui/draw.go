@@ -13,7 +13,7 @@ import (
 // that nothing is known about the addresses.
 func Draw(r Report) (Picture, bool) {
 	p := Picture{Time: r.Time, Problems: append([]Problem{}, r.Problems...), Nodes: []Node{}, Addresses: []Address{}, Waiting: []Waiting{}, Pools: []Pool{}}
-	speakers := slices.SortedFunc(slices.Values(r.Speakers), func(a, b Speaker) int { return cmp.Compare(a.Node, b.Node) })
+	speakers := withoutDead(slices.SortedFunc(slices.Values(r.Speakers), func(a, b Speaker) int { return cmp.Compare(a.Node, b.Node) }))
 	known := false
 	for _, s := range speakers {
 		known = known || s.knows()
@@ -28,6 +28,46 @@ func Draw(r Report) (Picture, bool) {
 		p.Addresses = append(p.Addresses, *addresses[addr])
 	}
 	return p, known
+}
+
+// withoutDead takes away the old documents of speakers that no other speaker hears any more. What
+// they say is not true any more, because others have taken their addresses over.
+func withoutDead(speakers []Speaker) []Speaker {
+	all := slices.Clone(speakers)
+	for i, s := range speakers {
+		if !s.Late {
+			continue
+		}
+		if h := heardOf(s.Node, speakers); h.asked > 0 && h.alive == 0 {
+			all[i] = Speaker{Node: s.Node, Err: "it takes long to answer"}
+		}
+	}
+	return all
+}
+
+// heard is what the other speakers hear of one.
+type heard struct {
+	asked   int // so many speakers have answered in time
+	alive   int // so many of them hear it
+	leaving int // so many of them know that it ends
+}
+
+func heardOf(node string, all []Speaker) (h heard) {
+	for _, other := range all {
+		if other.Node == node || other.Members == nil || other.Late {
+			continue
+		}
+		h.asked++
+		for _, m := range other.Members.Members {
+			if m.Name == node && m.Alive {
+				h.alive++
+			}
+			if m.Name == node && m.Leaving {
+				h.leaving++
+			}
+		}
+	}
+	return h
 }
 
 // knows reports whether the speaker has said what it announces.
@@ -52,32 +92,15 @@ func drawNode(s Speaker, all []Speaker) Node {
 // nodeState returns the state of a speaker and the reason. Speakers that answer say what they hear
 // of one that does not.
 func nodeState(s Speaker, all []Speaker) (State, string) {
-	var others, alive, leaving int
-	for _, other := range all {
-		if other.Node == s.Node || other.Members == nil {
-			continue
-		}
-		others++
-		for _, m := range other.Members.Members {
-			if m.Name != s.Node {
-				continue
-			}
-			if m.Alive {
-				alive++
-			}
-			if m.Leaving {
-				leaving++
-			}
-		}
-	}
+	h := heardOf(s.Node, all)
 	switch {
-	case s.Err != "" && others == 0:
+	case s.Err != "" && h.asked == 0:
 		return Unknown, s.Err
-	case s.Err != "" && alive == 0:
+	case s.Err != "" && h.alive == 0:
 		return Dead, "no other speaker hears it"
 	case s.Err != "":
 		return NoAnswer, s.Err
-	case leaving > 0:
+	case h.leaving > 0:
 		return Leaving, "it has said that it ends"
 	case s.Members == nil:
 		return Up, ""
@@ -85,7 +108,7 @@ func nodeState(s Speaker, all []Speaker) (State, string) {
 		return Starting, s.Members.Problem
 	case s.Members.Self.Fenced != "":
 		return Fenced, s.Members.Self.Fenced
-	case others > 0 && alive == 0:
+	case h.asked > 0 && h.alive == 0:
 		return NotHeard, "no other speaker hears it"
 	case s.Members.Self.Starting:
 		return Starting, "it waits for other speakers"

@@ -37,6 +37,9 @@ type Speaker struct {
 	Node string
 	// Err says why the speaker does not answer; empty if it does.
 	Err string
+	// Late is set if the documents are older than the report, because the speaker takes long to
+	// answer.
+	Late bool
 	// The documents are nil if the speaker does not answer.
 	Plan    *debugapi.Plan
 	BGP     *debugapi.BGP
