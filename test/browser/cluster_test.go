@@ -65,14 +65,14 @@ func (c *cluster) Look(context.Context) (ui.Report, error) {
 		r.Speakers = append(r.Speakers, c.speaker(n))
 	}
 	for _, n := range c.dead {
-		r.Problems = append(r.Problems, ui.Problem{Severity: "error", Where: "node " + n, What: "no other speaker hears its speaker", Do: "See whether the node runs, and whether TCP and UDP 7946 and 7947 are open between the nodes"})
+		r.Problems = slices.Insert(r.Problems, 0, ui.Problem{Severity: "error", Where: "node " + n, What: "no other speaker hears its speaker", Do: "See whether the node runs, and whether TCP and UDP 7946 and 7947 are open between the nodes"})
 	}
 	return r, nil
 }
 
 func (c *cluster) allocations() *debugapi.Allocations {
 	a := &debugapi.Allocations{Leader: true, Pools: []debugapi.Pool{
-		{Name: "lan", Family: "IPv4", Protocol: "layer2", Total: 254, Assigned: uint64(len(c.addresses)), Cooldown: 1},
+		{Name: "lan", Family: "IPv4", Protocol: "layer2", Total: 4094, Assigned: uint64(len(c.addresses)), Cooldown: 1},
 		{Name: "lan", Family: "IPv6", Protocol: "layer2", Total: 1 << 63, Assigned: 3},
 		{Name: "routed", Family: "IPv4", Protocol: "bgp", Total: 8, Assigned: 8},
 	}}
@@ -80,7 +80,7 @@ func (c *cluster) allocations() *debugapi.Allocations {
 		a.Services = append(a.Services, debugapi.ServiceAllocation{Name: x.service, Addresses: []netip.Addr{x.addr}})
 	}
 	a.Services = append(a.Services, debugapi.ServiceAllocation{Name: "shop/search", Waiting: &debugapi.Waiting{
-		Since: time.Now().Add(-5 * time.Minute).Truncate(time.Hour), Why: "pool \"routed\" is full", Advice: "Add a range to the pool, or delete Services that nobody needs",
+		Since: time.Now().Add(-5 * time.Minute).Truncate(24 * time.Hour), Why: "pool \"routed\" is full", Advice: "Add a range to the pool, or delete Services that nobody needs",
 	}})
 	return a
 }

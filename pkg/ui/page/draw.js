@@ -52,13 +52,14 @@ function box(node, addresses, view) {
       const heading = el("h3", "", node.name);
       heading.id = "node-" + node.name;
       article.setAttribute("aria-labelledby", heading.id);
-      article.append(heading, el("p", "state"), el("div", "chips"), el("ul", "sessions"));
+      article.append(heading, el("p", "state"), el("p", "number"), el("div", "chips"), el("ul", "sessions"));
       return article;
     },
     update: (article) => {
       article.dataset.state = node.state;
       const state = article.querySelector(".state");
       setText(state, `${symbols[node.state] ?? "?"} ${node.state}${node.why ? ": " + node.why : ""}`);
+      setText(article.querySelector(".number"), here.length === 1 ? "1 address" : `${here.length || "no"} addresses`);
       chips(article.querySelector(".chips"), node.name, here, view);
       keep(article.querySelector(".sessions"), (node.sessions ?? []).map(session));
     },
@@ -69,7 +70,6 @@ function box(node, addresses, view) {
 function chips(parent, box, all, view) {
   const shown = view.expanded.has(box) ? all.slice(0, most) : all.slice(0, collapsed);
   const items = [...shown];
-  if (all.length === 0) items.push({ key: " none", make: () => el("p", "none", "no addresses") });
   if (all.length > collapsed) {
     items.push({
       key: " more",
@@ -96,7 +96,7 @@ function chip(a, place, view) {
     make: () => {
       const button = el("button", "chip");
       button.dataset.address = a.address;
-      button.append(el("span", "address", a.address), el("span", "service"), el("span", "tags"));
+      button.append(el("span", "address", a.address), el("span", "tags"), el("span", "service"));
       if (!place) button.append(el("span", "why"));
       return button;
     },
@@ -194,8 +194,11 @@ function count(n) {
   return n < 1e6 ? String(n) : "about 10^" + Math.round(Math.log10(n));
 }
 
+// time writes a time of day, with the date if it was not today.
 function time(text) {
-  return text ? new Date(text).toLocaleTimeString() : "";
+  if (!text) return "";
+  const t = new Date(text);
+  return t.toDateString() === new Date().toDateString() ? t.toLocaleTimeString() : t.toLocaleString();
 }
 
 function el(name, className, text) {
