@@ -94,6 +94,8 @@ func drawNode(s Speaker, all []Speaker) Node {
 func nodeState(s Speaker, all []Speaker) (State, string) {
 	h := heardOf(s.Node, all)
 	switch {
+	case s.Missing:
+		return NoSpeaker, s.Err
 	case s.Err != "" && h.asked == 0:
 		return Unknown, s.Err
 	case s.Err != "" && h.alive == 0:

@@ -107,6 +107,7 @@ func TestNodeStateIsItsOwnWordOrThatOfOthers(t *testing.T) {
 		"it answers only the other speakers":    {[]Speaker{silent("a"), hears}, NoAnswer, "no answer in 5s"},
 		"it answers nobody":                     {[]Speaker{silent("a"), alone}, Dead, "no other speaker hears it"},
 		"the others say that it is dead":        {[]Speaker{silent("a"), dead}, Dead, "no other speaker hears it"},
+		"no speaker runs there":                 {[]Speaker{{Node: "a", Missing: true, Err: "no pod"}, alone}, NoSpeaker, "no pod"},
 		"nobody answers the page":               {[]Speaker{silent("a"), silent("b")}, Unknown, "no answer in 5s"},
 		"late, and not heard any more":          {[]Speaker{late(answers("a", nil)), dead}, Dead, "no other speaker hears it"},
 		"late, and heard":                       {[]Speaker{late(answers("a", nil)), hears}, Up, ""},

@@ -40,6 +40,8 @@ const (
 	NoAnswer State = "no answer"
 	// Dead is a speaker that answers neither the page nor the other speakers.
 	Dead State = "dead"
+	// NoSpeaker is a node on which no speaker runs.
+	NoSpeaker State = "no speaker"
 	// Unknown is a speaker that does not answer the page, and no other speaker does.
 	Unknown State = "unknown"
 )

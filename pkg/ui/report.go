@@ -35,6 +35,8 @@ type Report struct {
 // Speaker is what the speaker of a node says.
 type Speaker struct {
 	Node string
+	// Missing is set if no speaker runs on the node.
+	Missing bool
 	// Err says why the speaker does not answer; empty if it does.
 	Err string
 	// Late is set if the documents are older than the report, because the speaker takes long to

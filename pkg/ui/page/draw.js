@@ -36,7 +36,7 @@ function problem(p) {
   } };
 }
 
-const symbols = { up: "●", starting: "◔", leaving: "◑", suppressed: "◐", fenced: "⊘", "not heard": "⚠", "no answer": "?", dead: "✕", unknown: "?" };
+const symbols = { up: "●", starting: "◔", leaving: "◑", suppressed: "◐", fenced: "⊘", "not heard": "⚠", "no answer": "?", dead: "✕", "no speaker": "✕", unknown: "?" };
 
 // box is the box of a node.
 function box(node, addresses, view) {
@@ -172,8 +172,8 @@ function pool(p) {
       name.scope = "row";
       name.append(el("span", "kind", `${p.family}, ${p.protocol}`));
       const fill = el("td", "");
-      fill.append(el("meter", ""));
-      row.append(name, fill, el("td", "count"));
+      fill.append(el("span", "count"), el("meter", ""));
+      row.append(name, fill);
       return row;
     },
     update: (row) => {
