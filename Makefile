@@ -29,11 +29,11 @@ unit: ## Run the tests that need neither root nor a network, with the race detec
 
 integration: ## Run the tests with real packets, routers and a real Kubernetes (root); RUN=TestX runs some of those on Kubernetes, PROXY=iptables changes kube-proxy, KEEP=1 keeps the cluster
 ifeq ($(RUN),)
-	./hack/need bird=bird2 vtysh=frr nft=nftables
+	./hack/need bird=bird2 vtysh=frr nft=nftables chromium=chromium
 	go test -count=1 -timeout 15m ./speaker/wire
 	cd test/chart && go test -count=1 .
 	cd test/monitoring && go test -count=1 .
-	cd test && go test -count=1 -timeout 40m -skip '^TestSpread' ./cluster ./integration ./schema ./tutorial ./cmd/...
+	cd test && go test -count=1 -timeout 40m -skip '^TestSpread' ./cluster ./integration ./schema ./tutorial ./browser ./cmd/...
 	cd test && go test -count=1 -timeout 20m -run '^TestSpread' ./integration # on a cluster of their own, without old connections
 else
 	cd test && PROXY=$(PROXY) go test -count=1 -v -timeout $(if $(KEEP),0,40m) -run '$(RUN)' ./integration

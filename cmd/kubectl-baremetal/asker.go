@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 
@@ -73,15 +74,20 @@ func (a *asker) ask(ctx context.Context, in *diagnose.Input) (late map[string]bo
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	late = map[string]bool{}
+	pods := map[types.UID]bool{}
 	for i, s := range in.Speakers {
 		in.Speakers[i] = a.speakers[s.Pod.UID].last(began, func(problem string) diagnose.Speaker { return diagnose.Speaker{Pod: s.Pod, Problem: problem} })
 		in.Speakers[i].Pod = s.Pod
+		pods[s.Pod.UID] = true
 		late[s.Pod.Name] = a.speakers[s.Pod.UID].goodAt.Before(began)
 	}
 	for i, m := range in.Managers {
 		in.Managers[i] = a.managers[m.Pod.UID].last(began, func(problem string) diagnose.Manager { return diagnose.Manager{Pod: m.Pod, Problem: problem} })
 		in.Managers[i].Pod = m.Pod
+		pods[m.Pod.UID] = true
 	}
+	maps.DeleteFunc(a.speakers, func(uid types.UID, _ *answer[diagnose.Speaker]) bool { return !pods[uid] })
+	maps.DeleteFunc(a.managers, func(uid types.UID, _ *answer[diagnose.Manager]) bool { return !pods[uid] })
 	return late
 }
 

@@ -1,6 +1,8 @@
 package ui
 
 import (
+	"fmt"
+	"net/netip"
 	"reflect"
 	"strings"
 	"testing"
@@ -153,5 +155,21 @@ func TestPictureHasPoolsWaitingServicesAndSessions(t *testing.T) {
 	}
 	if !reflect.DeepEqual(p, want) {
 		t.Errorf("got\n%+v, want\n%+v", p, want)
+	}
+}
+
+// Each of 100 nodes says something about each of 1,000 addresses.
+func BenchmarkDraw(b *testing.B) {
+	var r Report
+	for n := range 100 {
+		node := fmt.Sprintf("node-%d", n)
+		var decisions []debugapi.Decision
+		for i := range 1000 {
+			decisions = append(decisions, layer2(node, netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), fmt.Sprintf("node-%d", i%100)))
+		}
+		r.Speakers = append(r.Speakers, answers(node, nil, decisions...))
+	}
+	for b.Loop() {
+		Draw(r)
 	}
 }

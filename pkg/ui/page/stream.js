@@ -21,13 +21,16 @@ export async function get(path, options = {}) {
     throw new Error("kubectl baremetal ui does not answer: it has ended. Start it again.");
   }
   if (!response.ok) {
-    throw new Error((await response.text()).trim());
+    const error = new Error((await response.text()).trim());
+    error.isFinal = response.status === 401; // another try would have the same token
+    throw error;
   }
   return response;
 }
 
 // follow calls onEvent(name, data) for each server-sent event, and onLost(error) when the stream
-// ends. Then it tries again after a second. An EventSource could not send the token.
+// ends. Then it tries again after a second, unless the token is wrong. An EventSource could not send
+// the token.
 export async function follow(path, onEvent, onLost) {
   for (;;) {
     try {
@@ -38,6 +41,7 @@ export async function follow(path, onEvent, onLost) {
       onLost(new Error("kubectl baremetal ui has ended. Start it again."));
     } catch (error) {
       onLost(error);
+      if (error.isFinal) return;
     }
     await new Promise((resolve) => setTimeout(resolve, 1000));
   }
