@@ -3,12 +3,14 @@ package main
 import (
 	"context"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/debugapi"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/diagnose"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/signal"
 )
@@ -40,7 +42,7 @@ type answer[T any] struct {
 
 func newAsker(ctx context.Context, ports podPorts) *asker {
 	return &asker{
-		ctx: ctx, ports: ports, turns: make(chan struct{}, maxPodsAtOnce), ready: signal.New(),
+		ctx: ctx, ports: withoutState{ports}, turns: make(chan struct{}, maxPodsAtOnce), ready: signal.New(),
 		speakers: map[types.UID]*answer[diagnose.Speaker]{}, managers: map[types.UID]*answer[diagnose.Manager]{},
 	}
 }
@@ -162,4 +164,18 @@ func (a *answer[T]) last(now time.Time, failed func(problem string) T) T {
 		return failed(a.problem)
 	}
 	return failed("it has not answered yet")
+}
+
+// withoutState asks for plans without their states. With many Services a state is large, and the
+// page does not need it.
+type withoutState struct{ podPorts }
+
+func (p withoutState) get(ctx context.Context, pod *v1.Pod, port uint16, paths ...string) ([][]byte, error) {
+	paths = slices.Clone(paths)
+	for i, path := range paths {
+		if path == debugapi.PlanPath {
+			paths[i] = path + "?" + debugapi.WithoutState
+		}
+	}
+	return p.podPorts.get(ctx, pod, port, paths...)
 }

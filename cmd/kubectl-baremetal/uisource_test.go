@@ -52,7 +52,7 @@ func (n *twoNodes) get(ctx context.Context, pod *v1.Pod, _ uint16, paths ...stri
 	for _, path := range paths {
 		var document any
 		switch header := func(kind string) debugapi.Header { return debugapi.NewHeader(kind, "v1", time.Now()) }; path {
-		case debugapi.PlanPath:
+		case debugapi.PlanPath + "?" + debugapi.WithoutState:
 			document = debugapi.Plan{Header: header(debugapi.PlanKind), Decisions: []debugapi.Decision{decision}}
 		case debugapi.BGPPath:
 			document = debugapi.BGP{Header: header(debugapi.BGPKind)}
