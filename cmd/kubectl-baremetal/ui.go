@@ -40,14 +40,14 @@ func uiCommand(o *options) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, config, err := o.client()
 			if err != nil {
-				return notDone(err)
+				return err
 			}
 			ctx := cmd.Context()
 			source := newUISource(ctx, o, client, portForward{client, config})
 			defer source.wait()
 			server, err := ui.New(ui.Options{Source: source, Cluster: o.contextName(), Port: port, Interval: uiInterval})
 			if err != nil {
-				return notDone(err)
+				return fmt.Errorf("%w: choose another --port", err)
 			}
 			fmt.Fprintf(o.Out, "Open this address in a browser on this machine. Ctrl-C ends the page.\n\n  %s\n", server.URL())
 			return server.Run(ctx)

@@ -56,11 +56,11 @@ func (s *uiSource) Look(ctx context.Context) (ui.Report, error) {
 	}
 	in := s.objects
 	in.Now, in.Speakers, in.Managers = time.Now(), slices.Clone(in.Speakers), slices.Clone(in.Managers)
-	late := s.asker.ask(ctx, &in)
+	forgetDead(&in, s.asker.ask(ctx, &in))
 	s.mu.Lock()
 	s.last = &in
 	s.mu.Unlock()
-	return reportOf(&in, late), nil
+	return reportOf(&in), nil
 }
 
 func (s *uiSource) readObjects(ctx context.Context) error {
@@ -89,8 +89,28 @@ func (s *uiSource) Explain(_ context.Context, addr netip.Addr) (string, error) {
 	return text.String(), nil
 }
 
-// reportOf returns what the page shows. late are the pods that have not answered in time.
-func reportOf(in *diagnose.Input, late map[string]bool) ui.Report {
+// forgetDead takes away what a speaker said before, if it is late and no other speaker hears it. That is
+// not true any more, because another node has taken its addresses over. late has the names of pods.
+func forgetDead(in *diagnose.Input, late map[string]bool) {
+	asked, heard := 0, map[string]bool{}
+	for _, s := range in.Speakers {
+		if late[s.Pod.Name] || s.Members == nil {
+			continue
+		}
+		asked++
+		for _, m := range s.Members.Members {
+			heard[m.Name] = heard[m.Name] || m.Alive
+		}
+	}
+	for i, s := range in.Speakers {
+		if late[s.Pod.Name] && s.Problem == "" && asked > 0 && !heard[s.Node()] {
+			in.Speakers[i] = diagnose.Speaker{Pod: s.Pod, Problem: "it takes long to answer, and no other speaker hears it"}
+		}
+	}
+}
+
+// reportOf returns what the page shows.
+func reportOf(in *diagnose.Input) ui.Report {
 	status := diagnose.StatusOf(in)
 	r := ui.Report{Time: in.Now}
 	for _, s := range status.Speakers {
@@ -99,7 +119,7 @@ func reportOf(in *diagnose.Input, late map[string]bool) ui.Report {
 		}
 	}
 	for _, s := range in.Speakers {
-		r.Speakers = append(r.Speakers, ui.Speaker{Node: s.Node(), Err: s.Problem, Late: late[s.Pod.Name], Plan: s.Plan, BGP: s.BGP, Members: s.Members})
+		r.Speakers = append(r.Speakers, ui.Speaker{Node: s.Node(), Err: s.Problem, Plan: s.Plan, BGP: s.BGP, Members: s.Members})
 	}
 	for _, m := range in.Managers {
 		if m.Allocations != nil && m.Allocations.Leader {

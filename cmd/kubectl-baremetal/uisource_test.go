@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/debugapi"
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/diagnose"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/ui"
 )
 
@@ -99,10 +100,11 @@ func TestUIShowsANodeThatDiesWithoutWaitingForIt(t *testing.T) {
 		defer source.wait()
 		defer cancel()
 		var last ui.Picture
+		var report ui.Report
 		look := func() (texts []string) {
 			t.Helper()
-			report, err := source.Look(ctx)
-			if err != nil {
+			var err error
+			if report, err = source.Look(ctx); err != nil {
 				t.Fatal(err)
 			}
 			picture, _ := ui.Draw(report)
@@ -151,6 +153,11 @@ func TestUIShowsANodeThatDiesWithoutWaitingForIt(t *testing.T) {
 		if took := time.Since(began); took > patience {
 			t.Errorf("the look took %v", took)
 		}
+		for _, p := range report.Problems {
+			if strings.Contains(p.What, "at the same time") {
+				t.Errorf("after the death, the old word of the dead node is a problem: %s", p.What)
+			}
+		}
 		if len(moves) != 2 || moves[1] != "192.0.2.1 moved from a to b" {
 			t.Errorf("moves %q", moves)
 		}
@@ -176,4 +183,32 @@ func TestUIShowsANodeThatDiesWithoutWaitingForIt(t *testing.T) {
 		}
 		expect("after it is back", "a up, b up", "a")
 	})
+}
+
+func TestDeadSpeakerIsForgottenOnlyIfNobodyHearsIt(t *testing.T) {
+	speaker := func(node string, hears ...string) diagnose.Speaker {
+		s := diagnose.Speaker{Pod: &v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: node}, Spec: v1.PodSpec{NodeName: node}}, Members: &debugapi.Members{}}
+		for _, other := range hears {
+			s.Members.Members = append(s.Members.Members, debugapi.Member{Name: other, Alive: true})
+		}
+		return s
+	}
+	for name, test := range map[string]struct {
+		speakers []diagnose.Speaker
+		late     map[string]bool
+		known    bool
+	}{
+		"in time":                             {[]diagnose.Speaker{speaker("a"), speaker("b")}, nil, true},
+		"late, and heard":                     {[]diagnose.Speaker{speaker("a"), speaker("b", "a"), speaker("c")}, map[string]bool{"a": true}, true},
+		"late, and not heard":                 {[]diagnose.Speaker{speaker("a"), speaker("b"), speaker("c")}, map[string]bool{"a": true}, false},
+		"late, and heard by a late one":       {[]diagnose.Speaker{speaker("a"), speaker("b", "a"), speaker("c")}, map[string]bool{"a": true, "b": true}, false},
+		"all are late":                        {[]diagnose.Speaker{speaker("a"), speaker("b")}, map[string]bool{"a": true, "b": true}, true},
+		"late, and there is no other speaker": {[]diagnose.Speaker{speaker("a")}, map[string]bool{"a": true}, true},
+	} {
+		in := &diagnose.Input{Speakers: test.speakers}
+		forgetDead(in, test.late)
+		if got := in.Speakers[0]; (got.Members != nil) != test.known || (got.Problem == "") != test.known {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
 }

@@ -13,7 +13,7 @@ import (
 // that nothing is known about the addresses.
 func Draw(r Report) (Picture, bool) {
 	p := Picture{Time: r.Time, Problems: append([]Problem{}, r.Problems...), Nodes: []Node{}, Addresses: []Address{}, Waiting: []Waiting{}, Pools: []Pool{}}
-	speakers := withoutDead(slices.SortedFunc(slices.Values(r.Speakers), func(a, b Speaker) int { return cmp.Compare(a.Node, b.Node) }))
+	speakers := slices.SortedFunc(slices.Values(r.Speakers), func(a, b Speaker) int { return cmp.Compare(a.Node, b.Node) })
 	known := false
 	for _, s := range speakers {
 		known = known || s.knows()
@@ -30,31 +30,16 @@ func Draw(r Report) (Picture, bool) {
 	return p, known
 }
 
-// withoutDead takes away the old documents of speakers that no other speaker hears any more. What
-// they say is not true any more, because others have taken their addresses over.
-func withoutDead(speakers []Speaker) []Speaker {
-	all := slices.Clone(speakers)
-	for i, s := range speakers {
-		if !s.Late {
-			continue
-		}
-		if h := heardOf(s.Node, speakers); h.asked > 0 && h.alive == 0 {
-			all[i] = Speaker{Node: s.Node, Err: "it takes long to answer"}
-		}
-	}
-	return all
-}
-
 // heard is what the other speakers hear of one.
 type heard struct {
-	asked   int // so many speakers have answered in time
+	asked   int // so many other speakers have answered
 	alive   int // so many of them hear it
 	leaving int // so many of them know that it ends
 }
 
 func heardOf(node string, all []Speaker) (h heard) {
 	for _, other := range all {
-		if other.Node == node || other.Members == nil || other.Late {
+		if other.Node == node || other.Members == nil {
 			continue
 		}
 		h.asked++

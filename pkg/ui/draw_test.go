@@ -29,14 +29,6 @@ func TestPlacesAreWhatEachNodeSaysAboutItself(t *testing.T) {
 			[]Speaker{silent("a"), answers("b", nil, layer2("b", vip1, "a"))},
 			[]Place{{Node: "a", Owner: true}}, "",
 		},
-		"the owner is late, and the others hear it": {
-			[]Speaker{late(answers("a", nil, layer2("a", vip1, "a"))), answers("b", []string{"a"}, layer2("b", vip1, "a"))},
-			[]Place{{Node: "a", Owner: true}}, "",
-		},
-		"the owner is late, and the others have taken over": {
-			[]Speaker{late(answers("a", nil, layer2("a", vip1, "a"))), answers("b", nil, layer2("b", vip1, "b"))},
-			[]Place{{Node: "b", Owner: true}}, "",
-		},
 		"the others have another owner than the node that does not answer": {
 			[]Speaker{silent("a"), answers("b", nil, layer2("b", vip1, "b")), answers("c", nil, layer2("c", vip1, "a"))},
 			[]Place{{Node: "b", Owner: true}}, "",
@@ -111,8 +103,6 @@ func TestNodeStateIsItsOwnWordOrThatOfOthers(t *testing.T) {
 		"the others say that it is dead":        {[]Speaker{silent("a"), dead}, Dead, "no other speaker hears it"},
 		"no speaker runs there":                 {[]Speaker{{Node: "a", Missing: true, Err: "no pod"}, alone}, NoSpeaker, "no pod"},
 		"nobody answers the page":               {[]Speaker{silent("a"), silent("b")}, Unknown, "no answer in 5s"},
-		"late, and not heard any more":          {[]Speaker{late(answers("a", nil)), dead}, Dead, "no other speaker hears it"},
-		"late, and heard":                       {[]Speaker{late(answers("a", nil)), hears}, Up, ""},
 		"fenced":                                {[]Speaker{fenced, hears}, Fenced, "it hears no other member"},
 		"leaving":                               {[]Speaker{answers("a", nil), leaving}, Leaving, "it has said that it ends"},
 		"suppressed":                            {[]Speaker{suppressed, hears}, Suppressed, "it failed too often"},

@@ -39,9 +39,6 @@ type Speaker struct {
 	Missing bool
 	// Err says why the speaker does not answer; empty if it does.
 	Err string
-	// Late is set if the documents are older than the report, because the speaker takes long to
-	// answer.
-	Late bool
 	// The documents are nil if the speaker does not answer.
 	Plan    *debugapi.Plan
 	BGP     *debugapi.BGP

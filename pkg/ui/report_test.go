@@ -30,12 +30,6 @@ func addrs(all ...netip.Addr) []netip.Addr { return all }
 // silent returns the speaker of a node that does not answer.
 func silent(node string) Speaker { return Speaker{Node: node, Err: "no answer in 5s"} }
 
-// late returns a speaker whose documents are old.
-func late(s Speaker) Speaker {
-	s.Late = true
-	return s
-}
-
 // layer2 returns what the speaker of a node says about an address with an owner.
 func layer2(node string, vip netip.Addr, owner string, carriers ...debugapi.Carrier) debugapi.Decision {
 	d := debugapi.Decision{VIP: vip, Services: []string{"shop/web"}, Pool: "lan", Protocol: "layer2", Owner: owner, Reason: "OtherOwner", Carriers: carriers}

@@ -46,7 +46,7 @@ type Server struct {
 func New(o Options) (*Server, error) {
 	listener, err := net.Listen("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(int(o.Port))))
 	if err != nil {
-		return nil, fmt.Errorf("listening for the browser: %w", err)
+		return nil, fmt.Errorf("listening for browsers: %w", err)
 	}
 	return &Server{listener: listener, token: rand.Text(), source: o.Source, watcher: newWatcher(o.Source, o.Cluster, o.Interval)}, nil
 }

@@ -46,6 +46,9 @@ func TestUIShowsThatANodeDies(t *testing.T) {
 	page.Await("the address is on another node", fmt.Sprintf(`document.querySelectorAll('.node[data-state="up"] .chip[data-address="%s"]').length === 1`, vip))
 	page.Await("the page says what has moved", fmt.Sprintf(`document.getElementById("moves").textContent.includes("%s moved from %s to ")`, vip, owner))
 	page.Await("the page says what is wrong", fmt.Sprintf(`document.getElementById("problems").textContent.includes("%s")`, owner))
+	if problems := page.Text(`document.getElementById("problems").textContent`); strings.Contains(problems, "at the same time") {
+		t.Errorf("the page believes that the dead node still announces the address: %s", problems)
+	}
 	page.Keep("after")
 	page.Run(chromedp.Click(chromedp.CSS(fmt.Sprintf(`#nodes [data-address="%s"]`, vip))))
 	page.Await("a click explains the address", `document.getElementById("explain-text").textContent.includes("Service default/nginx")`)
