@@ -87,7 +87,7 @@ func TestCommandsAreDocumented(t *testing.T) {
 		return
 	}
 	if !*update {
-		t.Fatalf("%s differs from --help: run go test -run Documented -update ./cmd/kubectl-baremetal", docsPage)
+		t.Fatalf("%s differs from --help: run go test ./cmd/kubectl-baremetal -run Documented -update", docsPage)
 	}
 	if err := os.WriteFile(docsPage, []byte(before+begin+now+end+after), 0o644); err != nil {
 		t.Fatal(err)
