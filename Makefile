@@ -70,6 +70,7 @@ fuzz: ## Fuzz everything that parses bytes, a minute each
 	go test -run '^$$' -fuzz FuzzPacket -fuzztime 1m ./speaker/bfd
 	go test -run '^$$' -fuzz FuzzBearerToken -fuzztime 1m ./speaker/access
 	go test -run '^$$' -fuzz FuzzParse -fuzztime 1m ./pkg/speakerapi
+	go test -run '^$$' -fuzz FuzzIsLoopback -fuzztime 1m ./pkg/ui
 
 demo: ## Show the whole story on a cluster in namespaces (root); KEEP=1 leaves it up, FULL=1 has kubelets
 	cd test && go run ./cmd/demo $(if $(KEEP),-keep) $(if $(FULL),-full)

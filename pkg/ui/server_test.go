@@ -139,3 +139,18 @@ func TestEventsShowThatAnAddressMoves(t *testing.T) {
 		t.Errorf("Run: %v", err)
 	}
 }
+
+func FuzzIsLoopback(f *testing.F) {
+	for _, host := range []string{"localhost", "127.0.0.1:80", "127.0.0.1.evil.example:80", "[::1]:80", "localhost:http", "127.0.0.1:80:80"} {
+		f.Add(host)
+	}
+	f.Fuzz(func(t *testing.T, host string) {
+		if !isLoopback(host) {
+			return
+		}
+		name, port, _ := strings.Cut(host, ":")
+		if (name != "localhost" && name != "127.0.0.1") || strings.Trim(port, "0123456789") != "" {
+			t.Errorf("accepted %q", host)
+		}
+	})
+}
