@@ -34,14 +34,14 @@ unit: ## Run the tests that need neither root nor a network, with the race detec
 
 integration: ## Run the tests with real packets, routers and a real Kubernetes (root); RUN=TestX runs some of those on Kubernetes, PROXY=iptables changes kube-proxy, KEEP=1 keeps the cluster
 ifeq ($(RUN),)
-	./hack/need bird=bird2 vtysh=frr nft=nftables
+	./hack/need bird=bird2 vtysh=frr nft=nftables chromium=chromium
 	./hack/need qemu-aarch64-static=qemu-user-static skopeo=skopeo
 	# A release is compiled while the tests on the wire wait for routers most of the time.
 	(cd test/tools/release && nice -n 19 go test -count=1 -timeout 30m .) & release=$$!; \
 	go test -count=1 -timeout 15m ./speaker/wire && wait $$release
 	cd test/chart && go test -count=1 .
 	cd test/monitoring && go test -count=1 .
-	cd test && go test -count=1 -timeout 40m -skip '^TestSpread' ./cluster ./integration ./schema ./tutorial ./cmd/...
+	cd test && go test -count=1 -timeout 40m -skip '^TestSpread' ./cluster ./integration ./schema ./tutorial ./browser ./cmd/...
 	cd test && go test -count=1 -timeout 20m -run '^TestSpread' ./integration # on a cluster of their own, without old connections
 else
 	cd test && PROXY=$(PROXY) go test -count=1 -v -timeout $(if $(KEEP),0,40m) -run '$(RUN)' ./integration
@@ -80,6 +80,7 @@ fuzz: ## Fuzz everything that parses bytes, a minute each
 	go test -run '^$$' -fuzz FuzzBearerToken -fuzztime 1m ./speaker/access
 	go test -run '^$$' -fuzz FuzzParse -fuzztime 1m ./pkg/speakerapi
 	go test -run '^$$' -fuzz FuzzHeader -fuzztime 1m ./cmd/kubectl-baremetal
+	go test -run '^$$' -fuzz FuzzIsLoopback -fuzztime 1m ./pkg/ui
 
 demo: ## Show the whole story on a cluster in namespaces (root); KEEP=1 leaves it up, FULL=1 has kubelets
 	cd test && go run ./cmd/demo $(if $(KEEP),-keep) $(if $(FULL),-full)

@@ -28,7 +28,7 @@ var layers = [][]string{
 	{"speaker/reconcile", "cloudprovider/deadnodes"},
 	{"speaker/view", "speaker/plandoc", "speaker/simulate", "pkg/diagnose"},
 	{"speaker/plan", "speaker/layer2", "speaker/bgp", "speaker/closedports", "speaker/spread", "speaker/tablewatch", "speaker/heartbeat", "speaker/members", "speaker/links", "speaker/access", "speaker/serve"},
-	{"speaker/bfd", "speaker/probe", "pkg/configmap", "pkg/ipam", "pkg/metallb"},
+	{"speaker/bfd", "speaker/probe", "pkg/configmap", "pkg/ipam", "pkg/metallb", "pkg/ui"},
 	{"pkg/config", "pkg/election", "pkg/service", "pkg/memberkey", "pkg/speakerapi", "pkg/debugapi", "pkg/signal"},
 	{"pkg/loglimit", "pkg/quote", "pkg/build"},
 }
@@ -36,7 +36,7 @@ var layers = [][]string{
 // noKubernetes are the packages that do not know Kubernetes. The labels and selectors
 // of apimachinery are allowed: they are pure, and part of the configuration's grammar.
 var noKubernetes = []string{
-	"pkg/config", "pkg/ipam", "pkg/metallb", "pkg/election", "pkg/speakerapi", "pkg/debugapi", "pkg/signal", "pkg/loglimit", "pkg/quote", "speaker/plan", "speaker/plandoc", "speaker/simulate", "speaker/layer2", "speaker/bgp", "speaker/bfd",
+	"pkg/config", "pkg/ipam", "pkg/metallb", "pkg/election", "pkg/speakerapi", "pkg/debugapi", "pkg/ui", "pkg/signal", "pkg/loglimit", "pkg/quote", "speaker/plan", "speaker/plandoc", "speaker/simulate", "speaker/layer2", "speaker/bgp", "speaker/bfd",
 	"speaker/heartbeat", "speaker/probe", "speaker/members", "speaker/links", "speaker/serve", "speaker/closedports", "speaker/spread", "speaker/tablewatch",
 }
 

@@ -41,7 +41,7 @@ func (w *web) addDebugPages(mux *http.ServeMux) {
 		mux.HandleFunc("GET "+page.path, func(rw http.ResponseWriter, r *http.Request) {
 			loop := w.loop.Load()
 			if debugapi.WantsJSON(r) {
-				if err := debugapi.Write(rw, page.document(loop)); err != nil {
+				if err := debugapi.Write(rw, wanted(page.document(loop), r)); err != nil {
 					w.log.Debug("a debug page was not read to its end", "path", page.path, "error", err)
 				}
 				return
@@ -51,6 +51,15 @@ func (w *web) addDebugPages(mux *http.ServeMux) {
 			}
 		})
 	}
+}
+
+// wanted leaves out the state of a plan if the client does not want it.
+func wanted(document any, r *http.Request) any {
+	if plan, ok := document.(debugapi.Plan); ok && r.URL.Query().Get("state") == "false" {
+		plan.State = nil
+		return plan
+	}
+	return document
 }
 
 func (w *web) spread(l *reconcile.Loop) debugapi.Spread {

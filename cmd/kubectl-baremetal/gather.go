@@ -41,19 +41,27 @@ const (
 // gather reads everything that a diagnosis needs. What cannot be read is part of the result; the error says that
 // nothing can be.
 func (o *options) gather(ctx context.Context, client kubernetes.Interface, ports podPorts) (*diagnose.Input, error) {
+	in, err := o.findPrograms(ctx, client)
+	if err != nil {
+		return nil, err
+	}
+	var work sync.WaitGroup
+	work.Go(func() { readObjects(ctx, client, o, in) })
+	work.Go(func() { readDocuments(ctx, ports, in.Speakers, in.Managers) })
+	work.Wait()
+	return in, nil
+}
+
+// findPrograms returns an input that has only the pods of the programs, and which Services they serve.
+func (o *options) findPrograms(ctx context.Context, client kubernetes.Interface) (*diagnose.Input, error) {
 	in := &diagnose.Input{Now: time.Now(), ConfigMap: o.configMap, Scope: o.scope}
 	pods, err := client.CoreV1().Pods(o.configMap.Namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("listing the pods of namespace %s: %w", o.configMap.Namespace, err)
 	}
-	var work sync.WaitGroup
-	work.Go(func() { readObjects(ctx, client, o, in) })
-	speakers, managers := programsOf(pods.Items)
-	work.Go(func() { readDocuments(ctx, ports, speakers, managers) })
-	work.Wait()
-	in.Speakers, in.Managers = speakers, managers
-	if isDefault(o.scope) && len(managers) > 0 {
-		in.Scope = scopeOf(managers[0].Pod)
+	in.Speakers, in.Managers = programsOf(pods.Items)
+	if isDefault(o.scope) && len(in.Managers) > 0 {
+		in.Scope = scopeOf(in.Managers[0].Pod)
 	}
 	return in, nil
 }

@@ -28,6 +28,9 @@ const (
 	AllocationsPath = "/debug/allocations"
 )
 
+// WithoutState is the query of PlanPath for a plan without its state, which is most of the document.
+const WithoutState = "state=false"
+
 // The kinds of documents.
 const (
 	PlanKind        = "Plan"

@@ -22,7 +22,7 @@ var shared struct {
 // TestMain starts the cluster, runs the tests on it, and stops it. If KEEP is set in
 // the environment, the cluster stays up after the tests; see cluster.RunTests.
 func TestMain(m *testing.M) {
-	needs := cluster.Needs{Full: true, Previous: true, Forward: cluster.Keep(),
+	needs := cluster.Needs{Full: true, Previous: true, Forward: cluster.Keep(), Debian: []string{"chromium=chromium"},
 		Programs: []cluster.Program{cluster.Helm, cluster.Traefik}, Modules: []string{operator + "@v0.85.0"}}
 	os.Exit(cluster.Main(needs, func(env cluster.Env) int {
 		c, err := cluster.Start(context.Background(), env, cluster.Options{Speakers: 4, Full: true})
