@@ -137,6 +137,8 @@ func TestPluginNamesTenCausesOfAnEvening(t *testing.T) {
 				e.tell("(node3 does not reach the API server)")
 				e.do("node3", "nft", "add table inet firewall; add chain inet firewall output { type filter hook output priority 0; }; add rule inet firewall output tcp dport 6443 drop")
 				e.admin("-n", "baremetal-system", "patch", "secret", "memberlist", "--type=merge", "-p", `{"data":{"secretkey":"`+base64.StdEncoding.EncodeToString([]byte("0123456789abcdef0123456789abcdef"))+`"}}`)
+				// A speaker that runs accepts the old key for a minute more.
+				e.admin("-n", "baremetal-system", "delete", "pods", "-l", "app.kubernetes.io/name=baremetal-speaker", "--field-selector=spec.nodeName!=node3")
 			},
 			repair: func(e *evening) { e.do("node3", "nft", "delete table inet firewall") }, hasProblems: true},
 		{name: "a dead node", inStatus: true, what: "SpeakerUnreachable",
