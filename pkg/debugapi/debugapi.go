@@ -28,6 +28,10 @@ const (
 	AllocationsPath = "/debug/allocations"
 )
 
+// MetricsPath has the metrics of a program, in the format of Prometheus. They are the same as at
+// its port for Prometheus. Both programs serve it.
+const MetricsPath = "/debug/metrics"
+
 // The kinds of documents.
 const (
 	PlanKind        = "Plan"
