@@ -26,7 +26,7 @@ var layers = [][]string{
 	{"cmd/baremetal-cloud-controller-manager", "cmd/baremetal-speaker", "cmd/kubectl-baremetal"},
 	{"cloudprovider", "speaker"},
 	{"speaker/reconcile", "cloudprovider/deadnodes"},
-	{"speaker/view", "speaker/plandoc", "speaker/trace"},
+	{"speaker/view", "speaker/plandoc", "speaker/trace", "pkg/diagnose"},
 	{"speaker/plan", "speaker/layer2", "speaker/bgp", "speaker/closedports", "speaker/spread", "speaker/heartbeat", "speaker/members", "speaker/links", "speaker/access", "speaker/serve", "speaker/capture"},
 	{"speaker/bfd", "speaker/probe", "pkg/configmap", "pkg/ipam"},
 	{"pkg/config", "pkg/election", "pkg/service", "pkg/memberkey", "pkg/speakerapi", "pkg/debugapi", "pkg/signal"},

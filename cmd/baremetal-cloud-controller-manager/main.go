@@ -4,12 +4,12 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"maps"
 	"os"
 
 	"github.com/go-logr/logr"
-	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/util/wait"
 	upstream "k8s.io/cloud-provider"
 	"k8s.io/cloud-provider/app"
@@ -32,14 +32,11 @@ import (
 )
 
 func main() {
-	subcommands := map[string]func() *cobra.Command{checkConfigName: checkConfigCommand, releaseName: releaseCommand}
-	if len(os.Args) > 1 && subcommands[os.Args[1]] != nil {
-		command := subcommands[os.Args[1]]()
-		command.SetArgs(os.Args[2:])
-		if err := command.Execute(); err != nil { // Execute has printed the error
-			os.Exit(exitCode(err))
+	if len(os.Args) > 1 {
+		if text := moved(os.Args[1]); text != "" {
+			fmt.Fprintln(os.Stderr, text)
+			os.Exit(2)
 		}
-		return
 	}
 	opts, err := options.NewCloudControllerManagerOptions()
 	if err != nil {
@@ -72,9 +69,18 @@ func main() {
 	}
 	command := app.NewCloudControllerManagerCommand(opts, initializer(&provider), controllers, names.CCMControllerAliases(), flags, wait.NeverStop)
 	command.Use = "baremetal-cloud-controller-manager"
-	command.Long = "Gives Services of type LoadBalancer addresses from the pools of a ConfigMap.\nThe subcommand " + checkConfigName + " checks a configuration before you apply it.\nThe subcommand " + releaseName + " removes what was written to Services, after an uninstallation."
+	command.Long = "Gives Services of type LoadBalancer addresses from the pools of a ConfigMap."
 	command.RunE = withDebugPages(command.RunE, debugAddress, provider.Debug.Handler(), provider.Log)
 	os.Exit(cli.Run(command))
+}
+
+// moved says where a subcommand of version 0.1.0 is now; "" if it was none.
+func moved(subcommand string) string {
+	switch subcommand {
+	case "check-config", "release":
+		return fmt.Sprintf("baremetal-cloud-controller-manager %[1]s is now kubectl baremetal %[1]s: install the plugin kubectl-baremetal, and see kubectl baremetal %[1]s --help", subcommand)
+	}
+	return ""
 }
 
 // setDefaults replaces some of upstream's defaults. One worker and 20 requests a second are

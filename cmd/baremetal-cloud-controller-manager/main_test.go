@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/spf13/pflag"
@@ -27,5 +28,15 @@ func TestDefaultsAreOurOwnAndCanBeSet(t *testing.T) {
 	}
 	if err := flags.Parse([]string{"--profiling=true"}); err != nil || !opts.Generic.Debugging.EnableProfiling {
 		t.Errorf("--profiling=true has no effect (%v)", err)
+	}
+}
+
+func TestOldSubcommandsNameTheNewOnes(t *testing.T) {
+	for subcommand, want := range map[string]string{
+		"check-config": "kubectl baremetal check-config:", "release": "kubectl baremetal release:", "--cloud-provider=baremetal": "", "help": "",
+	} {
+		if text := moved(subcommand); (text == "") != (want == "") || !strings.Contains(text, want) {
+			t.Errorf("%s: %q", subcommand, text)
+		}
 	}
 }

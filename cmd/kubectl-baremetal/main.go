@@ -19,7 +19,9 @@ func main() {
 	defer stop()
 	streams := genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}
 	if err := rootCommand(streams).ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "error:", err)
+		if text := err.Error(); text != "" { // else the command has printed what is wrong
+			fmt.Fprintln(os.Stderr, "error:", text)
+		}
 		os.Exit(exitCode(err))
 	}
 }
@@ -38,7 +40,7 @@ func rootCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	command.SetIn(streams.In)
 	command.SetOut(streams.Out)
 	command.SetErr(streams.ErrOut)
-	command.AddCommand(versionCommand(o))
+	command.AddCommand(statusCommand(o), explainCommand(o), checkConfigCommand(o), releaseCommand(o), versionCommand(o))
 	return command
 }
 

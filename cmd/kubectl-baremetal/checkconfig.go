@@ -12,15 +12,11 @@ import (
 
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/cloudprovider"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/configmap"
-	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/service"
 )
-
-const checkConfigName = "check-config"
 
 const checkConfigHelp = `Checks configurations and prints every error with its line and column. FILE is the path
 of a configuration, or of a file with the manifest of the ConfigMap. It can be - for the
@@ -29,16 +25,25 @@ standard input.
 The exit status is 0 if all files are valid, 1 if one is not valid, and 2 if one could
 not be checked: the file or the cluster cannot be read, or a flag is wrong.
 
-With --kubeconfig it also prints the effect of each configuration on the Services that
-are in the cluster now. It changes nothing in the cluster.`
+With --cluster it also prints the effect of each configuration on the Services that are
+in the cluster now. It changes nothing in the cluster. Without --cluster it needs none.`
 
-// checkConfigCommand returns the subcommand check-config. It is not a subcommand of
-// upstream's command, because it would inherit all flags of that command.
-func checkConfigCommand() *cobra.Command {
-	c := &checker{ref: configmap.DefaultRef, scope: service.DefaultScope()}
+const checkConfigExample = `  # Check a file before you apply it; no cluster is needed
+  kubectl baremetal check-config config.yaml
+
+  # Say also what it would do to the Services that exist
+  kubectl baremetal check-config --cluster config.yaml
+
+  # Check what is in the cluster
+  kubectl -n baremetal-system get configmap config -o yaml | kubectl baremetal check-config -`
+
+func checkConfigCommand(o *options) *cobra.Command {
+	c := &checker{options: o}
 	command := &cobra.Command{
-		Use:  "baremetal-cloud-controller-manager " + checkConfigName + " FILE...",
-		Long: checkConfigHelp,
+		Use:     "check-config FILE...",
+		Short:   "Check configurations before you apply them",
+		Long:    checkConfigHelp,
+		Example: checkConfigExample,
 		Args: func(cmd *cobra.Command, args []string) error {
 			return notChecked(cobra.MinimumNArgs(1)(cmd, args))
 		},
@@ -46,56 +51,31 @@ func checkConfigCommand() *cobra.Command {
 			if !slices.Contains(formats, c.format) {
 				return notChecked(fmt.Errorf("--output %q is not one of %s", c.format, strings.Join(formats, ", ")))
 			}
-			cmd.SilenceUsage = true
-			return c.run(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), args)
+			return c.run(cmd.Context(), o.In, o.Out, args)
 		},
 	}
 	command.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return notChecked(err) })
 	flags := command.Flags()
-	flags.StringVar(&c.kubeconfig, "kubeconfig", "", "Path to a kubeconfig of the cluster whose Services are checked.")
+	flags.BoolVar(&c.cluster, "cluster", false, "Also print what each file would do to the Services in the cluster.")
 	flags.StringVarP(&c.format, "output", "o", formatText, "Format of the output: text, json (an array of all errors and warnings), or github (annotations of GitHub Actions).")
 	flags.BoolVar(&c.strict, "strict", false, "Warnings count as errors.")
-	flags.Var(&c.ref, "config-map", "The ConfigMap to check if a file has several.")
-	c.scope.AddFlags(flags)
 	return command
 }
 
-// statusError is an error with the exit status of the program.
-type statusError struct {
-	error
-	status int
-}
-
-func (e statusError) ExitCode() int { return e.status }
-func (e statusError) Unwrap() error { return e.error }
-
-// exitCode returns the exit status for the error of a subcommand.
-func exitCode(err error) int {
-	var coded interface{ ExitCode() int }
-	switch {
-	case err == nil:
-		return 0
-	case errors.As(err, &coded):
-		return coded.ExitCode()
-	}
-	return 1
-}
-
-func notValid(err error) error { return statusError{err, 1} }
+func notValid(err error) error { return exitError{err, 1} }
 
 func notChecked(err error) error {
 	if err == nil {
 		return nil
 	}
-	return statusError{err, 2}
+	return exitError{err, 2}
 }
 
 // checker is the command with its flags.
 type checker struct {
-	kubeconfig, format string
-	strict             bool
-	ref                configmap.Ref
-	scope              service.Scope
+	options         *options
+	format          string
+	strict, cluster bool
 
 	client kubernetes.Interface // nil until it is used
 }
@@ -131,7 +111,7 @@ func (c *checker) run(ctx context.Context, in io.Reader, out io.Writer, files []
 	if len(errs) == 0 {
 		return nil
 	}
-	return statusError{errors.Join(errs...), status}
+	return exitError{errors.Join(errs...), status}
 }
 
 // check checks the file of the report.
@@ -141,7 +121,7 @@ func (c *checker) check(ctx context.Context, in io.Reader, r *report) error {
 		r.failure(err)
 		return notChecked(err)
 	}
-	source, err := configmap.Text(content, c.ref)
+	source, err := configmap.Text(content, c.options.configMap)
 	if e, ok := errors.AsType[*config.Error](err); ok {
 		r.source, r.inFile = configmap.Source{Text: content}, true
 		r.problem(severityError, e)
@@ -178,7 +158,7 @@ func number(list config.Errors) string {
 
 // preview adds the effect of a configuration on the cluster to the report.
 func (c *checker) preview(ctx context.Context, parsed *config.Config, r *report) error {
-	if c.kubeconfig == "" {
+	if !c.cluster {
 		return nil
 	}
 	p, err := c.previewIn(ctx, parsed)
@@ -198,13 +178,13 @@ func (c *checker) preview(ctx context.Context, parsed *config.Config, r *report)
 
 func (c *checker) previewIn(ctx context.Context, parsed *config.Config) (cloudprovider.Preview, error) {
 	if c.client == nil {
-		client, err := clientFor(c.kubeconfig)
+		client, _, err := c.options.client()
 		if err != nil {
 			return cloudprovider.Preview{}, err
 		}
 		c.client = client
 	}
-	return cloudprovider.PreviewIn(ctx, c.client, c.scope, c.ref, parsed)
+	return cloudprovider.PreviewIn(ctx, c.client, c.options.scope, c.options.configMap, parsed)
 }
 
 func readFile(in io.Reader, file string) ([]byte, error) {
@@ -216,18 +196,6 @@ func readFile(in io.Reader, file string) ([]byte, error) {
 		return text, nil
 	}
 	return os.ReadFile(file)
-}
-
-func clientFor(kubeconfig string) (kubernetes.Interface, error) {
-	rest, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
-	if err != nil {
-		return nil, fmt.Errorf("reading --kubeconfig %s: %w", kubeconfig, err)
-	}
-	client, err := kubernetes.NewForConfig(rest)
-	if err != nil {
-		return nil, fmt.Errorf("using --kubeconfig %s: %w", kubeconfig, err)
-	}
-	return client, nil
 }
 
 func printPreview(out io.Writer, p cloudprovider.Preview) {

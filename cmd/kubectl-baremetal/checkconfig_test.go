@@ -11,17 +11,18 @@ import (
 	"strings"
 	"testing"
 
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+
 	"github.com/baremetal-lb/cloud-provider-baremetal/cloudprovider"
 )
 
+// run runs check-config.
 func run(t *testing.T, stdin string, args ...string) (out string, err error) {
 	t.Helper()
-	command := checkConfigCommand()
-	var stdout, stderr bytes.Buffer
-	command.SetIn(strings.NewReader(stdin))
-	command.SetOut(&stdout)
-	command.SetErr(&stderr)
-	command.SetArgs(args)
+	streams, in, stdout, _ := genericiooptions.NewTestIOStreams()
+	in.WriteString(stdin)
+	command := rootCommand(streams)
+	command.SetArgs(append([]string{"check-config"}, args...))
 	err = command.Execute()
 	return stdout.String(), err
 }
@@ -163,12 +164,12 @@ func TestCheckConfigPrintsAnnotationsForGitHub(t *testing.T) {
 
 func TestCheckConfigFailsWhenItCannotCheck(t *testing.T) {
 	for want, args := range map[string][]string{
-		"no such file":                             {"/nowhere/config.yaml"},
-		"requires at least 1 arg":                  {},
-		"unknown flag":                             {"--colour"},
-		`"yaml" is not one of text, json, github`:  {"-o", "yaml", "-"},
-		"reading --kubeconfig /nowhere/kubeconfig": {"-", "--kubeconfig=/nowhere/kubeconfig"},
-		"is not of the form NAMESPACE/NAME":        {"-", "--config-map=x"},
+		"no such file":                            {"/nowhere/config.yaml"},
+		"requires at least 1 arg":                 {},
+		"unknown flag":                            {"--colour"},
+		`"yaml" is not one of text, json, github`: {"-o", "yaml", "-"},
+		"reading the kubeconfig":                  {"-", "--cluster", "--kubeconfig=/nowhere/kubeconfig"},
+		"is not of the form NAMESPACE/NAME":       {"-", "--config-map=x"},
 	} {
 		if _, err := run(t, good, args...); err == nil || !strings.Contains(err.Error(), want) || exitCode(err) != 2 {
 			t.Errorf("%v: got %v with exit status %d", args, err, exitCode(err))

@@ -1,16 +1,12 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/cloudprovider"
-	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/service"
 )
-
-const releaseName = "release"
 
 const releaseHelp = `Removes what this project has written to Services, after this project was deleted
 from the cluster: the finalizers, which block the deletion of the Services, and the
@@ -31,41 +27,40 @@ func services(n int) string {
 	return fmt.Sprintf("%d Services", n)
 }
 
-// releaseCommand is the subcommand release.
-func releaseCommand() *cobra.Command {
-	scope := service.DefaultScope()
-	var kubeconfig string
+const releaseExample = `  # Print what would be removed
+  kubectl baremetal release
+
+  # Remove it
+  kubectl baremetal release --yes`
+
+func releaseCommand(o *options) *cobra.Command {
 	var keep, yes bool
 	command := &cobra.Command{
-		Use:  "baremetal-cloud-controller-manager " + releaseName,
-		Long: releaseHelp,
-		Args: cobra.NoArgs,
+		Use:     "release",
+		Short:   "Remove what was written to Services, after an uninstallation",
+		Long:    releaseHelp,
+		Example: releaseExample,
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cmd.SilenceUsage = true
-			if kubeconfig == "" {
-				return errors.New("--kubeconfig is not set: set it to the path of a kubeconfig of the cluster")
-			}
-			client, err := clientFor(kubeconfig)
+			client, _, err := o.client()
 			if err != nil {
 				return err
 			}
-			released, err := cloudprovider.Release(cmd.Context(), client, scope, keep, !yes)
+			released, err := cloudprovider.Release(cmd.Context(), client, o.scope, keep, !yes)
 			for _, r := range released { // with an error, these were changed before it
-				fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", r.Service, r.Done)
+				fmt.Fprintf(o.Out, "%s: %s\n", r.Service, r.Done)
 			}
 			switch {
 			case err != nil:
 			case len(released) == 0:
-				fmt.Fprintln(cmd.OutOrStdout(), "No Service has a finalizer, an address or a condition of this project.")
+				fmt.Fprintln(o.Out, "No Service has a finalizer, an address or a condition of this project.")
 			case !yes:
-				fmt.Fprintf(cmd.OutOrStdout(), "Nothing has been done. To do this to %s, add --yes.\n", services(len(released)))
+				fmt.Fprintf(o.Out, "Nothing has been done. To do this to %s, add --yes.\n", services(len(released)))
 			}
 			return err
 		},
 	}
-	command.Flags().StringVar(&kubeconfig, "kubeconfig", "", "Path to a kubeconfig of the cluster.")
 	command.Flags().BoolVar(&yes, "yes", false, "Do it. Without this flag, only print what would be done.")
 	command.Flags().BoolVar(&keep, "keep-addresses", false, "Keep the addresses in the status, so that another load balancer can adopt them.")
-	scope.AddFlags(command.Flags())
 	return command
 }

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/portforward"
+	"k8s.io/client-go/transport/spdy"
+	"k8s.io/streaming/pkg/httpstream"
+)
+
+const (
+	// podTimeout is how long a pod has to answer all requests.
+	podTimeout = 5 * time.Second
+	// maxAnswer is the size of the longest answer that is read.
+	maxAnswer = 256 << 20
+	// portForwardProtocol is the protocol of the subresource portforward.
+	portForwardProtocol = "portforward.k8s.io"
+)
+
+// podPorts reaches ports of pods, also those that listen on loopback only.
+type podPorts interface {
+	// get gets pages of a pod over HTTP, one after the other.
+	get(ctx context.Context, pod *v1.Pod, port uint16, paths ...string) ([][]byte, error)
+}
+
+// portForward reaches ports as kubectl port-forward does, with the rights of the caller. It opens no port
+// on this machine.
+type portForward struct {
+	client kubernetes.Interface
+	config *rest.Config
+}
+
+func (p portForward) get(ctx context.Context, pod *v1.Pod, port uint16, paths ...string) ([][]byte, error) {
+	conn, err := p.dial(ctx, pod)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to pod %s: %w", pod.Name, err)
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })() // what waits for the pod fails then
+	answers := make([][]byte, 0, len(paths))
+	for i, path := range paths {
+		answer, err := request(conn, i, port, path)
+		if ctx.Err() != nil {
+			err = errNoAnswer
+		}
+		if err != nil {
+			return answers, fmt.Errorf("getting %s of pod %s, port %d: %w", path, pod.Name, port, err)
+		}
+		answers = append(answers, answer)
+	}
+	return answers, nil
+}
+
+var errNoAnswer = fmt.Errorf("no answer within %v", podTimeout)
+
+// dial connects to the API server, which connects to the kubelet: by WebSocket, or if a proxy on the way or an
+// old API server does not know that, by SPDY.
+func (p portForward) dial(ctx context.Context, pod *v1.Pod) (httpstream.Connection, error) {
+	url := p.client.CoreV1().RESTClient().Post().Resource("pods").Namespace(pod.Namespace).Name(pod.Name).SubResource("portforward").URL()
+	transport, upgrader, err := spdy.RoundTripperFor(p.config)
+	if err != nil {
+		return nil, err
+	}
+	tunnel, err := portforward.NewSPDYOverWebsocketDialerForStreaming(url, p.config)
+	if err != nil {
+		return nil, err
+	}
+	plain := spdy.NewDialerForStreaming(upgrader, &http.Client{Transport: transport}, http.MethodPost, url)
+	dialer := portforward.NewFallbackDialerForStreaming(tunnel, plain, func(err error) bool {
+		return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err)
+	})
+	type result struct {
+		conn httpstream.Connection
+		err  error
+	}
+	dialled := make(chan result, 1)
+	go func() { // Dial has no context; it ends when the API server answers or the connection breaks
+		conn, _, err := dialer.Dial(portForwardProtocol)
+		dialled <- result{conn, err}
+	}()
+	select {
+	case r := <-dialled:
+		return r.conn, r.err
+	case <-ctx.Done():
+		go func() {
+			if r := <-dialled; r.conn != nil {
+				_ = r.conn.Close()
+			}
+		}()
+		return nil, errNoAnswer
+	}
+}
+
+// request sends a request over a pair of streams: the one has the bytes, the other an error of the kubelet.
+func request(conn httpstream.Connection, id int, port uint16, path string) ([]byte, error) {
+	header := http.Header{}
+	header.Set(v1.PortHeader, strconv.Itoa(int(port)))
+	header.Set(v1.PortForwardRequestIDHeader, strconv.Itoa(id))
+	header.Set(v1.StreamType, v1.StreamTypeError)
+	failures, err := conn.CreateStream(header)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.RemoveStreams(failures)
+	_ = failures.Close() // nothing is written to it
+	header.Set(v1.StreamType, v1.StreamTypeData)
+	data, err := conn.CreateStream(header)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.RemoveStreams(data)
+	answer, err := exchange(data, path)
+	_ = data.Reset() // so that the kubelet ends the other stream, too
+	if err == nil {
+		return answer, nil
+	}
+	if text, _ := io.ReadAll(io.LimitReader(failures, 4096)); len(text) > 0 {
+		return nil, errors.New(string(bytes.TrimSpace(text)))
+	}
+	return nil, err
+}
+
+// exchange sends a request, and returns the body of the answer.
+func exchange(stream io.ReadWriter, path string) ([]byte, error) {
+	request, err := http.NewRequest(http.MethodGet, "http://127.0.0.1"+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Accept", "application/json")
+	request.Close = true
+	if err := request.Write(stream); err != nil {
+		return nil, err
+	}
+	response, err := http.ReadResponse(bufio.NewReader(stream), request)
+	if err != nil {
+		return nil, fmt.Errorf("reading the answer: %w", err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("the answer is %s", response.Status)
+	}
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
+	if err == nil && len(body) > maxAnswer {
+		err = fmt.Errorf("the answer is longer than %d bytes", maxAnswer)
+	}
+	return body, err
+}
