@@ -64,7 +64,7 @@ func send(ctx context.Context, rw http.ResponseWriter, start debugapi.CaptureSta
 		frames++
 		return errors.Join(lines.Frame(debugapi.CaptureFrame{Link: f.Link, Time: f.At.UTC(), Outgoing: f.Outgoing, Frame: f.Bytes}), flush())
 	})
-	end := debugapi.CaptureEnd{Why: "the time is over", Frames: frames, Lost: lost}
+	end := debugapi.CaptureEnd{Why: debugapi.TimeIsOver, Frames: frames, Lost: lost}
 	if err != nil {
 		end.Why = err.Error()
 	}

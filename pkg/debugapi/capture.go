@@ -87,6 +87,9 @@ type CaptureFrame struct {
 	Frame []byte `json:"frame"`
 }
 
+// TimeIsOver is why a capture has ended that was not ended early.
+const TimeIsOver = "the time is over"
+
 // CaptureEnd is the last line.
 type CaptureEnd struct {
 	// Why says why the capture has ended.
