@@ -40,7 +40,7 @@ func rootCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	command.SetIn(streams.In)
 	command.SetOut(streams.Out)
 	command.SetErr(streams.ErrOut)
-	command.AddCommand(statusCommand(o), explainCommand(o), traceCommand(o), captureCommand(o), checkConfigCommand(o), releaseCommand(o), versionCommand(o))
+	command.AddCommand(statusCommand(o), explainCommand(o), traceCommand(o), captureCommand(o), supportBundleCommand(o), checkConfigCommand(o), releaseCommand(o), versionCommand(o))
 	return command
 }
 
