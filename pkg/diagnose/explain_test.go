@@ -115,9 +115,13 @@ func TestClientsSeeWhatTheNodesDo(t *testing.T) {
 			})
 		}, "hosts of the segment send to node node1, and nodes node1, node2 share the traffic"},
 		"BGP": {func(in *diagnose.Input) {
-			decide(in, func(_ string, d *debugapi.Decision) { d.Protocol, d.Reason, d.Owner, d.BGP = "bgp", "NotLayer2", "", "Advertised" })
+			decide(in, func(_ string, d *debugapi.Decision) {
+				d.Protocol, d.Reason, d.Owner, d.BGP = "bgp", "NotLayer2", "", "Advertised"
+			})
 		}, "routers send to nodes node1, node2, node3"},
-		"nothing":     {func(in *diagnose.Input) { decide(in, func(_ string, d *debugapi.Decision) { d.Reason, d.Owner = "NoCandidate", "" }) }, "nothing: no node announces the address"},
+		"nothing": {func(in *diagnose.Input) {
+			decide(in, func(_ string, d *debugapi.Decision) { d.Reason, d.Owner = "NoCandidate", "" })
+		}, "nothing: no node announces the address"},
 		"no pods":     {func(in *diagnose.Input) { in.EndpointSlices = nil }, "hosts of the segment send to node node1; but no pod is ready, so connections fail"},
 		"no speakers": {func(in *diagnose.Input) { in.Speakers = nil }, "not known: no speaker that was read knows the address"},
 	} {
