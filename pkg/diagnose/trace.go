@@ -35,7 +35,7 @@ type TracedNode struct {
 const (
 	notTraced        = "NotTraced"
 	linkNotAsked     = "LinkNotAsked"
-	severalOwners    = "SeveralOwners"
+	severalOwners    = "TwoOwners"
 	noAnnouncement   = "NoAnnouncement"
 	secondAnswerer   = "SecondAnswerer"
 	foreignHost      = "ForeignHost"
