@@ -17,7 +17,7 @@ help: ## List the commands
 # grpcnotrace: GoBGP needs the types of gRPC. The tracing of gRPC would keep the linker
 # from removing unused code: the speaker would have 70 MB instead of 41, and would use
 # 16 MB more memory.
-build: ## Build both programs, static, into bin/
+build: ## Build the two programs and the plugin of kubectl, static, into bin/
 	go build -tags grpcnotrace -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
 test: unit integration ## Run all tests: first those without root, then those that need it (minutes)

@@ -221,6 +221,9 @@ func printAddress(out io.Writer, a diagnose.AddressExplanation) {
 	for _, e := range a.Excluded {
 		line("Not", "%s: %s", e.Node, e.Why)
 	}
+	if a.ExcludedOmitted > 0 {
+		line("Not", "and %s", counted(a.ExcludedOmitted, "more node"))
+	}
 	if a.Spread != "" {
 		var slots []string
 		for _, c := range a.Carriers {

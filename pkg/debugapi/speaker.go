@@ -125,6 +125,9 @@ type Member struct {
 	KernelDead bool `json:"kernelDead,omitempty"`
 	// DeadAt are the addresses at which it does not answer.
 	DeadAt []netip.Addr `json:"deadAt,omitempty"`
+	// Watched is set if the two watch each other: only then they send each other heartbeats.
+	// Each speaker watches six others.
+	Watched bool `json:"watched,omitempty"`
 	// Heard is set if a heartbeat of it was ever received.
 	Heard bool `json:"heard"`
 

@@ -84,6 +84,8 @@ type AddressExplanation struct {
 	Reason   string              `json:"reason,omitempty"`
 	Links    []string            `json:"links,omitempty"`
 	Excluded []debugapi.Excluded `json:"excluded,omitempty"`
+	// ExcludedOmitted is how many more nodes are excluded.
+	ExcludedOmitted int `json:"excludedOmitted,omitempty"`
 	// Candidates are the nodes that could announce it.
 	Candidates []string `json:"candidates,omitempty"`
 	// BGP says of each node whether it advertises the address.

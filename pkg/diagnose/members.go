@@ -26,7 +26,7 @@ func (f *facts) memberProblems() []Problem {
 			switch m := s.member(other.Node()); {
 			case m == nil || m.Lost && !m.Alive:
 				absent = append(absent, other.Node())
-			case !m.Alive || !m.Heard:
+			case !m.Alive || m.Watched && !m.Heard:
 				unheard = append(unheard, other.Node())
 			}
 		}

@@ -250,6 +250,15 @@ func TestStatusNamesEachFaultAndWhatToDo(t *testing.T) {
 	}
 }
 
+// In a large cluster a speaker hears no heartbeats of most members, because it does not watch them.
+func TestMemberThatIsNotWatchedNeedNotBeHeard(t *testing.T) {
+	in := world()
+	in.Speakers[0].Members.Members[0].Watched, in.Speakers[0].Members.Members[0].Heard = false, false
+	if s := diagnose.StatusOf(in); len(s.Problems) != 0 {
+		t.Errorf("%+v", s.Problems)
+	}
+}
+
 func TestProblemOfSeveralNodesIsNamedOnce(t *testing.T) {
 	in := world()
 	for i := range in.Speakers {

@@ -79,7 +79,7 @@ func world() *diagnose.Input {
 		}
 		for _, other := range all {
 			if other != name {
-				s.Members.Members = append(s.Members.Members, debugapi.Member{Name: other, Alive: true, Heard: true})
+				s.Members.Members = append(s.Members.Members, debugapi.Member{Name: other, Alive: true, Watched: true, Heard: true})
 			}
 		}
 		in.Speakers = append(in.Speakers, s)

@@ -45,6 +45,12 @@ func (r ring) neighbours(a, b string) bool {
 	return min(distance, n-distance) <= watchers
 }
 
+// Neighbours returns those of the members that this speaker watches, and that watch it. Only
+// neighbours send each other heartbeats.
+func Neighbours(self string, members []string) []string {
+	return newRing(append([]string{self}, members...)).around(self)
+}
+
 // around returns the neighbours of name.
 func (r ring) around(name string) []string {
 	i, ok := r.place[name]

@@ -133,11 +133,18 @@ func membersDocument(in view.Inputs, beats heartbeat.View, self view.Self) debug
 		},
 		Members: make([]debugapi.Member, 0, len(in.Others)),
 	}
+	var names []string
+	for _, o := range in.Others {
+		if !o.Profile.Leaving && (!o.Lost || slices.Contains(beats.Returned, o.Name)) {
+			names = append(names, o.Name)
+		}
+	}
+	watched := heartbeat.Neighbours(in.Node, names)
 	for _, o := range in.Others {
 		profile := o.Profile
 		d.Members = append(d.Members, debugapi.Member{
 			Name: o.Name, Addr: o.Addr, Alive: view.IsAlive(in, o, beats), Lost: o.Lost,
-			KernelDead: slices.Contains(beats.KernelDead, o.Name), DeadAt: beats.Dead[o.Name], Heard: beats.Profiles[o.Name].Version > 0,
+			KernelDead: slices.Contains(beats.KernelDead, o.Name), DeadAt: beats.Dead[o.Name], Watched: slices.Contains(watched, o.Name), Heard: beats.Profiles[o.Name].Version > 0,
 			Fenced: profile.Fenced, Suppressed: profile.Suppressed, Returned: profile.Returned, Starting: profile.Starting, Leaving: profile.Leaving,
 			Advertises: profile.Advertises, Spreads: profile.Spreads, ProfileVersion: profile.Version, Links: linkDocuments(profile.Links),
 		})
@@ -191,7 +198,7 @@ func DescribeMembers(d debugapi.Members) string {
 			name string
 			set  bool
 		}{
-			{"alive", m.Alive}, {"lost", m.Lost}, {"kernel-dead", m.KernelDead}, {"never-heard", !m.Heard}, {"fenced", m.Fenced}, {"suppressed", m.Suppressed},
+			{"alive", m.Alive}, {"lost", m.Lost}, {"kernel-dead", m.KernelDead}, {"never-heard", m.Watched && !m.Heard}, {"fenced", m.Fenced}, {"suppressed", m.Suppressed},
 			{"returned", m.Returned}, {"starting", m.Starting}, {"leaving", m.Leaving}, {"advertises", m.Advertises}, {"spreads", m.Spreads},
 		} {
 			if flag.set {

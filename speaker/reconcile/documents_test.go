@@ -51,7 +51,7 @@ func TestMembersDocumentSaysWhoIsAliveAndWhoIsNot(t *testing.T) {
 	want := `node1 address=192.0.2.1 self version=v1 fenced="it hears no other speaker"
 node2 address=192.0.2.2 alive suppressed
 node3 address=192.0.2.3 kernel-dead never-heard
-node4 address=192.0.2.4 lost never-heard
+node4 address=192.0.2.4 lost
 rejected heartbeat/key=3
 `
 	if got := DescribeMembers(d); got != want {

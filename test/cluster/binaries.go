@@ -59,8 +59,8 @@ func build(root string, programs []Program) (Binaries, error) {
 	if out, err := make.Output(); err != nil {
 		return nil, fmt.Errorf("building the project: %w\n%s", err, out)
 	}
-	reportBuilt("the two programs of this project", start)
-	for _, name := range []string{"baremetal-cloud-controller-manager", "baremetal-speaker"} {
+	reportBuilt("the programs of this project", start)
+	for _, name := range []string{"baremetal-cloud-controller-manager", "baremetal-speaker", "kubectl-baremetal"} {
 		b[name] = filepath.Join(root, "bin", name)
 	}
 	return b, nil

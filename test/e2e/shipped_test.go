@@ -132,7 +132,7 @@ func TestUninstall(t *testing.T) {
 	f.serves(f.nginx())
 	f.uninstall()
 	release := func() (string, error) {
-		out, err := exec.Command(f.cluster.Binary("baremetal-cloud-controller-manager"), "release", "--kubeconfig="+f.cluster.Kubeconfig(), "--yes").CombinedOutput()
+		out, err := exec.Command(f.cluster.Binary("kubectl-baremetal"), "release", "--kubeconfig="+f.cluster.Kubeconfig(), "--yes").CombinedOutput()
 		return string(out), err
 	}
 	var out string

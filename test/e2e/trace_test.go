@@ -18,20 +18,6 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/test/cluster"
 )
 
-// baremetal runs the plugin of kubectl. It returns what the plugin prints, and its exit status.
-func (f *fixture) baremetal(args ...string) (out string, status int) {
-	f.Helper()
-	cmd := exec.CommandContext(f.Context(), filepath.Join(f.env.Root, "bin", "kubectl-baremetal"), append(args, "--kubeconfig="+f.cluster.Kubeconfig())...)
-	var all bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &all, &all
-	err := cmd.Run()
-	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
-		return all.String(), exit.ExitCode()
-	}
-	f.must(err)
-	return all.String(), 0
-}
-
 // on runs ip on a node.
 func (f *fixture) on(n *cluster.Node, args ...string) {
 	f.Helper()
@@ -50,7 +36,7 @@ func (f *fixture) traceSays(vip string, status int, texts ...string) (out string
 		}
 	}()
 	f.eventually("trace to say "+strings.Join(texts, ", "), func() bool {
-		out, got = f.baremetal("trace", vip)
+		out, got = f.plugin("trace", vip)
 		for _, text := range texts {
 			if !strings.Contains(out, text) {
 				return false
@@ -86,7 +72,7 @@ func TestPluginLooksIntoAnAddress(t *testing.T) {
 	f.traceSays(vip, 1, "WARNING StaleNeighbor: node "+other.Name+": ", "(not a node of this cluster)", "ip neigh del "+vip)
 	f.on(other, "neigh", "del", vip, "dev", "eth0")
 	f.traceSays(vip, 0)
-	if out, status := f.baremetal("trace", "192.168.120.1"); status != 2 || !strings.Contains(out, "in no pool") {
+	if out, status := f.plugin("trace", "192.168.120.1"); status != 2 || !strings.Contains(out, "in no pool") {
 		f.Errorf("an address of no pool: status %d, %s", status, out)
 	}
 
@@ -101,7 +87,7 @@ func (f *fixture) capturesQuestions(vip string) {
 	f.must(err)
 	defer asker.Stop()
 	file := filepath.Join(f.TempDir(), "a.pcapng")
-	out, status := f.baremetal("capture", vip, "--for=12s", "-w", file)
+	out, status := f.plugin("capture", vip, "--for=12s", "-w", file)
 	frames := regexp.MustCompile(`: (\d+) frames of 4 nodes`).FindStringSubmatch(out)
 	if status != 0 || frames == nil || len(frames[1]) < 3 || strings.Contains(out, "ended early") {
 		f.Errorf("capture: status %d, %s", status, out)
@@ -120,7 +106,7 @@ func (f *fixture) bundlesWithoutTheKey() {
 	key, err := base64.StdEncoding.DecodeString(f.kubectl("-n", "baremetal-system", "get", "secret", "memberlist", "-o", "jsonpath={.data.secretkey}"))
 	f.must(err)
 	file := filepath.Join(f.TempDir(), "bundle.tar.gz")
-	if out, status := f.baremetal("support-bundle", "-w", file); status != 0 {
+	if out, status := f.plugin("support-bundle", "-w", file); status != 0 {
 		f.Fatalf("support-bundle: status %d, %s", status, out)
 	}
 	archive, err := os.Open(file)

@@ -127,7 +127,7 @@ func TestCheckConfigPrintsTheEffectsOnTheCluster(t *testing.T) {
 	check := func(text string, want int) string {
 		f.Helper()
 		f.must(os.WriteFile(file, []byte(text), 0o600))
-		cmd := exec.Command(f.cluster.Binary("baremetal-cloud-controller-manager"), "check-config", "--kubeconfig="+f.cluster.Kubeconfig(), file)
+		cmd := exec.Command(f.cluster.Binary("kubectl-baremetal"), "check-config", "--cluster", "--kubeconfig="+f.cluster.Kubeconfig(), file)
 		out, _ := cmd.CombinedOutput()
 		if cmd.ProcessState.ExitCode() != want {
 			f.Errorf("exit status %d:\n%s", cmd.ProcessState.ExitCode(), out)

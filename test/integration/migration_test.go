@@ -118,7 +118,7 @@ func TestReleaseLetsServicesBeDeletedAfterUninstalling(t *testing.T) {
 	f.Cleanup(func() { f.restartCCMs() })
 	defer func() { f.must(f.cluster.ApplyPolicy(context.Background())) }()
 	release := func(flags ...string) (string, error) {
-		out, err := exec.Command(f.cluster.Binary("baremetal-cloud-controller-manager"), append([]string{"release", "--kubeconfig=" + f.cluster.Kubeconfig()}, flags...)...).CombinedOutput()
+		out, err := exec.Command(f.cluster.Binary("kubectl-baremetal"), append([]string{"release", "--kubeconfig=" + f.cluster.Kubeconfig()}, flags...)...).CombinedOutput()
 		return string(out), err
 	}
 	if out, err := release(); err == nil || !strings.Contains(out, "would put everything back: delete its Deployment") {

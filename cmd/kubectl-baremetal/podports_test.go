@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+)
+
+// forwardTo returns a portForward by way of an API server.
+func forwardTo(t *testing.T, handler http.HandlerFunc) portForward {
+	t.Helper()
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.Close)
+	config := &rest.Config{Host: server.URL}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return portForward{client, config}
+}
+
+var aPod = &v1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "baremetal-system", Name: "speaker-a"}}
+
+func TestPortForwardSaysThatTheAPIServerRefuses(t *testing.T) {
+	var methods []string
+	p := forwardTo(t, func(w http.ResponseWriter, r *http.Request) {
+		methods = append(methods, r.Method)
+		if r.URL.Path != "/api/v1/namespaces/baremetal-system/pods/speaker-a/portforward" {
+			t.Errorf("path %s", r.URL.Path)
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = w.Write([]byte(`{"kind":"Status","apiVersion":"v1","status":"Failure","message":"you may not create pods/portforward","reason":"Forbidden","code":403}`))
+	})
+	_, err := p.get(context.Background(), aPod, 7473, "/debug/plan")
+	if err == nil || !strings.Contains(err.Error(), "connecting to pod speaker-a: ") || !strings.Contains(err.Error(), "you may not create pods/portforward") {
+		t.Errorf("error %v", err)
+	}
+	if len(methods) != 2 || methods[0] != http.MethodGet || methods[1] != http.MethodPost {
+		t.Errorf("%v, want a WebSocket, and then SPDY", methods)
+	}
+}
+
+func TestPortForwardGivesUpWhenItsTimeIsOver(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	p := forwardTo(t, func(http.ResponseWriter, *http.Request) {
+		cancel() // the API server has got the request, and does not answer it
+		<-ended
+	})
+	t.Cleanup(func() { close(ended) })
+	if _, err := p.get(ctx, aPod, 7473, "/debug/plan"); !errors.Is(err, errNoAnswer) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// pipe is a stream to a pod that has answered already.
+type pipe struct {
+	strings.Builder
+	*strings.Reader
+}
+
+func (p *pipe) Write(b []byte) (int, error) { return p.Builder.Write(b) }
+
+func TestExchangeReadsTheBodyOfAnAnswer(t *testing.T) {
+	for answer, want := range map[string]string{
+		"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{}":                            "{}",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n": "{}",
+		"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n":                       "the answer is 404 Not Found",
+		"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}":                            "unexpected EOF",
+		"": "reading the answer: unexpected EOF",
+	} {
+		p := &pipe{Reader: strings.NewReader(answer)}
+		body, err := exchange(p, "/debug/plan")
+		got := string(body)
+		if err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%q: %q, want %q", answer, got, want)
+		}
+		if !strings.HasPrefix(p.Builder.String(), "GET /debug/plan HTTP/1.1\r\n") || !strings.Contains(p.Builder.String(), "Accept: application/json\r\n") {
+			t.Errorf("sent %q", p.Builder.String())
+		}
+	}
+}
