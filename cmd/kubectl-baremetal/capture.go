@@ -46,11 +46,12 @@ const captureMargin = 15 * time.Second
 func captureCommand(o *options) *cobra.Command {
 	long, file := 30*time.Second, ""
 	command := &cobra.Command{
-		Use:     "capture ADDRESS -w FILE",
-		Short:   "Capture ARP, NDP, BGP and BFD on all nodes, in one file",
-		Long:    captureHelp,
-		Example: captureExample,
-		Args:    cobra.ExactArgs(1),
+		Use:               "capture ADDRESS -w FILE",
+		Short:             "Capture ARP, NDP, BGP and BFD on all nodes, in one file",
+		Long:              captureHelp,
+		Example:           captureExample,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completeAddresses(o),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			addr, err := parseAddress(args[0])
 			if err != nil {

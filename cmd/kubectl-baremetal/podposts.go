@@ -77,8 +77,8 @@ func (o *options) findSpeakers(ctx context.Context, client kubernetes.Interface)
 	return speakers, nil
 }
 
-// postAll posts to all speakers, to so many at the same time. done gets the result of each, from any
-// goroutine; its error is nil if read was called and returned nil.
+// postAll posts to all speakers, to so many at the same time. read gets the answer of speaker i, from any
+// goroutine. The result has an error for each speaker, nil if read has returned nil.
 func postAll(ctx context.Context, posts podPosts, speakers []diagnose.Speaker, path string, atOnce int, read func(i int, body io.Reader) error) []error {
 	failures := make([]error, len(speakers))
 	var work sync.WaitGroup

@@ -51,11 +51,12 @@ const traceTimeout = 10 * time.Second
 func traceCommand(o *options) *cobra.Command {
 	var format string
 	command := &cobra.Command{
-		Use:     "trace ADDRESS",
-		Short:   "Find out who answers for an address, and whether its ports are open",
-		Long:    traceHelp,
-		Example: traceExample,
-		Args:    cobra.ExactArgs(1),
+		Use:               "trace ADDRESS",
+		Short:             "Find out who answers for an address, and whether its ports are open",
+		Long:              traceHelp,
+		Example:           traceExample,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completeAddresses(o),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			addr, err := parseAddress(args[0])
 			if err != nil {
@@ -78,14 +79,6 @@ func traceCommand(o *options) *cobra.Command {
 	}
 	addOutput(command, &format, formatJSON, formatYAML)
 	return command
-}
-
-func parseAddress(arg string) (netip.Addr, error) {
-	addr, err := netip.ParseAddr(arg)
-	if err != nil {
-		return addr, fmt.Errorf("%q is no IP address: write an address of a Service or of a pool", arg)
-	}
-	return addr.Unmap(), nil
 }
 
 // traceFrom lets all speakers find out about an address. The error says that none has found out anything.

@@ -64,7 +64,7 @@ func holders(t *testing.T, source, addr netip.Addr) (macs []string) {
 	return macs
 }
 
-func TestWhoHasFindsASecondAnswerer(t *testing.T) {
+func TestQuestionFindsASecondAnswerer(t *testing.T) {
 	r := segment(t)
 	n := start(t, 0, owner(vip4, "eth0"), owner(vip6, "eth0"))
 	for name, test := range map[string]struct{ source, addr netip.Addr }{
@@ -97,7 +97,7 @@ func TestWhoHasFindsASecondAnswerer(t *testing.T) {
 	}
 }
 
-func TestWhoHasFindsNobodyForAFreeAddress(t *testing.T) {
+func TestQuestionForAFreeAddressFindsNobody(t *testing.T) {
 	segment(t)
 	start(t, 0, owner(vip4, "eth0"))
 	for _, addr := range []netip.Addr{netip.MustParseAddr("192.0.2.55"), netip.MustParseAddr("2001:db8::55")} {
@@ -107,7 +107,7 @@ func TestWhoHasFindsNobodyForAFreeAddress(t *testing.T) {
 	}
 }
 
-func TestWhoHasNamesALinkThatIsDown(t *testing.T) {
+func TestQuestionOnALinkThatIsDownIsAnError(t *testing.T) {
 	plug(t, "eth1", mac1)
 	l := askingLink(t)
 	ip(t, "link set eth1 down")
