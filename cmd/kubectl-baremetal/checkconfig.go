@@ -26,7 +26,8 @@ The exit status is 0 if all files are valid, 1 if one is not valid, and 2 if one
 not be checked: the file or the cluster cannot be read, or a flag is wrong.
 
 With --cluster it also prints the effect of each configuration on the Services that are
-in the cluster now. It changes nothing in the cluster. Without --cluster it needs none.`
+in the cluster now. It changes nothing in the cluster. Without --cluster it needs none.
+To name a cluster of the kubeconfig, use --context.`
 
 const checkConfigExample = `  # Check a file before you apply it; no cluster is needed
   kubectl baremetal check-config config.yaml

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -12,6 +14,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/streaming/pkg/httpstream"
+	"k8s.io/streaming/pkg/httpstream/spdy"
 )
 
 // forwardTo returns a portForward by way of an API server.
@@ -59,6 +63,60 @@ func TestPortForwardGivesUpWhenItsTimeIsOver(t *testing.T) {
 	t.Cleanup(func() { close(ended) })
 	if _, err := p.get(ctx, aPod, 7473, "/debug/plan"); !errors.Is(err, errNoAnswer) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// kubelet forwards ports by SPDY. The pod answers with the path of the request; port 1 is closed.
+func kubelet(t *testing.T) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if _, err := httpstream.Handshake(r, w, []string{portForwardProtocol}); err != nil {
+			return // a WebSocket: Handshake has refused it
+		}
+		streams := make(chan httpstream.Stream, 16)
+		conn := spdy.NewResponseUpgrader().UpgradeResponse(w, r, func(s httpstream.Stream, _ <-chan struct{}) error {
+			streams <- s
+			return nil
+		})
+		if conn == nil {
+			return
+		}
+		defer conn.Close()
+		var failures httpstream.Stream
+		for {
+			select {
+			case s := <-streams:
+				switch {
+				case s.Headers().Get(v1.StreamType) == v1.StreamTypeError:
+					failures = s
+				case s.Headers().Get(v1.PortHeader) == "1":
+					_, _ = failures.Write([]byte("connection refused"))
+					_ = failures.Close()
+					_ = s.Close()
+				default:
+					request, err := http.ReadRequest(bufio.NewReader(s))
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					_, _ = io.WriteString(s, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"+request.URL.Path)
+					_ = s.Close()
+					_ = failures.Close()
+				}
+			case <-conn.CloseChan():
+				return
+			}
+		}
+	}
+}
+
+func TestPortForwardGetsSeveralPagesOverOneConnection(t *testing.T) {
+	p := forwardTo(t, kubelet(t))
+	answers, err := p.get(context.Background(), aPod, 7473, "/debug/plan", "/debug/bgp")
+	if err != nil || len(answers) != 2 || string(answers[0]) != "/debug/plan" || string(answers[1]) != "/debug/bgp" {
+		t.Errorf("%q %v", answers, err)
+	}
+	if _, err := p.get(context.Background(), aPod, 1, "/debug/plan"); err == nil || !strings.Contains(err.Error(), "port 1: connection refused") {
+		t.Errorf("a closed port: %v", err)
 	}
 }
 

@@ -152,3 +152,18 @@ func TestRefusedPostsHaveTheWordsOfThePod(t *testing.T) {
 		}
 	}
 }
+
+func TestPostReachesThePodByPortForward(t *testing.T) {
+	p, body := forwardTo(t, kubelet(t)), ""
+	read := func(r io.Reader) error {
+		text, err := io.ReadAll(r)
+		body = string(text)
+		return err
+	}
+	if err := p.post(t.Context(), aPod, 7473, "/debug/trace?address=192.0.2.7", read); err != nil || body != "/debug/trace" {
+		t.Errorf("%q, %v", body, err)
+	}
+	if err := p.post(t.Context(), aPod, 1, "/debug/trace", read); err == nil || !strings.Contains(err.Error(), "connection refused") {
+		t.Errorf("a closed port: %v", err)
+	}
+}
