@@ -77,6 +77,8 @@ fuzz: ## Fuzz everything that parses bytes, a minute each
 	go test -run '^$$' -fuzz FuzzWelcome -fuzztime 1m ./speaker/heartbeat
 	go test -run '^$$' -fuzz FuzzDecode -fuzztime 1m ./speaker/members
 	go test -run '^$$' -fuzz FuzzPacket -fuzztime 1m ./speaker/bfd
+	go test -run '^$$' -fuzz FuzzFramesOfAnyForm -fuzztime 1m ./speaker/capture
+	go test -run '^$$' -fuzz FuzzReadCapture -fuzztime 1m ./pkg/debugapi
 	go test -run '^$$' -fuzz FuzzBearerToken -fuzztime 1m ./speaker/access
 	go test -run '^$$' -fuzz FuzzParse -fuzztime 1m ./pkg/speakerapi
 	go test -run '^$$' -fuzz FuzzHeader -fuzztime 1m ./cmd/kubectl-baremetal

@@ -26,8 +26,8 @@ var layers = [][]string{
 	{"cmd/baremetal-cloud-controller-manager", "cmd/baremetal-speaker", "cmd/kubectl-baremetal"},
 	{"cloudprovider", "speaker"},
 	{"speaker/reconcile", "cloudprovider/deadnodes"},
-	{"speaker/view", "speaker/plandoc", "speaker/simulate", "pkg/diagnose"},
-	{"speaker/plan", "speaker/layer2", "speaker/bgp", "speaker/closedports", "speaker/spread", "speaker/tablewatch", "speaker/heartbeat", "speaker/members", "speaker/links", "speaker/access", "speaker/serve"},
+	{"speaker/view", "speaker/plandoc", "speaker/simulate", "speaker/trace", "pkg/diagnose"},
+	{"speaker/plan", "speaker/layer2", "speaker/bgp", "speaker/closedports", "speaker/spread", "speaker/tablewatch", "speaker/heartbeat", "speaker/members", "speaker/links", "speaker/access", "speaker/serve", "speaker/capture"},
 	{"speaker/bfd", "speaker/probe", "pkg/configmap", "pkg/ipam", "pkg/metallb", "pkg/ui"},
 	{"pkg/config", "pkg/election", "pkg/service", "pkg/memberkey", "pkg/speakerapi", "pkg/debugapi", "pkg/signal"},
 	{"pkg/loglimit", "pkg/quote", "pkg/build"},
@@ -37,7 +37,7 @@ var layers = [][]string{
 // of apimachinery are allowed: they are pure, and part of the configuration's grammar.
 var noKubernetes = []string{
 	"pkg/config", "pkg/ipam", "pkg/metallb", "pkg/election", "pkg/speakerapi", "pkg/debugapi", "pkg/ui", "pkg/signal", "pkg/loglimit", "pkg/quote", "speaker/plan", "speaker/plandoc", "speaker/simulate", "speaker/layer2", "speaker/bgp", "speaker/bfd",
-	"speaker/heartbeat", "speaker/probe", "speaker/members", "speaker/links", "speaker/serve", "speaker/closedports", "speaker/spread", "speaker/tablewatch",
+	"speaker/heartbeat", "speaker/probe", "speaker/members", "speaker/links", "speaker/serve", "speaker/closedports", "speaker/spread", "speaker/tablewatch", "speaker/trace", "speaker/capture",
 }
 
 var selectors = []string{"k8s.io/apimachinery/pkg/labels", "k8s.io/apimachinery/pkg/selection"}

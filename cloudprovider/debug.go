@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"k8s.io/component-base/metrics/legacyregistry"
 	"k8s.io/component-base/version"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/debugapi"
@@ -36,6 +37,7 @@ func (d *Debug) Handler() http.Handler {
 			d.log.Debug("a debug page was not read to its end", "error", err)
 		}
 	})
+	mux.Handle("GET "+debugapi.MetricsPath, legacyregistry.Handler())
 	return mux
 }
 

@@ -86,3 +86,11 @@ func TestAllocationsAreBounded(t *testing.T) {
 		t.Errorf("%d Services, %d omitted", len(services), omitted)
 	}
 }
+
+func TestDebugMetricsAreThoseOfPrometheus(t *testing.T) {
+	w := httptest.NewRecorder()
+	NewDebug(slog.New(slog.DiscardHandler)).Handler().ServeHTTP(w, httptest.NewRequest("GET", debugapi.MetricsPath, nil))
+	if w.Code != 200 || !strings.Contains(w.Body.String(), "go_goroutines") {
+		t.Errorf("%d: %.200s", w.Code, w.Body)
+	}
+}

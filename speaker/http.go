@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/configmap"
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/debugapi"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/speakerapi"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/access"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/reconcile"
@@ -142,6 +143,8 @@ func (w *web) healthPages() http.Handler {
 	mux.HandleFunc("GET /healthz", check(w.healthy))
 	mux.HandleFunc("GET /readyz", check(w.ready))
 	w.addDebugPages(mux)
+	w.addLookups(mux)
+	mux.Handle("GET "+debugapi.MetricsPath, promhttp.HandlerFor(w.registry, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes}))
 	return mux
 }
 

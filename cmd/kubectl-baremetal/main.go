@@ -40,7 +40,7 @@ func rootCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	command.SetIn(streams.In)
 	command.SetOut(streams.Out)
 	command.SetErr(streams.ErrOut)
-	command.AddCommand(statusCommand(o), explainCommand(o), simulateCommand(o), editCommand(o), checkConfigCommand(o), convertCommand(o), releaseCommand(o), uiCommand(o), versionCommand(o))
+	command.AddCommand(statusCommand(o), explainCommand(o), traceCommand(o), captureCommand(o), simulateCommand(o), editCommand(o), checkConfigCommand(o), convertCommand(o), releaseCommand(o), supportBundleCommand(o), uiCommand(o), versionCommand(o))
 	return command
 }
 

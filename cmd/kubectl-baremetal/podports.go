@@ -102,33 +102,42 @@ func (p portForward) dial(ctx context.Context, pod *v1.Pod) (httpstream.Connecti
 	}
 }
 
-// request sends a request over a pair of streams: the one has the bytes, the other an error of the kubelet.
-func request(conn httpstream.Connection, id int, port uint16, path string) ([]byte, error) {
+// request gets a page over a pair of streams of its own.
+func request(conn httpstream.Connection, id int, port uint16, path string) (answer []byte, err error) {
+	err = withStream(conn, id, port, func(data io.ReadWriter) error {
+		answer, err = exchange(data, path)
+		return err
+	})
+	return answer, err
+}
+
+// withStream calls use with a stream to a port. It is one of a pair: the other one has an error of the kubelet.
+func withStream(conn httpstream.Connection, id int, port uint16, use func(io.ReadWriter) error) error {
 	header := http.Header{}
 	header.Set(v1.PortHeader, strconv.Itoa(int(port)))
 	header.Set(v1.PortForwardRequestIDHeader, strconv.Itoa(id))
 	header.Set(v1.StreamType, v1.StreamTypeError)
 	failures, err := conn.CreateStream(header)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer conn.RemoveStreams(failures)
 	_ = failures.Close() // nothing is written to it
 	header.Set(v1.StreamType, v1.StreamTypeData)
 	data, err := conn.CreateStream(header)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer conn.RemoveStreams(data)
-	answer, err := exchange(data, path)
+	err = use(data)
 	_ = data.Reset() // so that the kubelet ends the other stream, too
 	if err == nil {
-		return answer, nil
+		return nil
 	}
 	if text, _ := io.ReadAll(io.LimitReader(failures, 4096)); len(text) > 0 {
-		return nil, errors.New(string(bytes.TrimSpace(text)))
+		return errors.New(string(bytes.TrimSpace(text)))
 	}
-	return nil, err
+	return err
 }
 
 // exchange sends a request, and returns the body of the answer.

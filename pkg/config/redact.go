@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -69,5 +70,30 @@ func hide(n *yaml.Node) {
 		for _, child := range n.Content {
 			hide(child)
 		}
+	}
+}
+
+// Passwords returns the passwords in a configuration, so that they can be looked for in other
+// texts. It returns those of a text that has errors, too, as long as it is YAML.
+func Passwords(text []byte) (passwords []string) {
+	documents, _ := Documents(text) // those before the error
+	for _, d := range documents {
+		collect(d, &passwords)
+	}
+	return passwords
+}
+
+func collect(n *yaml.Node, passwords *[]string) {
+	for i, child := range n.Content {
+		if n.Kind == yaml.MappingNode && i%2 == 1 && n.Content[i-1].Value == passwordKey {
+			value := child
+			if child.Kind == yaml.AliasNode {
+				value = child.Alias
+			}
+			if value.Kind == yaml.ScalarNode && value.Value != "" && !slices.Contains(*passwords, value.Value) {
+				*passwords = append(*passwords, value.Value)
+			}
+		}
+		collect(child, passwords)
 	}
 }

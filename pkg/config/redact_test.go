@@ -99,3 +99,18 @@ func FuzzRedact(f *testing.F) {
 		_, _ = Redact(text) // must not panic or hang
 	})
 }
+
+func TestPasswordsAreFoundWhateverTheTextIs(t *testing.T) {
+	for text, want := range map[string][]string{
+		"peers: [{password: one}, {password: two}, {password: one}]": {"one", "two"},
+		"peers:\n- password: &p |-\n    a b\n- password: *p\n":       {"a b"},
+		"pears: [{password: 7}]\n---\nx: {password: ''}":             {"7"},
+		"peers: [{password-secret: a}]":                              nil,
+		"peers: [{password: [list]}]":                                nil,
+		"\tno YAML: password: x":                                     nil,
+	} {
+		if got := Passwords([]byte(text)); !reflect.DeepEqual(got, want) {
+			t.Errorf("%q: %q", text, got)
+		}
+	}
+}

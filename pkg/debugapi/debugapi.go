@@ -31,6 +31,10 @@ const (
 // WithoutState is the query of PlanPath for a plan without its state, which is most of the document.
 const WithoutState = "state=false"
 
+// MetricsPath has the metrics of a program, in the format of Prometheus. They are the same as at
+// its port for Prometheus. Both programs serve it.
+const MetricsPath = "/debug/metrics"
+
 // The kinds of documents.
 const (
 	PlanKind        = "Plan"

@@ -140,3 +140,13 @@ func Trust(w http.ResponseWriter, r *http.Request) {
 		w.Header().Del("Connection")
 	}
 }
+
+// Extend gives the handler of a slow page so much more time than others have.
+func Extend(w http.ResponseWriter, more time.Duration) error {
+	c, until := http.NewResponseController(w), time.Now().Add(more)
+	// The context of the request ends when reading fails, also because of its deadline.
+	if err := errors.Join(c.SetReadDeadline(until.Add(readTimeout)), c.SetWriteDeadline(until.Add(writeTimeout))); err != nil {
+		return fmt.Errorf("extending the time of a request: %w", err)
+	}
+	return nil
+}
