@@ -44,10 +44,10 @@ func (d *Debug) Handler() http.Handler {
 // allocations returns the document. A cluster manager that does not lead has nothing to say.
 func (d *Debug) allocations() debugapi.Allocations {
 	doc := debugapi.Allocations{Pools: []debugapi.Pool{}, Services: []debugapi.ServiceAllocation{}}
+	doc.Header = debugapi.NewHeader(debugapi.AllocationsKind, version.Get().GitVersion, time.Now())
 	if c := d.cloud.Load(); c != nil {
 		c.fillAllocations(&doc)
 	}
-	doc.Header = debugapi.NewHeader(debugapi.AllocationsKind, version.Get().GitVersion, time.Now())
 	doc.Host, _ = os.Hostname() // only for people
 	return doc
 }
@@ -94,7 +94,9 @@ func (c *Cloud) fillAllocations(doc *debugapi.Allocations) {
 	}
 	hosts := map[netip.Addr]string{}
 	for addr, host := range foreign {
-		hosts[addr] = host.text
+		if !host.isOver(doc.Time) {
+			hosts[addr] = host.text
+		}
 	}
 	doc.Foreign = addresses(hosts)
 	doc.Services, doc.ServicesOmitted = c.serviceDocuments()

@@ -53,6 +53,11 @@ func isReady(n *v1.Node) bool {
 	})
 }
 
+// isOver reports whether no speaker has seen the conflict for long enough.
+func (h foreignHost) isOver(now time.Time) bool {
+	return !h.gone.IsZero() && now.Sub(h.gone) >= conflictOver
+}
+
 // setForeign notes what the speakers have written about foreign hosts, and reports whether
 // that has changed. The caller must hold c.mu.
 func (c *Cloud) setForeign(now time.Time) (changed bool) {
@@ -69,7 +74,10 @@ func (c *Cloud) setForeign(now time.Time) (changed bool) {
 		}
 	}
 	for addr, host := range c.foreign {
-		if hosts[addr] == "" && host.gone.IsZero() {
+		switch {
+		case host.isOver(now): // no Service has the address, else withhold would have forgotten it
+			delete(c.foreign, addr)
+		case hosts[addr] == "" && host.gone.IsZero():
 			host.gone = now
 			c.foreign[addr] = host
 			changed = true
@@ -87,7 +95,7 @@ func (c *Cloud) withhold(addrs []netip.Addr, now time.Time) (shown []netip.Addr,
 		host, taken := c.foreign[addr]
 		left := host.gone.Add(conflictOver).Sub(now)
 		switch {
-		case taken && !host.gone.IsZero() && left <= 0:
+		case taken && host.isOver(now):
 			delete(c.foreign, addr)
 			shown = append(shown, addr)
 		case taken:

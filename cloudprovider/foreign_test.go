@@ -82,3 +82,19 @@ func TestForeignHostsAreThoseThatReadyNodesSee(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 }
+
+// Nothing but a Service asks whether a conflict is over, and the Service may be gone.
+func TestConflictIsForgottenWithoutAService(t *testing.T) {
+	r := start(t, onePool("10.0.0.1-10.0.0.2"), readyNode("n1", "192.168.1.1"), nodeLinks(`{"conflicts":{"10.0.0.1":"02:00:00:00:00:99"}}`))
+	r.eventually("the document has the conflict", func() bool { return len(r.allocations().Foreign) == 1 })
+	if _, err := r.client.CoreV1().ConfigMaps("baremetal-system").Update(context.Background(), nodeLinks(`{}`), metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	r.eventually("the document has it no more", func() bool { return len(r.allocations().Foreign) == 0 })
+	r.cloud.mu.Lock()
+	defer r.cloud.mu.Unlock()
+	r.cloud.setForeign(time.Now())
+	if len(r.cloud.foreign) > 0 {
+		t.Errorf("%v", r.cloud.foreign)
+	}
+}

@@ -19,6 +19,8 @@ import (
 type evening struct {
 	*fixture
 	vip string
+	// firstOwner is the owner of the address at the begin of the evening.
+	firstOwner *cluster.Node
 	// transcript is what an operator would see on the screen.
 	transcript strings.Builder
 }
@@ -75,6 +77,7 @@ func TestPluginNamesTenCausesOfAnEvening(t *testing.T) {
 	e.install()
 	e.vip = e.nginx()
 	e.serves(e.vip)
+	e.firstOwner = e.owner()
 	e.tell("$ kubectl expose deployment nginx --port=80 --type=LoadBalancer")
 	e.says(0, "No problems found.", "status")
 	e.show("status")
@@ -82,6 +85,7 @@ func TestPluginNamesTenCausesOfAnEvening(t *testing.T) {
 		name        string
 		cause       func(e *evening)
 		inStatus    bool // and not in explain
+		trace       bool // only trace finds it
 		what        string
 		repair      func(e *evening)
 		hasProblems bool // for some time after the repair
@@ -119,7 +123,7 @@ func TestPluginNamesTenCausesOfAnEvening(t *testing.T) {
 				e.do("client", "ip", "address", "del", "192.168.120.240/32", "dev", "eth0")
 				e.admin("delete", "service", "taken")
 			}},
-		{name: "another password than the router's", inStatus: true, what: "BGPSessionDown",
+		{name: "another password than the router's", inStatus: true, what: "password",
 			cause: func(e *evening) {
 				router, err := e.cluster.StartRouter(e.Context(), cluster.RouterOptions{Daemon: "FRR", Password: "right"})
 				e.must(err)
@@ -141,6 +145,9 @@ func TestPluginNamesTenCausesOfAnEvening(t *testing.T) {
 				e.admin("-n", "baremetal-system", "delete", "pods", "-l", "app.kubernetes.io/name=baremetal-speaker", "--field-selector=spec.nodeName!=node3")
 			},
 			repair: func(e *evening) { e.do("node3", "nft", "delete table inet firewall") }, hasProblems: true},
+		{name: "another node answers for the address, as with ipvs without strictARP", trace: true, what: "SecondAnswerer",
+			cause:  func(e *evening) { e.do(e.second().Name, "ip", "address", "add", e.vip+"/32", "dev", "lo") },
+			repair: func(e *evening) { e.do(e.second().Name, "ip", "address", "del", e.vip+"/32", "dev", "lo") }},
 		{name: "a dead node", inStatus: true, what: "SpeakerUnreachable",
 			cause: func(e *evening) {
 				owner := e.owner()
@@ -159,12 +166,22 @@ func TestPluginNamesTenCausesOfAnEvening(t *testing.T) {
 			}
 		})
 		fault.cause(e)
-		if !fault.inStatus {
+		switch {
+		case fault.trace:
+			e.names(fault.what, "trace", e.vip)
+		case !fault.inStatus:
 			e.names(fault.what, "explain", "nginx")
+			fallthrough
+		default:
+			e.names(fault.what, "status")
 		}
-		e.names(fault.what, "status")
 		fault.repair(e)
-		if done = true; !fault.hasProblems {
+		if done = true; fault.hasProblems {
+			e.eventually("the cause is gone: "+fault.name, func() bool {
+				out, _ := e.plugin("status")
+				return !strings.Contains(out, fault.what)
+			})
+		} else {
 			e.says(0, "No problems found.", "status")
 		}
 		e.serves(e.vip)
@@ -180,6 +197,15 @@ func (e *evening) pools(text, what string) {
 	e.Helper()
 	e.tell("$ kubectl apply -f config.yaml # %s", what)
 	e.must(e.cluster.SetPools(context.Background(), text))
+}
+
+// second returns a node that is not the owner.
+func (e *evening) second() *cluster.Node {
+	e.Helper()
+	if node := e.cluster.Nodes()[0]; node != e.firstOwner {
+		return node
+	}
+	return e.cluster.Nodes()[1]
 }
 
 // owner returns the node that answers for the address.
