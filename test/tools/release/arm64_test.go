@@ -9,10 +9,14 @@ import (
 	"testing"
 )
 
-// programsOf unpacks the programs of the image for a platform, and returns their directory.
+// programsOf unpacks the programs of a platform, those of the image and the plugin, and returns their directory.
 func programsOf(t *testing.T, p Platform) string {
 	t.Helper()
-	return unpackLayer(t, "cloud-provider-baremetal-9.8.7-image-"+p.String()+".tar")
+	dir := unpackLayer(t, "cloud-provider-baremetal-9.8.7-image-"+p.String()+".tar")
+	if out, err := exec.Command("tar", "-xzf", filepath.Join(built.dir, "kubectl-baremetal-9.8.7-"+p.String()+".tar.gz"), "-C", dir).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return dir
 }
 
 // emulator returns the command that runs programs for an architecture, or nothing for those of
@@ -46,8 +50,9 @@ func TestProgramsOfBothArchitecturesDoTheSame(t *testing.T) {
 		for _, command := range [][]string{
 			{"baremetal-cloud-controller-manager", "--version"},
 			{"baremetal-speaker", "--version"},
-			append([]string{"baremetal-cloud-controller-manager", "check-config"}, examples...),
-			{"baremetal-cloud-controller-manager", "check-config", broken},
+			{pluginName, "version"},
+			append([]string{pluginName, "check-config"}, examples...),
+			{pluginName, "check-config", broken},
 		} {
 			args := append(append([]string{}, run...), filepath.Join(dir, command[0]))
 			args = append(args, command[1:]...)
@@ -61,21 +66,7 @@ func TestProgramsOfBothArchitecturesDoTheSame(t *testing.T) {
 	if outputs["amd64"] != outputs["arm64"] {
 		t.Errorf("amd64 prints\n%s\narm64 prints\n%s", outputs["amd64"], outputs["arm64"])
 	}
-	if got := strings.Count(outputs["amd64"], "--version\nv9.8.7\n"); got != 2 {
-		t.Errorf("%d programs print the version as v9.8.7, want 2:\n%s", got, outputs["amd64"])
-	}
-}
-
-func TestPluginPrintsTheVersionOfTheOtherPrograms(t *testing.T) {
-	if runtime.GOARCH != "amd64" || runtime.GOOS != "linux" {
-		t.Skip("the plugin of this release is for amd64")
-	}
-	dir := t.TempDir()
-	if out, err := exec.Command("tar", "-xzf", filepath.Join(built.dir, "kubectl-baremetal-9.8.7-linux-amd64.tar.gz"), "-C", dir).CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	out, err := exec.Command(filepath.Join(dir, pluginName), "version").CombinedOutput()
-	if err != nil || string(out) != "v9.8.7\n" {
-		t.Errorf("kubectl baremetal version: %q, %v", out, err)
+	if got := strings.Count(outputs["amd64"], "version\nv9.8.7\n"); got != 3 {
+		t.Errorf("%d programs print the version as v9.8.7, want 3:\n%s", got, outputs["amd64"])
 	}
 }

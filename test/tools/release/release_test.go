@@ -26,8 +26,8 @@ var built struct {
 	options Options
 }
 
-// TestMain builds one release. Windows and Linux have different archives of the plugin; to save
-// time, the other platforms are built only by `make release`.
+// TestMain builds one release. Windows and Linux have different archives of the plugin, and the plugin for
+// arm64 runs in a test. To save time, the other platforms are built only by `make release`.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	os.Exit(func() int {
@@ -48,7 +48,7 @@ func buildOnce(dir string) error {
 	built.dir = filepath.Join(dir, "dist")
 	built.options = Options{
 		Root: "../../..", Output: built.dir, Version: "v9.8.7", ImageRepository: "registry.example.com/lb", Commit: strings.Repeat("ab", 20),
-		Time: time.Date(2024, 2, 29, 12, 0, 0, 0, time.UTC), Plugins: []Platform{{"linux", "amd64"}, {"windows", "arm64"}}, Log: io.Discard,
+		Time: time.Date(2024, 2, 29, 12, 0, 0, 0, time.UTC), Plugins: []Platform{{"linux", "amd64"}, {"linux", "arm64"}, {"windows", "arm64"}}, Log: io.Discard,
 	}
 	return Build(context.Background(), built.options)
 }
@@ -67,7 +67,7 @@ func TestReleaseHasAllFilesAndTheirSums(t *testing.T) {
 	want := []string{
 		"CHANGELOG.md", "SHA256SUMS", "cloud-provider-baremetal-9.8.7-image-linux-amd64.tar", "cloud-provider-baremetal-9.8.7-image-linux-arm64.tar",
 		"cloud-provider-baremetal-9.8.7-image.oci.tar", "cloud-provider-baremetal-9.8.7-image.spdx.json", "cloud-provider-baremetal-9.8.7.tgz", "install.yaml",
-		"kubectl-baremetal-9.8.7-linux-amd64.tar.gz", "kubectl-baremetal-9.8.7-windows-arm64.zip", "kubectl-baremetal-9.8.7.spdx.json",
+		"kubectl-baremetal-9.8.7-linux-amd64.tar.gz", "kubectl-baremetal-9.8.7-linux-arm64.tar.gz", "kubectl-baremetal-9.8.7-windows-arm64.zip", "kubectl-baremetal-9.8.7.spdx.json",
 	}
 	entries, err := os.ReadDir(built.dir)
 	if err != nil {
