@@ -44,11 +44,11 @@ func serve(t *testing.T, source ui.Source) *page {
 
 // chips is an expression for the addresses in the box of a node, with their tags.
 func chips(node string) string {
-	return fmt.Sprintf(`[...document.getElementById("node-%s").parentElement.querySelectorAll(".chip")].map(c => [c.dataset.address, ...[...c.querySelectorAll(".tag")].map(t => t.textContent)].join(" ")).join(", ")`, node)
+	return fmt.Sprintf(`[...document.getElementById("node-%s")?.parentElement.querySelectorAll(".chip") ?? []].map(c => [c.dataset.address, ...[...c.querySelectorAll(".tag")].map(t => t.textContent)].join(" ")).join(", ")`, node)
 }
 
 func state(node string) string {
-	return fmt.Sprintf(`document.getElementById("node-%s").parentElement.querySelector(".state").textContent`, node)
+	return fmt.Sprintf(`document.getElementById("node-%s")?.parentElement.querySelector(".state").textContent`, node)
 }
 
 func fiveNodes() *cluster {
