@@ -54,13 +54,15 @@ type Cluster struct {
 	Client    kubernetes.Interface
 	APIServer *Process
 
-	env     Env
-	etcd    *Process
-	options Options
-	nodes   []*Node
-	ccms    []*Process
-	kubelet *kubelet
-	cancel  context.CancelFunc
+	env         Env
+	etcd        *Process
+	manager     *Process // kube-controller-manager
+	managerArgs []string
+	options     Options
+	nodes       []*Node
+	ccms        []*Process
+	kubelet     *kubelet
+	cancel      context.CancelFunc
 
 	mu        sync.Mutex
 	processes []*Process

@@ -49,7 +49,12 @@ func (c *Cluster) startControlPlane(ctx context.Context) error {
 	} else if _, err := c.start("kube-scheduler", "", c.env.Binaries["kube-scheduler"], "--kubeconfig="+c.Kubeconfig(), "--leader-elect=false"); err != nil {
 		return err
 	}
-	_, err := c.start("kube-controller-manager", "", args...)
+	c.managerArgs = args
+	return c.startControllerManager()
+}
+
+func (c *Cluster) startControllerManager() (err error) {
+	c.manager, err = c.start("kube-controller-manager", "", c.managerArgs...)
 	return err
 }
 
@@ -66,14 +71,36 @@ func (c *Cluster) BackUp(ctx context.Context) error {
 	})
 }
 
-// Restore gives etcd the data that it had at the time of BackUp.
+// Restore gives etcd the data that it had at the time of BackUp. Then it restarts all that
+// watches the API server, as Kubernetes' manual demands: the resource versions begin again
+// at an older number, and a watch that asks for a newer one gets no event for minutes.
 func (c *Cluster) Restore(ctx context.Context) error {
-	return c.withoutControlPlane(ctx, func() error {
+	err := c.withoutControlPlane(ctx, func() error {
 		if err := os.RemoveAll(c.path("etcd")); err != nil {
 			return err
 		}
 		return os.Rename(c.path("etcd.backup"), c.path("etcd"))
 	})
+	if err != nil {
+		return err
+	}
+	c.manager.Stop()
+	if err := c.startControllerManager(); err != nil {
+		return err
+	}
+	for _, n := range c.nodes {
+		n.proxy.Stop()
+		if err := n.startProxy(); err != nil {
+			return err
+		}
+	}
+	for _, n := range c.Nodes() {
+		n.speaker.Stop()
+		if err := n.StartSpeaker(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // withoutControlPlane calls do while the API server and etcd are stopped. A cloud
