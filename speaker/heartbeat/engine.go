@@ -231,12 +231,22 @@ func (e *engine) mustKnow(now time.Time, p *path) bool {
 	return p.watched && p.member.knows != e.profile.Version && p.mutual(now)
 }
 
+// noticing is how long a member that is not heard any more is told so often, in intervals.
+const noticing = 5
+
+// mustNotice reports whether the member's process became silent a short time ago while its kernel
+// answers. It may hear this speaker, and must learn soon that it is not heard: it fences itself then.
+func (e *engine) mustNotice(now time.Time, p *path) bool {
+	return p.watched && p.expired(now) && !p.closed && p.kernel.watched && !p.kernel.dead && now.Sub(p.deadline) < noticing*e.timing.Interval
+}
+
 // announceNews makes tellNews tell all members, and repeat it.
 func (e *engine) announceNews() { e.loud, e.tellAll = loudTicks, true }
 
 func (e *engine) send(p *path, f flags, now time.Time) { e.sendEcho(p, f, p.member.epoch, now) }
 
-// sendEcho sends a message that repeats an epoch of the member.
+// sendEcho sends a message that repeats an epoch of the member. What it says of the member's death
+// is of that epoch: the member may have begun one that this speaker has not accepted yet.
 func (e *engine) sendEcho(p *path, f flags, echo uint64, now time.Time) {
 	e.seq++
 	if p.established && !p.expired(now) {
@@ -247,14 +257,14 @@ func (e *engine) sendEcho(p *path, f flags, echo uint64, now time.Time) {
 	}
 	if p.dead {
 		f |= flagDead
-		if p.deadEpoch >= p.member.epoch {
+		if p.deadEpoch >= echo {
 			f |= flagRenew
 		}
 	}
 	switch m := p.member; {
 	case e.self.asking:
 		f |= flagAsking // what it knows of others is old
-	case m.goneEpoch == m.epoch && now.Sub(m.restarted) < goneMemory:
+	case m.goneEpoch == echo && now.Sub(m.restarted) < goneMemory:
 		f |= flagGone
 		if len(m.returns) >= maxDeaths {
 			f |= flagOften
@@ -267,10 +277,13 @@ func (e *engine) sendEcho(p *path, f flags, echo uint64, now time.Time) {
 	if p.flags&flagKernel != 0 && !p.expired(now) {
 		interval = e.timing.SlowInterval
 	}
-	if e.mustKnow(now, p) {
+	if e.mustKnow(now, p) || e.mustNotice(now, p) {
 		interval = e.timing.again()
 	}
 	p.nextAt = now.Add(interval)
+	if p.established && !p.expired(now) {
+		p.nextAt = earlier(p.nextAt, p.deadline) // then the member must notice that it is not heard
+	}
 	m := message{
 		name: e.name, from: p.Local, to: p.Remote, epoch: e.epoch, echo: echo, seq: e.seq, flags: f,
 		profile: Profile{Version: e.profile.Version}, knows: p.member.profile.Version,

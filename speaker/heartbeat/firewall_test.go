@@ -39,7 +39,10 @@ func TestFirewallMakesNoTwoOwners(t *testing.T) {
 				w.firewall = func(from, to *node, _ int) bool {
 					return direction != "egress" && to == cut || direction != "ingress" && from == cut
 				}
-				w.run(2*time.Second, func() bool { return w.allBelieveDead(cut)() && cut.engine.view.Fenced != "" })
+				w.run(2*time.Second, w.allBelieveDead(cut))
+				if both := w.run(2*time.Second, func() bool { return cut.engine.view.Fenced != "" }); both > 50*time.Millisecond {
+					t.Errorf("fenced %v after the others believe it dead", both)
+				}
 				w.run(5 * time.Second)
 				if v := cut.engine.view; v.Fenced == "" || len(cut.deaths) > 0 {
 					t.Errorf("%+v, deaths %v", v, cut.deaths)

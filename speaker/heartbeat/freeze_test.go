@@ -18,7 +18,7 @@ func TestFreezeOfAllSpeakersMovesNothing(t *testing.T) {
 			for _, length := range []time.Duration{100, 300, 500, 700, 750, 800, 1000, 2000, 5000} {
 				t.Run(fmt.Sprintf("%v/%d/%dms", machines, n, length), func(t *testing.T) {
 					for seed := range seeds / n {
-						if moved := freezeAll(t, machines, n, length*time.Millisecond, uint64(seed)); moved != "" {
+						if moved := freezeAll(newSeededWorld(t, n, 1, defaultTiming, uint64(seed)), machines, length*time.Millisecond); moved != "" {
 							t.Fatalf("seed %d: %s", seed, moved)
 						}
 					}
@@ -28,9 +28,32 @@ func TestFreezeOfAllSpeakersMovesNothing(t *testing.T) {
 	}
 }
 
+// A member that has returned a short time ago is told of that death only, not of another one.
+func TestFreezeOfAllAfterAReturnIsNoDeath(t *testing.T) {
+	for _, n := range []int{3, 10} {
+		for seed := range 60 / n {
+			w := newSeededWorld(t, n, 1, defaultTiming, uint64(seed))
+			cut := w.nodes[0]
+			w.lost = func(from, to *node) bool { return from == cut || to == cut }
+			w.run(2 * time.Second)
+			w.lost = func(_, _ *node) bool { return false }
+			w.run(3 * time.Second)
+			if v := cut.engine.view; v.Deaths != 1 {
+				t.Fatalf("of %d, seed %d: before the freeze %+v", n, seed, v)
+			}
+			if moved := freezeAll(w, false, 2*time.Second); moved != "" {
+				t.Fatalf("of %d, seed %d: %s", n, seed, moved)
+			}
+		}
+	}
+}
+
 // freezeAll stops all nodes together and lets them go on. It returns what has made an address move.
-func freezeAll(t *testing.T, machines bool, n int, length time.Duration, seed uint64) (moved string) {
-	w := newSeededWorld(t, n, 1, defaultTiming, seed)
+func freezeAll(w *world, machines bool, length time.Duration) (moved string) {
+	deaths := map[string]int{}
+	for _, n := range w.nodes {
+		deaths[n.name] = n.engine.view.Deaths
+	}
 	w.run(time.Duration(w.rng.Int64N(int64(defaultTiming.SlowInterval))))
 	for _, n := range w.nodes {
 		n.frozen, n.stopped = !machines, machines
@@ -38,13 +61,13 @@ func freezeAll(t *testing.T, machines bool, n int, length time.Duration, seed ui
 	w.run(length)
 	watch := func() bool {
 		for _, n := range w.nodes {
-			if v := n.engine.view; len(v.Dead) > 0 || v.Fenced != "" || v.Deaths > 0 {
+			if v := n.engine.view; len(v.Dead) > 0 || v.Fenced != "" || v.Deaths > deaths[n.name] {
 				moved = fmt.Sprintf("%s: dead %v, fenced %q, deaths %d", n.name, v.Dead, v.Fenced, v.Deaths)
 			}
 		}
 		return moved != ""
 	}
-	for _, i := range w.rng.Perm(n) {
+	for _, i := range w.rng.Perm(len(w.nodes)) {
 		w.run(time.Duration(w.rng.Int64N(int64(6*time.Millisecond))), watch)
 		n := w.nodes[i]
 		n.stopped = false

@@ -120,6 +120,11 @@ func (s *scenario) freezeAll() {
 		s.thaw(frozen[i].node)
 		s.after(frozen[i].node)
 	}
+	for _, p := range s.pilots {
+		if p.frozen {
+			p.frozenAt = s.now // the others notice it from now on
+		}
+	}
 	s.log("they go on")
 	// A speaker that becomes deaf before it has learned the others' new epochs cannot say that it is fenced.
 	s.pass(300 * time.Millisecond)
