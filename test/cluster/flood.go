@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/netip"
 	"os/exec"
@@ -69,14 +68,7 @@ func passedFlood() (n int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	var list struct {
-		Nftables []struct{ Counter struct{ Packets int } }
-	}
-	err = json.Unmarshal(out, &list)
-	for _, object := range list.Nftables {
-		n += object.Counter.Packets
-	}
-	return n, err
+	return parseCounter(out)
 }
 
 // flood sends datagrams to an address for some time, on the first CPU, and prints for how many seconds.

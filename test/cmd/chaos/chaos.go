@@ -20,6 +20,7 @@ type chaos struct {
 	vips     []vip
 	managers *managers
 	report   *report
+	loops    *cluster.LoopCount // only with spread
 
 	mu     sync.Mutex
 	faults []fault
@@ -46,6 +47,9 @@ func play(ctx context.Context, env cluster.Env, o options) (code int, err error)
 	if err == nil {
 		defer c.Close()
 		err = c.play(ctx)
+		if err == nil && o.spread {
+			err = c.checkSpread(ctx)
+		}
 	}
 	select {
 	case <-stopped:
@@ -115,6 +119,9 @@ func (c *chaos) play(ctx context.Context) error {
 		}
 	})
 	if c.options.spread {
+		if c.loops, err = c.CountLoops(addresses(c.vips)); err != nil {
+			return err
+		}
 		background.Go(func() { c.hold(ctx) })
 	}
 	var names []string
@@ -135,7 +142,7 @@ func (c *chaos) play(ctx context.Context) error {
 	}
 	sleep(ctx, settle)
 	if err := oneAnswers(c.Cluster, c.vips); err != nil {
-		c.report.add(violation{what: err.Error(), from: time.Now(), to: time.Now(), allowed: limit}, c.model(), c.vips[0])
+		c.violate(err.Error())
 	}
 	sleep(ctx, allAnswers+attemptEnds) // what the watchers have seen last is judged, too
 	return nil

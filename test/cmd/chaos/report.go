@@ -18,6 +18,7 @@ type report struct {
 	mu         sync.Mutex
 	counts     map[string]int // faults, by kind
 	held, lost int            // connections that stay open, and those of them that were lost
+	looped     *int           // frames that were forwarded too often; nil if they were not counted
 	violations []violation
 	doubtful   []violation // those for which the watcher was too late to be sure
 
@@ -57,6 +58,13 @@ func (r *report) lose() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.lost++
+}
+
+// loops keeps the number of frames that were forwarded too often.
+func (r *report) loops(n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.looped = &n
 }
 
 func (r *report) agree(took time.Duration) {
@@ -144,6 +152,9 @@ func (r *report) print(w io.Writer) {
 	fmt.Fprintf(w, "  the time of them that counts:           %s\n", quantiles(r.failing.counted))
 	if r.held > 0 {
 		fmt.Fprintf(w, "%d connections held open, %d of them lost with a node that was cut off\n", r.held, r.lost)
+	}
+	if r.looped != nil {
+		fmt.Fprintf(w, "%d frames forwarded in a loop; the rules of all nodes were looked for after the last Service was deleted\n", *r.looped)
 	}
 	fmt.Fprintf(w, "two nodes answered that reach each other: %s\n", quantiles(r.doubles))
 	fmt.Fprintf(w, "all agreed after the end of all faults:   %s\n", quantiles(r.agreements))

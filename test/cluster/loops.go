@@ -1,0 +1,65 @@
+package cluster
+
+import (
+	"encoding/json"
+	"fmt"
+	"os/exec"
+	"strings"
+)
+
+// LoopCount counts the IPv4 frames to addresses that nodes have forwarded more often than spreading
+// does. The clients on the segment send with a TTL of 64. The owner forwards a frame once, which
+// leaves 63. A segment of a connection that its node does not know is handed on with a TTL of
+// 13 at most and of 5 at least: docs/concepts/spread.md.
+type LoopCount struct{}
+
+// CountLoops starts to count the frames to these addresses. Only one LoopCount can run at a time.
+func (c *Cluster) CountLoops(vips []string) (*LoopCount, error) {
+	return &LoopCount{}, run("nft", fmt.Sprintf(`table bridge loops {
+	counter looped { }
+	chain forward {
+		type filter hook forward priority 10
+		ip daddr { %s } ip ttl != { 5-13, 63, 64 } counter name looped
+	}
+}`, strings.Join(vips, ", ")))
+}
+
+// Stop stops counting, and returns how many frames were counted.
+func (l *LoopCount) Stop() (n int, err error) {
+	out, err := exec.Command("nft", "--json", "list", "counter", "bridge", "loops", "looped").Output()
+	if err != nil {
+		return 0, fmt.Errorf("reading the counted loops: %w", err)
+	}
+	if n, err = parseCounter(out); err != nil {
+		return 0, err
+	}
+	return n, run("nft", "delete table bridge loops")
+}
+
+// parseCounter reads the packets of a counter, as nft prints it.
+func parseCounter(text []byte) (n int, err error) {
+	var list struct {
+		Nftables []struct{ Counter struct{ Packets int } }
+	}
+	if err := json.Unmarshal(text, &list); err != nil {
+		return 0, fmt.Errorf("reading a counter: %w", err)
+	}
+	for _, object := range list.Nftables {
+		n += object.Counter.Packets
+	}
+	return n, nil
+}
+
+// Tables returns the names of the nftables tables in the node's network namespace.
+func (n *Node) Tables() (names []string, err error) {
+	out, err := exec.Command("nsenter", "--net=/run/netns/"+n.Name, "nft", "list", "tables").Output()
+	if err != nil {
+		return nil, fmt.Errorf("listing the tables of %s: %w", n.Name, err)
+	}
+	for line := range strings.Lines(string(out)) {
+		if fields := strings.Fields(line); len(fields) == 3 {
+			names = append(names, fields[2])
+		}
+	}
+	return names, nil
+}
