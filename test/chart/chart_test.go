@@ -90,7 +90,7 @@ func read(t *testing.T, files map[string]string) objects {
 	found := objects{}
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		if strings.HasSuffix(name, ".yaml") {
-			found.read(t, name, []byte(files[name]))
+			found.read(t, name, []byte(strings.TrimSpace(files[name]))) // Helm also removes space at the end
 		}
 	}
 	return found

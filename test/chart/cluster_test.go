@@ -95,6 +95,7 @@ func TestUpgradeKeepsEditsUntilTheValueChanges(t *testing.T) {
 		{"the same value", value(first), written(first, first), first, sum(first)},
 		{"the same value after an edit", value(first), written(edited, first), edited, sum(first)},
 		{"the same map after an edit", "config:\n  " + first, written(edited, asMap), edited, sum(asMap)},
+		{"an edit with empty lines at its end", value(first), written("address-pools: []\n\n\n", first), "address-pools: []\n\n\n", sum(first)},
 		{"a new value after an edit", value(second), written(edited, first), second, sum(second)},
 		{"the first value again, after a second one", value(first), written(second, second), first, sum(first)},
 		{"no value", "", written(edited, first), edited, sum(first)},

@@ -75,6 +75,7 @@ func TestHelmChart(t *testing.T) {
 	if after := u.kubectl("-n", "baremetal-system", "get", "configmap", "config", "-o", "jsonpath={.data}"); after != config {
 		u.Errorf("after an upgrade without config the ConfigMap has\n%s\nand not, as before,\n%s", after, config)
 	}
+	u.must(u.cluster.RolledOut(u.Context())) // helm does not wait for the last speaker
 	u.logsAreJSON("baremetal-speaker")
 	u.logsAreJSON("baremetal-cloud-controller-manager")
 }
