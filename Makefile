@@ -99,13 +99,15 @@ bench: ## Run the benchmarks; for failover see hack/bench-failover
 	go test -run '^$$' -bench . ./...
 
 image: ## Build the container image
-	docker build --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) --build-arg CREATED=$$(TZ=UTC git log -1 --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%SZ) -t cloud-provider-baremetal:$(VERSION) .
+	docker build --build-arg VERSION='$(VERSION)' --build-arg COMMIT='$(COMMIT)' --build-arg CREATED=$$(TZ=UTC git log -1 --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%SZ) -t 'cloud-provider-baremetal:$(VERSION)' .
 
+# make gives both variables to the shell in the environment. In the text of the command, the shell
+# would run what is in them.
 release: ## Build all files of a release into dist/: VERSION=v0.2.0, IMAGE_REPOSITORY=where your nodes pull the image
 ifeq ($(origin VERSION),file)
 	@echo 'Name the version: make release VERSION=v0.2.0' >&2; exit 1
 endif
-	cd test/tools/release && go run . -version '$(VERSION)' -image-repository '$(IMAGE_REPOSITORY)' -output '$(CURDIR)/dist'
+	cd test/tools/release && go run . -version "$$VERSION" -image-repository "$$IMAGE_REPOSITORY" -output '$(CURDIR)/dist'
 
 clean: ## Remove what was built here
 	rm -rf bin dist
