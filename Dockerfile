@@ -7,6 +7,7 @@ COPY . .
 ARG VERSION=v0.1.0
 ARG COMMIT
 RUN make build VERSION=$VERSION COMMIT=$COMMIT PROGRAMS="./cmd/baremetal-cloud-controller-manager ./cmd/baremetal-speaker"
+RUN make licenses PROGRAMS="./cmd/baremetal-cloud-controller-manager ./cmd/baremetal-speaker"
 
 FROM scratch
 ARG VERSION=v0.1.0
@@ -20,5 +21,5 @@ LABEL org.opencontainers.image.title="cloud-provider-baremetal" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$COMMIT" \
       org.opencontainers.image.created="$CREATED"
-COPY --from=build /src/bin/baremetal-cloud-controller-manager /src/bin/baremetal-speaker /
+COPY --from=build /src/bin/baremetal-cloud-controller-manager /src/bin/baremetal-speaker /src/bin/THIRD_PARTY_LICENSES /src/LICENSE /
 USER 65532:65532

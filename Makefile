@@ -3,33 +3,38 @@
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 VERSION ?= v0.1.0
 COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null)
+# grpcnotrace: GoBGP needs the types of gRPC. The tracing of gRPC would keep the linker
+# from removing unused code: the speaker would have 70 MB instead of 41, and would use
+# 16 MB more memory.
+TAGS := grpcnotrace
 LDFLAGS := -s -w -X k8s.io/component-base/version.gitVersion=$(VERSION) -X k8s.io/component-base/version.gitCommit=$(COMMIT)
 # What `make build` builds, and the directory for it.
 PROGRAMS ?= ./cmd/...
 BIN ?= bin/
 # The modules with Go code, beside the root module. All others only build programs.
-MODULES := test test/chart test/monitoring test/tools/release
+MODULES := test test/chart test/monitoring test/tools/licenses test/tools/release
 export CGO_ENABLED ?= 0
 # The tests on a cluster read these; see CONTRIBUTING.md.
 export KEEP
 
-.PHONY: help build test unit integration e2e suite versions attack lint fuzz demo demo-down bench image release clean
+.PHONY: help build licenses test unit integration e2e suite versions attack lint fuzz demo demo-down bench image release clean
 
 help: ## List the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-# grpcnotrace: GoBGP needs the types of gRPC. The tracing of gRPC would keep the linker
-# from removing unused code: the speaker would have 70 MB instead of 41, and would use
-# 16 MB more memory.
 # buildvcs=false: the same files give the same programs, with and without the history of git.
 build: ## Build the two programs and the plugin of kubectl, static, into bin/
-	go build -tags grpcnotrace -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(BIN) $(PROGRAMS)
+	go build -tags $(TAGS) -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(BIN) $(PROGRAMS)
+
+licenses: ## Write the licenses of all Go modules in PROGRAMS to bin/THIRD_PARTY_LICENSES
+	cd test/tools/licenses && go run . -root '$(CURDIR)' -tags $(TAGS) -platforms '$(PLATFORMS)' -o '$(abspath $(BIN))/THIRD_PARTY_LICENSES' $(PROGRAMS)
 
 test: unit integration ## Run all tests: first those without root, then those that need it (minutes)
 
 unit: ## Run the tests that need neither root nor a network, with the race detector
 	./hack/need gcc='gcc libc6-dev'
 	CGO_ENABLED=1 go test -race -short ./...
+	cd test/tools/licenses && go test .
 	go test -run HostileInput ./pkg/config # memory can be measured only without the race detector
 
 integration: ## Run the tests with real packets, routers and a real Kubernetes (root); RUN=TestX runs some of those on Kubernetes, PROXY=iptables changes kube-proxy, KEEP=1 keeps the cluster
@@ -94,13 +99,15 @@ bench: ## Run the benchmarks; for failover see hack/bench-failover
 	go test -run '^$$' -bench . ./...
 
 image: ## Build the container image
-	docker build --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) --build-arg CREATED=$$(TZ=UTC git log -1 --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%SZ) -t cloud-provider-baremetal:$(VERSION) .
+	docker build --build-arg VERSION='$(VERSION)' --build-arg COMMIT='$(COMMIT)' --build-arg CREATED=$$(TZ=UTC git log -1 --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%SZ) -t 'cloud-provider-baremetal:$(VERSION)' .
 
+# make gives both variables to the shell in the environment. In the text of the command, the shell
+# would run what is in them.
 release: ## Build all files of a release into dist/: VERSION=v0.2.0, IMAGE_REPOSITORY=where your nodes pull the image
 ifeq ($(origin VERSION),file)
 	@echo 'Name the version: make release VERSION=v0.2.0' >&2; exit 1
 endif
-	cd test/tools/release && go run . -version '$(VERSION)' -image-repository '$(IMAGE_REPOSITORY)' -output '$(CURDIR)/dist'
+	cd test/tools/release && go run . -version "$$VERSION" -image-repository "$$IMAGE_REPOSITORY" -output '$(CURDIR)/dist'
 
 clean: ## Remove what was built here
 	rm -rf bin dist

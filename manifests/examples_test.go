@@ -90,6 +90,19 @@ func TestManifestsAllowNoListOfAllSecrets(t *testing.T) {
 	}
 }
 
+// Without the policy, a speaker that is compromised could write any status. Who removes the file of the policy
+// also removes the right.
+func TestSpeakersWriteStatusesOnlyWithThePolicy(t *testing.T) {
+	patches := func(file string) bool {
+		return slices.ContainsFunc(roles(t, file), func(role rbacv1.Role) bool {
+			return slices.ContainsFunc(role.Rules, func(rule rbacv1.PolicyRule) bool { return slices.Contains(rule.Resources, "services/status") })
+		})
+	}
+	if patches("rbac-speaker.yaml") || !patches("policy.yaml") {
+		t.Errorf("rbac-speaker.yaml allows to write statuses: %v; policy.yaml: %v", patches("rbac-speaker.yaml"), patches("policy.yaml"))
+	}
+}
+
 func TestExampleRoleAllowsThePasswordsOfTheExample(t *testing.T) {
 	text, err := os.ReadFile("examples/bgp.yaml")
 	if err != nil {

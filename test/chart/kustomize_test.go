@@ -9,9 +9,11 @@ import (
 	"testing"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
 )
 
-// overlay writes a kustomization for the manifests of this tree, and returns what kubectl makes of it.
+// overlay writes a kustomization for the manifests of this tree, and returns what kubectl makes of it. The file
+// install.yaml beside it has all objects of the manifests.
 func overlay(t *testing.T, text string) objects {
 	t.Helper()
 	base, err := filepath.Abs(filepath.Join(root, "manifests"))
@@ -28,6 +30,17 @@ func overlay(t *testing.T, text string) objects {
 	}
 	text = strings.ReplaceAll(text, "MANIFESTS", relative)
 	if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var install strings.Builder
+	for _, u := range manifests(t, "manifests") {
+		out, err := yaml.Marshal(u.Object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		install.WriteString("---\n" + string(out))
+	}
+	if err := os.WriteFile(filepath.Join(dir, "install.yaml"), []byte(install.String()), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	return build(t, dir)

@@ -126,6 +126,11 @@ func TestImageIsNamedByRegistryTagOrDigest(t *testing.T) {
 		"image: {registry: r.example, tag: v9, digest: '" + digest + "'}":                             "r.example/cloud-provider-baremetal@" + digest,
 		"{image: {registry: r.example, repository: lb/x}, global: {imageRegistry: 'mirror.example'}}": "mirror.example/lb/x:v0.1.0",
 		"global: null": "cloud-provider-baremetal:v0.1.0",
+		// A registry in repository, as with the chart 0.1.0.
+		"image: {repository: 'r.example:5000/lb/x', tag: v9}":                                "r.example:5000/lb/x:v9",
+		"image: {repository: 'mirror:5000/x'}":                                               "mirror:5000/x:v0.1.0",
+		"image: {registry: theirs.example, repository: localhost/x}":                         "localhost/x:v0.1.0",
+		"{image: {repository: 'r.example/lb/x'}, global: {imageRegistry: 'mirror.example'}}": "mirror.example/lb/x:v0.1.0",
 	} {
 		made := mustRender(t, values)
 		for _, key := range []string{ccm, speaker} {

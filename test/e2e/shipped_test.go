@@ -1,9 +1,7 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -145,61 +143,5 @@ func TestUninstall(t *testing.T) {
 	f.Log(out)
 	if left := f.kubectl("get", "service", "nginx", "-o", "jsonpath={.metadata.finalizers}{.status.loadBalancer.ingress}"); left != "" {
 		f.Errorf("the Service still has %s", left)
-	}
-}
-
-// The chart can be installed, tested, upgraded and uninstalled with the commands of
-// docs/guides/install.md and docs/guides/upgrade.md.
-func TestHelmChart(t *testing.T) {
-	f := setUp(t)
-	pools := filepath.Join(f.env.Dir, "pools.yaml")
-	f.must(os.WriteFile(pools, []byte(cluster.DefaultPools), 0o644))
-	try := func(args ...string) (string, error) {
-		cmd := exec.Command(f.cluster.Binary("helm"), append([]string{"--kubeconfig=" + f.cluster.Kubeconfig(), "-n", "baremetal-system"}, args...)...)
-		out, err := cmd.CombinedOutput()
-		return string(bytes.TrimSpace(out)), err
-	}
-	helm := func(args ...string) string {
-		f.Helper()
-		out, err := try(args...)
-		if err != nil {
-			f.Fatalf("helm %s: %v: %s", strings.Join(args, " "), err, out)
-		}
-		return out
-	}
-	chart := filepath.Join(f.env.Root, "manifests", "helm")
-	f.kubectl("create", "namespace", "baremetal-system")
-	f.Cleanup(func() { f.kubectl("delete", "namespace", "baremetal-system", "--timeout=2m") })
-	f.kubectl("label", "namespace", "baremetal-system", "pod-security.kubernetes.io/enforce=privileged")
-	f.Log(helm("install", "baremetal", chart, "--set", "image.repository=cloud-provider-baremetal", "--set-file", "config="+pools, "--wait", "--timeout=2m"))
-	f.Cleanup(func() { helm("uninstall", "baremetal", "--wait", "--timeout=2m") })
-	f.serves(f.nginx())
-	helm("test", "baremetal", "--timeout=1m")
-	if out, err := try("install", "second", chart); err == nil || !strings.Contains(out, `this cluster already has the release "baremetal" of this chart in the namespace "baremetal-system"`) {
-		f.Errorf("a second release: %v: %s", err, out)
-	}
-	config := f.kubectl("-n", "baremetal-system", "get", "configmap", "config", "-o", "jsonpath={.data}")
-	helm("upgrade", "baremetal", chart, "--set", "image.repository=cloud-provider-baremetal", "--set", "ccm.replicas=3", "--set", "logFormat=json", "--wait", "--timeout=2m")
-	if replicas := f.kubectl("-n", "baremetal-system", "get", "deployments", "-o", "jsonpath={.items[*].status.readyReplicas}"); replicas != "3" {
-		f.Errorf("%s cluster managers are ready after the upgrade to 3", replicas)
-	}
-	if after := f.kubectl("-n", "baremetal-system", "get", "configmap", "config", "-o", "jsonpath={.data}"); after != config {
-		f.Errorf("after an upgrade without config the ConfigMap has\n%s\nand not, as before,\n%s", after, config)
-	}
-	f.logsAreJSON("baremetal-speaker")
-	f.logsAreJSON("baremetal-cloud-controller-manager")
-}
-
-// logsAreJSON checks the logs of all pods of a program.
-func (f *fixture) logsAreJSON(program string) {
-	f.Helper()
-	logs := f.kubectl("-n", "baremetal-system", "logs", "-l", "app.kubernetes.io/name="+program, "--tail=-1")
-	for line := range strings.Lines(logs) {
-		if !json.Valid([]byte(line)) {
-			f.Errorf("%s: this line of the log is not JSON: %s", program, line)
-		}
-	}
-	if logs == "" {
-		f.Errorf("%s: the pods have no log", program)
 	}
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"archive/zip"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +19,29 @@ func programsOf(t *testing.T, p Platform) string {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	return dir
+}
+
+// windowsPlugin unpacks the plugin for Windows, and returns its path.
+func windowsPlugin(t *testing.T) string {
+	t.Helper()
+	archive, err := zip.OpenReader(filepath.Join(built.dir, "kubectl-baremetal-9.8.7-windows-arm64.zip"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer archive.Close()
+	f, err := archive.Open(pluginName + ".exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := io.ReadAll(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), pluginName+".exe")
+	if err := os.WriteFile(path, data, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // emulator returns the command that runs programs for an architecture, or nothing for those of

@@ -5,6 +5,7 @@ import (
 	"io"
 	"path/filepath"
 	"regexp"
+	"strings"
 
 	"helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/chart/loader"
@@ -31,6 +32,16 @@ func (c sourceChart) repository() string {
 	return repository
 }
 
+// splitRepository returns the registry at the beginning of a repository's name, or "", and the rest. A part before
+// the first slash is a registry if it has a dot or a colon, or is localhost.
+func splitRepository(name string) (registry, repository string) {
+	first, rest, ok := strings.Cut(name, "/")
+	if ok && (strings.ContainsAny(first, ".:") || first == "localhost") {
+		return first, rest
+	}
+	return "", name
+}
+
 // replacement changes one line of a file of the chart. Editing the text keeps the comments.
 type replacement struct {
 	file, line string // a regular expression that matches exactly one line
@@ -40,12 +51,18 @@ type replacement struct {
 // chart writes the chart as a package, with the version and the image of the release. Helm's
 // own packager would write the time at which it runs.
 func (out *output) chart(c sourceChart) error {
+	registry, repository := splitRepository(out.ImageRepository)
 	replacements := []replacement{
 		{"Chart.yaml", `version: .*`, "version: " + out.plain()},
 		{"Chart.yaml", `appVersion: .*`, "appVersion: " + out.Version},
-		{"values.yaml", `  repository: ` + regexp.QuoteMeta(c.repository()), "  repository: " + out.ImageRepository},
+		{"values.yaml", `  repository: ` + regexp.QuoteMeta(c.repository()), "  repository: " + repository},
+		{"values.yaml", `  registry: ""`, fmt.Sprintf("  registry: %q", registry)},
 	}
-	var entries []entry
+	license, err := out.license()
+	if err != nil {
+		return err
+	}
+	entries := []entry{{name: project + "/LICENSE", data: license}}
 	for _, file := range c.files {
 		data := file.Data
 		for _, r := range replacements {

@@ -18,7 +18,7 @@ import (
 	"github.com/spdx/tools-golang/spdxlib"
 )
 
-func TestPluginIsPackedWithItsLicense(t *testing.T) {
+func TestPluginIsPackedWithItsLicenses(t *testing.T) {
 	license, err := os.ReadFile(filepath.Join(built.options.Root, "LICENSE"))
 	if err != nil {
 		t.Fatal(err)
@@ -44,7 +44,7 @@ func TestPluginIsPackedWithItsLicense(t *testing.T) {
 			t.Errorf("the license has %d bytes, want %d (%v)", len(text), len(license), err)
 		}
 	}
-	if want := []string{"LICENSE 644", "kubectl-baremetal 755"}; !slices.Equal(names, want) {
+	if want := []string{"LICENSE 644", "THIRD_PARTY_LICENSES 644", "kubectl-baremetal 755"}; !slices.Equal(names, want) {
 		t.Errorf("the archive for Linux has %v, want %v", names, want)
 	}
 	data := read(t, "kubectl-baremetal-9.8.7-windows-arm64.zip")
@@ -56,7 +56,7 @@ func TestPluginIsPackedWithItsLicense(t *testing.T) {
 	for _, f := range archive.File {
 		names = append(names, f.Name)
 	}
-	if want := []string{"LICENSE", "kubectl-baremetal.exe"}; !slices.Equal(names, want) {
+	if want := []string{"LICENSE", "THIRD_PARTY_LICENSES", "kubectl-baremetal.exe"}; !slices.Equal(names, want) {
 		t.Errorf("the archive for Windows has %v, want %v", names, want)
 	}
 }

@@ -50,6 +50,10 @@ type multiImage struct {
 // the directory work: keep it until the image is written.
 func buildImage(ctx context.Context, o Options, work string) (multiImage, error) {
 	m := multiImage{}
+	licenses, err := buildLicenses(ctx, o, imagePlatforms, filepath.Join(work, "licenses"), imagePrograms...)
+	if err != nil {
+		return m, err
+	}
 	// skopeo keeps the digest of an index only if the fields have the order of this struct.
 	index := spec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: spec.MediaTypeImageIndex}
 	for _, p := range imagePlatforms {
@@ -59,6 +63,7 @@ func buildImage(ctx context.Context, o Options, work string) (multiImage, error)
 			return m, err
 		}
 		content := images.Ours(root)
+		content.Files["/LICENSE"], content.Files["/"+licensesName] = filepath.Join(o.Root, "LICENSE"), licenses
 		content.Architecture, content.Created, content.Labels = p.Arch, o.Time, images.Labels(o.Version, o.Commit, o.Time)
 		image, err := content.Pack(filepath.Join(work, p.String()+".layer"))
 		if err != nil {
@@ -74,7 +79,6 @@ func buildImage(ctx context.Context, o Options, work string) (multiImage, error)
 			Platform: &spec.Platform{OS: p.OS, Architecture: p.Arch},
 		})
 	}
-	var err error
 	if m.index, err = json.Marshal(index); err != nil {
 		return m, fmt.Errorf("listing the platforms of the image: %w", err)
 	}

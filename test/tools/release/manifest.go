@@ -14,7 +14,7 @@ import (
 
 // manifest writes install.yaml: what `kubectl apply -k manifests` creates, with this image.
 func (out *output) manifest(image multiImage) error {
-	text, err := kustomize(out.Root, types.Image{Name: project, NewName: out.ImageRepository, NewTag: out.Version, Digest: image.digest.String()})
+	text, err := kustomize(out.Root, types.Image{Name: project, NewName: out.ImageRepository, NewTag: out.Version, Digest: image.digest.String()}, out.Version)
 	if err != nil {
 		return fmt.Errorf("making install.yaml of the manifests: %w", err)
 	}
@@ -25,9 +25,9 @@ func (out *output) manifest(image multiImage) error {
 	return out.text("install.yaml", header+text)
 }
 
-// kustomize returns the objects of the directory manifests, with another image. It works on a
-// copy in memory.
-func kustomize(root string, image types.Image) (string, error) {
+// kustomize returns the objects of the directory manifests, with another image and the label of
+// another version. It works on a copy in memory.
+func kustomize(root string, image types.Image, version string) (string, error) {
 	files := filesys.MakeFsInMemory()
 	manifests := filepath.Join(root, "manifests")
 	err := filepath.WalkDir(manifests, func(path string, d fs.DirEntry, err error) error {
@@ -47,7 +47,8 @@ func kustomize(root string, image types.Image) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	overlay := fmt.Sprintf("resources: [../manifests]\nimages:\n- {name: %q, newName: %q, newTag: %q, digest: %q}\n", image.Name, image.NewName, image.NewTag, image.Digest)
+	overlay := fmt.Sprintf("resources: [../manifests]\nimages:\n- {name: %q, newName: %q, newTag: %q, digest: %q}\n"+
+		"labels:\n- {includeTemplates: true, pairs: {app.kubernetes.io/version: %q}}\n", image.Name, image.NewName, image.NewTag, image.Digest, version)
 	if err := files.WriteFile("/release/kustomization.yaml", []byte(overlay)); err != nil {
 		return "", err
 	}

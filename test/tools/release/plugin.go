@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 )
 
@@ -37,13 +35,13 @@ func (p Platform) suffix() string {
 }
 
 // plugins writes an archive for each platform.
-func (out *output) plugins(all []plugin) error {
-	license, err := os.ReadFile(filepath.Join(out.Root, "LICENSE"))
+func (out *output) plugins(all []plugin, licenses string) error {
+	license, err := out.license()
 	if err != nil {
-		return fmt.Errorf("reading the license: %w", err)
+		return err
 	}
 	for _, p := range all {
-		entries := []entry{{name: "LICENSE", data: license}, {name: pluginName + p.suffix(), path: p.program, executable: true}}
+		entries := []entry{{name: "LICENSE", data: license}, {name: licensesName, path: licenses}, {name: pluginName + p.suffix(), path: p.program, executable: true}}
 		suffix, write := ".tar.gz", writeTarGz
 		if p.OS == "windows" {
 			suffix, write = ".zip", writeZip

@@ -86,11 +86,15 @@ func Build(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
+	pluginLicenses, err := buildLicenses(ctx, o, o.Plugins, filepath.Join(work, "plugin-licenses"), pluginName)
+	if err != nil {
+		return err
+	}
 	for _, write := range []func() error{
 		func() error { return out.image(image, work) },
 		func() error { return out.manifest(image) },
 		func() error { return out.chart(c) },
-		func() error { return out.plugins(plugins) },
+		func() error { return out.plugins(plugins, pluginLicenses) },
 		func() error { return out.sboms(image, plugins) },
 		func() error { return out.changelog() },
 		func() error { return out.sums() },

@@ -127,7 +127,7 @@ func TestReleaseOfACopyHasTheSameBytes(t *testing.T) {
 	}
 }
 
-func TestManifestNamesTheImageByTagAndDigest(t *testing.T) {
+func TestManifestNamesTheVersionAndTheImage(t *testing.T) {
 	text := string(read(t, "install.yaml"))
 	want := "registry.example.com/lb:v9.8.7@" + imageDigest(t)
 	images := regexp.MustCompile(`(?m)^ +(?:- )?image: (.*)$`).FindAllStringSubmatch(text, -1)
@@ -138,6 +138,11 @@ func TestManifestNamesTheImageByTagAndDigest(t *testing.T) {
 		if image[1] != want {
 			t.Errorf("install.yaml has the image %s, want %s", image[1], want)
 		}
+	}
+	if versions := regexp.MustCompile(`(?m)^ +app\.kubernetes\.io/version: (.*)$`).FindAllStringSubmatch(text, -1); len(versions) < 20 {
+		t.Errorf("install.yaml has %d labels with the version", len(versions))
+	} else if i := slices.IndexFunc(versions, func(m []string) bool { return m[1] != "v9.8.7" }); i >= 0 {
+		t.Errorf("install.yaml has a label with the version %s", versions[i][1])
 	}
 	for _, kind := range []string{"Namespace", "DaemonSet", "Deployment", "ClusterRole", "ValidatingAdmissionPolicy"} {
 		if !strings.Contains(text, "\nkind: "+kind+"\n") {
@@ -161,11 +166,25 @@ func TestChartHasTheVersionAndTheImage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if image, _ := c.Values["image"].(map[string]any); image["repository"] != "registry.example.com/lb" {
-		t.Errorf("the chart has the image repository %v", image["repository"])
+	if image, _ := c.Values["image"].(map[string]any); image["registry"] != "registry.example.com" || image["repository"] != "lb" {
+		t.Errorf("the chart has the registry %v and the image repository %v", image["registry"], image["repository"])
 	}
-	if len(c.Raw) != len(source.files) {
+	if len(c.Raw) != len(source.files)+1 { // with the license
 		t.Errorf("the package has %d files, the chart of the sources %d", len(c.Raw), len(source.files))
+	}
+}
+
+func TestRepositoriesAreSplitAtTheRegistry(t *testing.T) {
+	for name, want := range map[string][2]string{
+		"cloud-provider-baremetal":     {"", "cloud-provider-baremetal"},
+		"team/lb":                      {"", "team/lb"},
+		"registry.example.com/team/lb": {"registry.example.com", "team/lb"},
+		"mirror:5000/lb":               {"mirror:5000", "lb"},
+		"localhost/lb":                 {"localhost", "lb"},
+	} {
+		if registry, repository := splitRepository(name); registry != want[0] || repository != want[1] {
+			t.Errorf("%s is the registry %q and the repository %q, want %q", name, registry, repository, want)
+		}
 	}
 }
 
