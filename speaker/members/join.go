@@ -43,24 +43,45 @@ func (m *Members) keepJoined(ctx context.Context, dials *sync.WaitGroup) {
 	for {
 		select {
 		case <-tick.C:
-			wait(ctx, m.join(ctx, dials, m.missing()), rejoinPatience)
+			m.findMissing(ctx, dials)
 			m.loseUnheard()
 			m.reportMissing()
 		case <-m.search.C():
-			wait(ctx, m.join(ctx, dials, m.missing()), rejoinPatience)
+			m.findMissing(ctx, dials)
 		case <-m.rejoin.C():
-			if !m.leaving.Load() {
-				m.rejoinAll(ctx, dials)
-			}
+			m.rejoinAll(ctx, dials)
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
+// findMissing looks for the missing members.
+func (m *Members) findMissing(ctx context.Context, dials *sync.WaitGroup) {
+	if m.waitOrRejoin(ctx, m.join(ctx, dials, m.missing()), rejoinPatience) {
+		m.rejoinAll(ctx, dials)
+	}
+}
+
+// waitOrRejoin returns when a search has ended, after d, or when ctx ends. If a rejoin is asked
+// for, it returns true at once: this speaker announces nothing until the rejoin has ended.
+func (m *Members) waitOrRejoin(ctx context.Context, done <-chan struct{}, d time.Duration) (rejoin bool) {
+	select {
+	case <-done:
+	case <-time.After(d):
+	case <-m.rejoin.C():
+		return true
+	case <-ctx.Done():
+	}
+	return false
+}
+
 // rejoinAll contacts all members. Members that are only suspected so far are among
 // them: once contacted, they refute it.
 func (m *Members) rejoinAll(ctx context.Context, dials *sync.WaitGroup) {
+	if m.leaving.Load() {
+		return
+	}
 	m.mu.Lock()
 	done := m.rejoined
 	m.rejoined = nil

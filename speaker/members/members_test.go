@@ -312,3 +312,12 @@ func TestRejoinEndsAndChangesAreReported(t *testing.T) {
 		}
 	}
 }
+
+// A member that is missing because its node is dead may not answer the search at all.
+func TestRejoinDoesNotWaitForASearch(t *testing.T) {
+	m := New(newNetwork(t).options("node0", "s"))
+	m.Rejoin()
+	if !m.waitOrRejoin(t.Context(), nil, time.Hour) {
+		t.Error("the search goes on")
+	}
+}
