@@ -184,6 +184,9 @@ func (c *Cluster) Deploy(ctx context.Context, ccms int) error {
 // Nodes returns the nodes with a speaker, in the order of their names.
 func (c *Cluster) Nodes() []*Node { return c.nodes[:c.options.Speakers] }
 
+// AllNodes returns all nodes, also those without a speaker.
+func (c *Cluster) AllNodes() []*Node { return c.nodes }
+
 // Node returns the node with that name, or nil.
 func (c *Cluster) Node(name string) *Node {
 	for _, n := range c.nodes {

@@ -37,7 +37,7 @@ func (c *Cluster) startFullNodes(ctx context.Context) error {
 	if err := c.forAllNodes(func(n *Node) error { return n.startContainerd(ctx) }); err != nil {
 		return err
 	}
-	if err := c.forAllNodes(func(n *Node) error { return n.loadImages(archives) }); err != nil {
+	if err := c.forAllNodes(func(n *Node) error { return n.ImportImages(archives...) }); err != nil {
 		return err
 	}
 	for _, archive := range archives {
@@ -145,7 +145,8 @@ func (n *Node) ctr(args ...string) error {
 	return run(append([]string{"ctr", "--address=" + n.containerdSocket(), "--namespace=k8s.io"}, args...)...)
 }
 
-func (n *Node) loadImages(archives []string) error {
+// ImportImages loads archives of images into the node's containerd.
+func (n *Node) ImportImages(archives ...string) error {
 	for _, archive := range archives {
 		if err := n.ctr("images", "import", archive); err != nil {
 			return err

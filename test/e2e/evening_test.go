@@ -74,7 +74,9 @@ func (e *evening) wants(name, address string) {
 // An operator breaks something in ten ways. Each time one command names the cause.
 func TestPluginNamesTenCausesOfAnEvening(t *testing.T) {
 	e := &evening{fixture: setUp(t)}
-	e.install()
+	e.tell("$ make release VERSION=v%s # the nodes import the archive of the image", releaseVersion)
+	e.installRelease()
+	e.tell("$ kubectl apply -f dist/install.yaml -f configmap.yaml")
 	e.vip = e.nginx()
 	e.serves(e.vip)
 	e.firstOwner = e.owner()

@@ -79,7 +79,13 @@ func (f *fixture) install() {
 // checks that nothing of the product is left.
 func (f *fixture) uninstall() {
 	f.Helper()
-	f.kubectl("delete", "-k", filepath.Join(f.env.Root, "manifests"), "--ignore-not-found", "--timeout=2m")
+	f.uninstalls("-k", filepath.Join(f.env.Root, "manifests"))
+}
+
+// uninstalls does the same with the manifests that kubectl finds with these arguments.
+func (f *fixture) uninstalls(manifests ...string) {
+	f.Helper()
+	f.kubectl(append(append([]string{"delete"}, manifests...), "--ignore-not-found", "--timeout=2m")...)
 	if all := f.kubectl("get", "namespaces,clusterroles,clusterrolebindings", "-o", "name"); strings.Contains(all, "baremetal") {
 		f.Errorf("these objects of the product are left:\n%s", all)
 	}
