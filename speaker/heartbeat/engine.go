@@ -198,7 +198,13 @@ func (e *engine) tick(now time.Time) {
 		e.loud, e.tellAll = max(0, e.loud-1), true
 	}
 	for i := range min(lostProbes, len(e.lost)) {
-		e.send(e.lost[(e.ticks*lostProbes+i)%len(e.lost)], flagProbe, now)
+		p := e.lost[(e.ticks*lostProbes+i)%len(e.lost)]
+		if p.MAC != [6]byte{} {
+			// The kernels look for each other's MAC only once a second. A probe tells the member's
+			// kernel this node's, and so one in the other direction does.
+			e.probes = append(e.probes, p.Path)
+		}
+		e.send(p, flagProbe, now)
 	}
 }
 

@@ -124,6 +124,20 @@ func TestEngineDetectsTheReturnOfALostMember(t *testing.T) {
 	}
 }
 
+// Otherwise its kernel and this one may look for each other for a second when it returns.
+func TestKernelsOfLostMembersAreProbed(t *testing.T) {
+	w := newWorld(t, 3, defaultTiming)
+	dead, other := w.nodes[0], w.nodes[1]
+	dead.off = true
+	w.run(2 * time.Second)
+	other.members = []string{w.nodes[2].name}
+	w.tell(other)
+	other.engine.step(other.engine.due)
+	if !slices.ContainsFunc(other.engine.probes, func(p Path) bool { return p.Remote == dead.addrs[0] }) {
+		t.Errorf("probes %v", other.engine.probes)
+	}
+}
+
 func TestMemberThatFailsTooOftenIsSuppressed(t *testing.T) {
 	w := newWorld(t, 3, defaultTiming)
 	bad := w.nodes[0]
