@@ -62,7 +62,9 @@ func TestSpeakerNeedsItsOwnAddressBesideKubeRouter(t *testing.T) {
 	node := f.cluster.Node("node1")
 	f.must(node.StartPodNetwork("--peer-router-ips="+cluster.RouterIPv4, fmt.Sprint("--peer-router-asns=", cluster.RouterASN)))
 	f.Cleanup(func() { f.must(node.StartPodNetwork()) })
-	f.routedOver(r, "10.244.1.1", "node1")
+	f.eventually("kube-router has a session with the router", func() bool {
+		return strings.Contains(node.PodNetwork().Log(), `msg="Peer Up" Key=`+cluster.RouterIPv4+" ")
+	})
 
 	f.pools(routedPools("bgp", ""))
 	f.create(service("beside", labelled("routed")))
@@ -75,7 +77,6 @@ func TestSpeakerNeedsItsOwnAddressBesideKubeRouter(t *testing.T) {
 		return err == nil && strings.Contains(text, "no other program of this node has a session")
 	})
 	f.Log(text)
-	f.routedOver(r, "10.244.1.1", "node1")
 
 	const second = "192.168.120.31"
 	f.must(exec.Command("ip", "-n", "node1", "addr", "add", second+"/24", "dev", "eth0").Run())
@@ -90,6 +91,8 @@ func TestSpeakerNeedsItsOwnAddressBesideKubeRouter(t *testing.T) {
 		return err == nil && strings.Contains(text, "via "+second+" ")
 	})
 	f.Log(text)
-	f.routedOver(r, "10.244.1.1", "node1")
+	if strings.Contains(node.PodNetwork().Log(), `msg="Peer Down" Key=`+cluster.RouterIPv4+" ") {
+		f.Error("kube-router has lost its session with the router")
+	}
 	f.eventually("a page from behind the router", func() bool { _, err := r.Fetch(f.Context(), vip); return err == nil })
 }
