@@ -17,7 +17,7 @@ export CGO_ENABLED ?= 0
 # The tests on a cluster read these; see CONTRIBUTING.md.
 export KEEP
 
-.PHONY: help build licenses test unit integration e2e suite versions attack lint fuzz demo demo-down bench image release clean
+.PHONY: help build licenses test unit integration e2e cni suite versions attack lint fuzz demo demo-down bench image release clean
 
 help: ## List the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -54,6 +54,16 @@ endif
 
 e2e: ## Test image, manifests, chart and tutorial on nodes with kubelets (root; minutes)
 	cd test && go test -count=1 -v -timeout $(if $(KEEP),0,30m) $(if $(RUN),-run '$(RUN)') ./e2e
+
+# The tests that matter for the network of the pods. Most of them are also integration tests.
+CNI_TESTS := ClientGetsThePageOverIPv4AndIPv6|OwnerIsTheOnlyNodeThatAnswers|TakeoverWhenTheOwnerDies
+CNI_TESTS := $(CNI_TESTS)|PodsReachTheAddressFromEveryNode|LocalPolicyAnnouncesOnlyOnNodesWithEndpoints|ClosedPortIsRefusedByTheOwner
+CNI_TESTS := $(CNI_TESTS)|SpreadSharesConnectionsEvenly|SpreadKeepsClientAddressesWithLocalPolicy
+CNI_TESTS := $(CNI_TESTS)|BGPRouterSpreadsConnectionsOverAllNodes|LocalPolicyRoutesOnlyToNodesWithEndpoints|SpeakerNeedsItsOwnAddressBesideKubeRouter
+NETWORK ?= flannel-vxlan flannel-host-gw kube-router
+
+cni: ## Test with flannel and kube-router between nodes with kubelets (root; minutes); NETWORK=kube-router runs one of flannel-vxlan, flannel-host-gw, kube-router
+	for network in $(NETWORK); do (echo "== $$network" && cd test && NETWORK=$$network go test -count=1 -v -timeout $(if $(KEEP),0,20m) -run '$(or $(RUN),^Test($(CNI_TESTS))$$)' ./integration) || exit; done
 
 attack: ## Attack the speakers: a day in simulated time, and ATTACK=5m on a cluster (root)
 	HOURS=$(or $(HOURS),24) go test -count=1 -v -run 'Attack' ./speaker/layer2 ./speaker/heartbeat ./speaker/bfd

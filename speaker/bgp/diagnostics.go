@@ -107,7 +107,7 @@ func (l *logReader) Handle(_ context.Context, r slog.Record) error {
 	case "failed to connect":
 		s.failed(s.peer.unconnected(attr(r, "Error").String()))
 	case "outgoing connection IO error":
-		s.failed(fmt.Sprintf("%s closed the connection at once: check that this node is configured there as a neighbour", s.peer.Address))
+		s.failed(fmt.Sprintf("%s closed the connection at once: check that this node is configured there as a neighbour, and that no other program of this node has a session with it", s.peer.Address))
 	case "sent notification":
 		s.failed(s.peer.refused(attr(r, "Code").Int64(), attr(r, "Subcode").Int64()))
 	case "outgoing connection established":

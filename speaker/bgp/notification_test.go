@@ -83,7 +83,7 @@ func TestProblemsAreReadFromTheLogOfGoBGP(t *testing.T) {
 		want  string
 	}{
 		{"failed to connect", func(*connection) {}, func(p *Peer) { p.Port = 1 }, "no process listens at 127.0.0.1 port 1"},
-		{"outgoing connection IO error", func(*connection) {}, nil, "127.0.0.1 closed the connection at once"},
+		{"outgoing connection IO error", func(*connection) {}, nil, "no other program of this node has a session with it"},
 		{"sent notification: another AS", func(c *connection) { c.read(); c.open(64599, 3, routerID); c.drain() }, nil, "127.0.0.1 is not in AS 64513"},
 		{"sent notification: our router ID", func(c *connection) { c.read(); c.open(ourASN, 3, netip.MustParseAddr("192.0.2.2")); c.drain() },
 			func(p *Peer) { p.ASN = ourASN }, "127.0.0.1 has the same router ID as this node, 192.0.2.2"},

@@ -114,6 +114,9 @@ func (p Program) compile(root, target string) error {
 	cmd := exec.Command("go", append(args, "-v", "-trimpath", "-o", partial, "-ldflags", flags, p.pkg)...)
 	cmd.Dir = module
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if p.cgo {
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=1")
+	}
 	lines, err := cmd.StderrPipe()
 	if err != nil {
 		return err

@@ -39,6 +39,11 @@ type Options struct {
 	// every node has a speaker and pods. Images are loaded, but this project's programs
 	// are not deployed. Needs.Full must be set.
 	Full bool
+	// PodNetwork is the program that connects the pods of full nodes: flannel-vxlan,
+	// flannel-host-gw or kube-router. Main needs what the function PodNetwork returns. If
+	// PodNetwork is empty, the nodes have routes to the pods of all other nodes. If it is
+	// set, the nodes have the image web:test of the web server of light clusters.
+	PodNetwork string
 	// IPv4Nodes leaves the IPv6 addresses out of the Node objects of full nodes.
 	IPv4Nodes bool
 	// ProxyMode is the mode of kube-proxy, nftables if it is empty, or iptables.

@@ -13,9 +13,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Full nodes have a containerd and a kubelet of their own. Their pods use the CNI plugin
-// ptp, which makes a route to every pod. So kube-proxy sees all packets. With a plugin that
-// uses a bridge, it would not.
+// Full nodes have a containerd and a kubelet of their own. Unless Options.PodNetwork is set,
+// their pods use the CNI plugin ptp, which makes a route to every pod. So kube-proxy sees all
+// packets. With a plugin that uses a bridge, it sees them only if the kernel lets the packets
+// of bridges pass through its rules (br_netfilter).
 
 // fullDebian are the commands that only full nodes need, and the programs that are packed
 // into the images.
@@ -34,7 +35,11 @@ func (c *Cluster) startFullNodes(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := c.forAllNodes(func(n *Node) error { return n.startContainerd(ctx) }); err != nil {
+	plugins, err := c.linkPlugins()
+	if err != nil {
+		return err
+	}
+	if err := c.forAllNodes(func(n *Node) error { return n.startContainerd(ctx, plugins) }); err != nil {
 		return err
 	}
 	if err := c.forAllNodes(func(n *Node) error { return n.ImportImages(archives...) }); err != nil {
@@ -46,6 +51,9 @@ func (c *Cluster) startFullNodes(ctx context.Context) error {
 		}
 	}
 	if err := c.forAllNodes((*Node).startKubelet); err != nil {
+		return err
+	}
+	if err := c.startPodNetwork(ctx); err != nil {
 		return err
 	}
 	return c.Wait(ctx, "all nodes to be ready", func() bool {
@@ -100,7 +108,7 @@ func (n *Node) path(name string) string { return filepath.Join(n.cluster.env.Dir
 
 func (n *Node) containerdSocket() string { return "/run/" + n.Name + "/containerd.sock" }
 
-func (n *Node) startContainerd(ctx context.Context) error {
+func (n *Node) startContainerd(ctx context.Context, plugins string) error {
 	config := fmt.Sprintf(`version = 2
 root = %q
 state = %q
@@ -111,15 +119,12 @@ address = %q
 sandbox_image = %q
 restrict_oom_score_adj = true
 [plugins."io.containerd.grpc.v1.cri".cni]
-bin_dir = "/usr/lib/cni"
+bin_dir = %q
 conf_dir = %q
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
 runtime_type = "io.containerd.runc.v2"
-`, n.path("containerd"), "/run/"+n.Name+"/containerd", n.containerdSocket(), pauseImage, n.path("cni"))
-	network := fmt.Sprintf(`{"cniVersion": "0.4.0", "name": "pods", "plugins": [{"type": "ptp", "ipam": {"type": "host-local", "dataDir": %q,
-"ranges": [[{"subnet": %q}], [{"subnet": %q}]], "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]}}]}
-`, "/run/"+n.Name+"/ipam", podsIPv4(n.n), podsIPv6(n.n))
-	for file, text := range map[string]string{"containerd.toml": config, "cni/pods.conflist": network} {
+`, n.path("containerd"), "/run/"+n.Name+"/containerd", n.containerdSocket(), pauseImage, plugins, n.path("cni"))
+	for file, text := range map[string]string{"containerd.toml": config, cniConfigFile: n.cniConfig()} {
 		if err := os.MkdirAll(filepath.Dir(n.path(file)), 0o755); err != nil {
 			return err
 		}

@@ -129,7 +129,7 @@ func (c *Cluster) introduce(n int) error {
 }
 
 // forward enables forwarding on node n, and gives it routes to the pods of all other
-// nodes.
+// nodes, unless another program does that.
 func (c *Cluster) forward(n int) error {
 	name := c.nodes[n-1].Name
 	if err := inNetns(name, func() error {
@@ -141,6 +141,9 @@ func (c *Cluster) forward(n int) error {
 		return nil
 	}); err != nil {
 		return fmt.Errorf("making %s a router: %w", name, err)
+	}
+	if c.options.PodNetwork != "" {
+		return nil // its program makes the routes
 	}
 	for other := 1; other <= len(c.nodes); other++ {
 		if other == n {

@@ -33,6 +33,7 @@ type Node struct {
 	// Only full nodes have these.
 	containerd *Process
 	kubelet    *Process
+	network    *Process // the program of Options.PodNetwork
 }
 
 // registerNodes creates the Node objects of light nodes. This happens before any Service

@@ -12,6 +12,9 @@ import (
 // agnhost, which has a command for that.
 const pauseImage = "registry.k8s.io/pause:3.10.2"
 
+// Agnhost is the image of agnhost, which has a shell and curl.
+const Agnhost = "registry.k8s.io/e2e-test-images/agnhost:2.66.1"
+
 // shell are the commands of busybox that one-line scripts in agnhost need. nc and wget are
 // not among them: the scripts need the nc of OpenBSD, and busybox's wget is static, so it
 // cannot look up names. The shell is not busybox's either, because that would prefer
@@ -52,6 +55,11 @@ func (c *Cluster) packImages() ([]string, error) {
 	if _, err := os.Stat(c.env.Previous()); err == nil {
 		all["previous"] = images.Ours(c.env.Previous(), previousImage)
 	}
+	if c.options.PodNetwork != "" {
+		if all["web"], err = webImage(); err != nil {
+			return nil, err
+		}
+	}
 	var archives []string
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		archive := c.path(name + ".tar")
@@ -66,10 +74,17 @@ func (c *Cluster) packImages() ([]string, error) {
 // ourImage is the name of this project's image in the manifests and the Helm chart.
 const ourImage = "cloud-provider-baremetal:v0.1.0"
 
+// webImage returns the image of the web server that light clusters have, which is a copy of
+// this program.
+func webImage() (images.Image, error) {
+	image := images.Image{Names: []string{"web:test"}, Entrypoint: []string{self()}, Env: roleEnv("pod")}
+	return image, image.AddDebian(self())
+}
+
 // nodeImages returns the images of other projects, by the names of their archives.
 func nodeImages(b Binaries) (map[string]images.Image, error) {
 	agnhost := images.Image{
-		Names:      []string{"registry.k8s.io/e2e-test-images/agnhost:2.66.1", pauseImage},
+		Names:      []string{Agnhost, pauseImage},
 		Files:      map[string]string{"/agnhost": b["agnhost"]},
 		Links:      map[string]string{},
 		Texts:      map[string]string{"/etc/wgetrc": "tries = 1\n"}, // like the wget of busybox

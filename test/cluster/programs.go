@@ -22,6 +22,7 @@ type Program struct {
 	module  string // directory below the project's root
 	pkg     string
 	isTests bool // pkg is a package of tests, not a main package
+	cgo     bool // the program contains C
 }
 
 // kubernetesModule builds the programs of the newest version of Kubernetes.

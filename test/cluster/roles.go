@@ -35,6 +35,8 @@ func play(role string) int {
 	switch role {
 	case "web":
 		err = web(args[0], args[1], args[2], args[3])
+	case "pod":
+		err = webOfPod()
 	case "probe":
 		err = probe(args[0], args[1])
 	case "flood":

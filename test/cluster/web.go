@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -28,6 +29,9 @@ func web(ipv4, ipv6, pod, node string) error {
 	server := &http.Server{ReadHeaderTimeout: 5 * time.Second, Handler: pages}
 	failed := make(chan error)
 	for _, ip := range []string{ipv4, ipv6} {
+		if ip == "" {
+			continue
+		}
 		address := net.JoinHostPort(ip, "80")
 		listener, err := net.Listen("tcp", address)
 		if err != nil {
@@ -41,6 +45,40 @@ func web(ipv4, ipv6, pod, node string) error {
 		go func() { failed <- echo(datagrams) }()
 	}
 	return <-failed
+}
+
+// webOfPod runs web in a pod of a full node. The name of the host is that of the pod, and
+// the pod's IPv4 address says on which node it is.
+func webOfPod() error {
+	eth0, err := net.InterfaceByName("eth0")
+	if err != nil {
+		return err
+	}
+	addresses, err := eth0.Addrs()
+	if err != nil {
+		return err
+	}
+	var ipv4, ipv6 string
+	for _, a := range addresses {
+		prefix, err := netip.ParsePrefix(a.String())
+		switch ip := prefix.Addr(); {
+		case err != nil:
+			return err
+		case ip.Is4():
+			ipv4 = ip.String()
+		case !ip.IsLinkLocalUnicast():
+			ipv6 = ip.String()
+		}
+	}
+	pod, err := os.Hostname()
+	if err != nil {
+		return err
+	}
+	node := 0
+	if _, err := fmt.Sscanf(ipv4, "10.244.%d.", &node); err != nil {
+		return fmt.Errorf("finding the node of the address %q: %w", ipv4, err)
+	}
+	return web(ipv4, ipv6, pod, fmt.Sprint("node", node))
 }
 
 // sendBytes sends as many bytes as the request asks for.
@@ -109,9 +147,16 @@ func ParsePage(text string) (p Page, err error) {
 
 // Carrier returns the name of the node whose kube-proxy has sent the request to the pod: the
 // node whose address the pod has seen, or the node of the pod if it has seen the client's.
+// The links of the node to its pods, and to the other nodes, can have an address from the
+// node's range for pods.
 func (c *Cluster) Carrier(p Page) string {
+	client, err := netip.ParseAddr(p.Client)
+	if err != nil {
+		return p.Node
+	}
 	for _, n := range c.nodes {
-		if p.Client == nodeIPv4(n.n) || p.Client == nodeIPv6(n.n) {
+		if p.Client == nodeIPv4(n.n) || p.Client == nodeIPv6(n.n) ||
+			netip.MustParsePrefix(podsIPv4(n.n)).Contains(client) || netip.MustParsePrefix(podsIPv6(n.n)).Contains(client) {
 			return n.Name
 		}
 	}

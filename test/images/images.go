@@ -40,7 +40,9 @@ type Image struct {
 	Dirs []string
 
 	Entrypoint, Command []string
-	User                string
+	// Env are environment variables, NAME=VALUE, beside PATH.
+	Env  []string
+	User string
 	// Labels are the image's annotations, such as org.opencontainers.image.version.
 	Labels map[string]string
 	// Architecture is that of the programs, in Go's words. Empty means this machine's.
@@ -114,7 +116,7 @@ func (i Image) Pack(layer string) (v1.Image, error) {
 	file.Architecture, file.OS = cmp.Or(i.Architecture, runtime.GOARCH), "linux"
 	file.Created = v1.Time{Time: i.Created}
 	file.Config = v1.Config{Entrypoint: i.Entrypoint, Cmd: i.Command, User: i.User, Labels: i.Labels,
-		Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}}
+		Env: append([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, i.Env...)}
 	return mutate.ConfigFile(image, file)
 }
 

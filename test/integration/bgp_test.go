@@ -26,14 +26,8 @@ func TestBGPRouterSpreadsConnectionsOverAllNodes(t *testing.T) {
 				f.eventually("a page from "+vip, func() bool { _, err := r.Fetch(f.Context(), vip); return err == nil })
 			}
 			const connections = 1000
-			through := map[string]int{} // by the source address that the pod sees, which is an address of the node
-			for range connections {
-				page, err := r.Fetch(f.Context(), vips[0])
-				f.must(err)
-				_, rest, _ := strings.Cut(page, "Your address is ")
-				from, _, _ := strings.Cut(rest, ".\n")
-				through[from]++
-			}
+			through, err := f.cluster.Carried(f.Context(), cluster.Outside, vips[0], "80", connections)
+			f.must(err)
 			f.Logf("%d connections: %v", connections, through)
 			if len(through) != 3 {
 				f.Errorf("they came over %d nodes", len(through))

@@ -159,7 +159,7 @@ func (f *fixture) namespace(name string, labels map[string]string) {
 // runOn starts a pod on a node, and removes it at the end of the test.
 func (f *fixture) runOn(name, app, node string) {
 	f.Helper()
-	f.kubectl("run", name, "--image=web", "--labels=app="+app, `--overrides={"spec":{"nodeName":"`+node+`"}}`)
+	f.kubectl("run", name, "--image=web:test", "--labels=app="+app, `--overrides={"spec":{"nodeName":"`+node+`"}}`)
 	f.Cleanup(func() { f.kubectl("delete", "pod", name, "--ignore-not-found") })
 }
 
