@@ -68,7 +68,7 @@ func (w *web) spread(l *reconcile.Loop) debugapi.Spread {
 
 func (w *web) members(l *reconcile.Loop) debugapi.Members {
 	d := document(w, debugapi.MembersKind, l, (*reconcile.Loop).MembersDocument, func(d *debugapi.Members) *debugapi.Header { return &d.Header })
-	d.Rejected = rejected(w.registry)
+	d.Rejected, d.OtherKeys = rejected(w.registry), w.otherKeys.document(d.Time)
 	return d
 }
 

@@ -54,10 +54,12 @@ type web struct {
 	rejected *prometheus.CounterVec
 	loop     atomic.Pointer[reconcile.Loop] // nil until the speaker has one
 	dead     *deadNodes
+	// otherKeys are the hosts that send with another key.
+	otherKeys *otherKeys
 }
 
 func newWeb(o WebOptions, node string, log *slog.Logger, registry *prometheus.Registry) *web {
-	w := &web{options: o, node: node, log: log, registry: registry, rejected: prometheus.NewCounterVec(prometheus.CounterOpts{
+	w := &web{options: o, node: node, log: log, registry: registry, otherKeys: newOtherKeys(), rejected: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "baremetal", Subsystem: "http", Name: "rejected_total",
 		Help: "Connections and requests to the HTTP ports that were refused, by reason.",
 	}, []string{"reason"})}

@@ -83,6 +83,18 @@ type Members struct {
 	// Rejected counts, since the start, what this speaker has rejected of other hosts, by
 	// "members" or "heartbeat", a slash, and the reason. The reason "key" means another key.
 	Rejected map[string]uint64 `json:"rejected,omitempty"`
+	// OtherKeys are the hosts that have sent something with another key a short time ago, the
+	// last one first.
+	OtherKeys []OtherKey `json:"otherKeys,omitempty"`
+}
+
+// OtherKey is a host that sends with another key.
+type OtherKey struct {
+	// To is "members" or "heartbeat".
+	To   string     `json:"to"`
+	From netip.Addr `json:"from"`
+	// Last is when the host did so last.
+	Last time.Time `json:"last"`
 }
 
 // Self is what a speaker concludes about itself.

@@ -27,25 +27,36 @@ func (f *facts) unknown() (problems []Problem) {
 func (f *facts) configProblems() (problems []Problem) {
 	where := "ConfigMap " + f.ConfigMap.String()
 	stays := "The last good configuration stays in use."
-	if f.InUse == nil {
+	switch {
+	case f.Unread("ConfigMap "+f.inUse()) != "":
+		stays = "The last good configuration stays in use, if there is one."
+	case f.InUse == nil:
 		stays = "There is no earlier configuration: Services wait for an address."
 	}
 	check := fmt.Sprintf("kubectl -n %s get configmap %s -o yaml | kubectl baremetal check-config -", f.ConfigMap.Namespace, f.ConfigMap.Name)
 	switch {
-	case f.Config == nil:
+	case f.unreadConfig() && (f.leader == nil || f.leader.Config.Problem == ""):
+		return nil
+	case f.Config == nil && !f.unreadConfig():
 		return []Problem{{Error, "ConfigMissing", where, "it does not exist. " + stays, fmt.Sprintf("Create it with the pools of addresses in its key %q, or set --config-map", configmap.Key)}}
 	case f.refused != nil:
 		what := fmt.Sprintf("it is refused: %s. %s", firstErrors(f.refused), stays)
 		return []Problem{{Error, "ConfigRefused", where, what, "Correct it. For all errors with their lines: " + check}}
 	case f.leader != nil && f.leader.Config.Problem != "":
 		return []Problem{{Error, "ConfigRefused", where, fmt.Sprintf("the cluster manager refuses it: %s. %s", firstLine(f.leader.Config.Problem), stays),
-			"Correct it. This plugin accepts it, so it may have another version than the cluster manager"}}
+			"Correct it. For all errors with their lines: " + check + ". If this plugin accepts it, it has another version than the cluster manager"}}
 	}
 	for _, w := range f.parsed.Warnings {
 		problems = append(problems, Problem{Warning, "ConfigWarning", where, w.Error(), "Change it if this is not what you mean. For the line: " + check})
 	}
 	return problems
 }
+
+// inUse is the name of the ConfigMap that the cluster manager publishes.
+func (f *facts) inUse() string { return f.ConfigMap.Namespace + "/" + f.ConfigMap.InUse() }
+
+// unreadConfig reports whether the ConfigMap of the operator could not be read.
+func (f *facts) unreadConfig() bool { return f.Unread("ConfigMap "+f.ConfigMap.String()) != "" }
 
 // firstErrors returns the first errors of a configuration in one line.
 func firstErrors(err error) string {
@@ -73,6 +84,7 @@ func (f *facts) managerProblems() (problems []Problem) {
 	}
 	for _, m := range f.Managers {
 		switch {
+		case f.dead[m.Pod.Spec.NodeName]: // which is another problem
 		case !isReady(m.Pod):
 			problems = append(problems, Problem{Warning, "ManagerNotReady", "pod " + m.Pod.Name, "the cluster manager is not ready: " + whyNotReady(m.Pod), f.logsOf(m.Pod)})
 		case m.Problem != "":
@@ -108,7 +120,7 @@ func (f *facts) whyNoLeader() string {
 		return ""
 	}
 	if f.Lease == nil {
-		if slices.ContainsFunc(f.Unknown, func(u Unknown) bool { return strings.HasPrefix(u.What, "Lease") }) {
+		if f.Unread("Lease") != "" {
 			return ""
 		}
 		return "no cluster manager leads: there is no lease"
@@ -127,9 +139,10 @@ func (f *facts) whyNoLeader() string {
 // speakerProblems are about speakers that do not run, or cannot be read.
 func (f *facts) speakerProblems() (problems []Problem) {
 	var configs, fenced, suppressed, unreachable grouped
-	for _, n := range f.Nodes {
+	for _, n := range f.nodes {
 		s := f.speaker(n.Name)
 		switch {
+		case f.dead[n.Name]: // which is another problem
 		case s == nil && !f.wantsSpeaker(n):
 		case s == nil:
 			problems = append(problems, f.noSpeaker(n))
@@ -138,7 +151,8 @@ func (f *facts) speakerProblems() (problems []Problem) {
 			if !isNodeReady(n) {
 				severity = Warning // the node is the problem
 			}
-			problems = append(problems, Problem{severity, "SpeakerNotReady", "node " + n.Name, "its speaker is not ready: " + whyNotReady(s.Pod), f.logsOf(s.Pod)})
+			why, do := f.notReady(n, s.Pod)
+			problems = append(problems, Problem{severity, "SpeakerNotReady", "node " + n.Name, "its speaker is not ready: " + why, do})
 		case s.Problem != "":
 			unreachable.add(n.Name, Problem{Severity: Warning, Reason: "SpeakerUnreachable", What: "the documents of the speaker could not be read: " + s.Problem,
 				Do: "Check that you may create pods/portforward in namespace " + s.Pod.Namespace + ", and that the kubelet of the node answers"})

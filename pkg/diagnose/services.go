@@ -79,7 +79,7 @@ func (f *facts) vipsOf(svc *v1.Service) []netip.Addr {
 
 func (f *facts) endpointProblems(svc *v1.Service, where string) []Problem {
 	endpoints := f.slices[service.Name(svc)]
-	if slices.ContainsFunc(f.Unknown, func(u Unknown) bool { return strings.HasPrefix(u.What, "EndpointSlices") }) || service.HasEndpoint(endpoints) {
+	if f.Unread("EndpointSlices") != "" || service.HasEndpoint(endpoints) {
 		return nil
 	}
 	what, do := "no pod of it is ready, so clients get no answer", "See whether the selector of the Service matches pods, and why they are not ready"

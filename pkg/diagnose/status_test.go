@@ -88,8 +88,28 @@ var broken = map[string]struct {
 	"another key": {
 		func(in *diagnose.Input) {
 			in.Speakers[0].Members.Members = in.Speakers[0].Members.Members[:1]
-			in.Speakers[0].Members.Rejected = map[string]uint64{"members/key": 12}
-		}, diagnose.Error, "KeyRejected", "node node1", "rejects packets with another key (members: 12)", "Secret memberlist",
+			rejects(in, "node1", "192.0.2.103", 3*time.Second)
+		}, diagnose.Error, "KeyRejected", "node node1", "rejects what node node3 sends, because it is made with another key", "Secret memberlist",
+	},
+	"another key, and speakers that wait": {
+		func(in *diagnose.Input) {
+			for i, s := range in.Speakers[:2] {
+				s.Pod.Status.Conditions = nil
+				in.Speakers[i].Members.Members = in.Speakers[i].Members.Members[:1]
+				in.Speakers[i].Plan.Fenced = "it waits for the speakers of the other nodes to start"
+				rejects(in, s.Node(), "192.0.2.103", 3*time.Second)
+			}
+		}, diagnose.Error, "KeyRejected", "nodes node1, node2", "node node3", "Restart the speakers",
+	},
+	"a firewall on a node that fences itself": {
+		func(in *diagnose.Input) {
+			in.Speakers[1].Plan.Fenced = "no member is reached"
+			for i := range in.Speakers {
+				for j, m := range in.Speakers[i].Members.Members {
+					in.Speakers[i].Members.Members[j].Heard = m.Name != "node2"
+				}
+			}
+		}, diagnose.Error, "MembersNotHeard", "nodes node1, node3", "knows the speakers of node node2", "7947",
 	},
 	"port 7946 blocked": {
 		func(in *diagnose.Input) { in.Speakers[0].Members.Members = nil }, diagnose.Error, "MembersMissing", "node node1", "does not find the speakers of nodes node2, node3", "7946",
