@@ -130,7 +130,7 @@ func loopbackWith(t *testing.T, timing Timing, secrets ...string) (all []*Heartb
 		h, err := newOn(addr(i).String(), Options{
 			Name: fmt.Sprint("node", i), Port: port, Keys: [][]byte{[]byte(secret)}, Timing: timing, Changed: func() {},
 			OtherKey: func(from netip.Addr) { fmt.Fprintf(log, "rejected from %s\n", from.Unmap()) },
-			Log: slog.New(slog.NewTextHandler(log, nil)), Metrics: prometheus.NewRegistry(),
+			Log:      slog.New(slog.NewTextHandler(log, nil)), Metrics: prometheus.NewRegistry(),
 		})
 		if err != nil {
 			t.Fatal(err)
