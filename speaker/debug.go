@@ -41,7 +41,7 @@ func (w *web) addDebugPages(mux *http.ServeMux) {
 		mux.HandleFunc("GET "+page.path, func(rw http.ResponseWriter, r *http.Request) {
 			loop := w.loop.Load()
 			if debugapi.WantsJSON(r) {
-				if err := debugapi.Write(rw, wanted(page.document(loop), r)); err != nil {
+				if err := debugapi.Write(rw, r, wanted(page.document(loop), r)); err != nil {
 					w.log.Debug("a debug page was not read to its end", "path", page.path, "error", err)
 				}
 				return

@@ -182,6 +182,9 @@ func (e *editor) show(ctx context.Context, cm *v1.ConfigMap, text []byte, path s
 	if err := printAnnouncements(e.Out, &r); err != nil {
 		return err
 	}
+	if len(r.Incomplete) > 0 {
+		fmt.Fprintln(e.Out, "\nwarning: what would move in the network is known only in part, as said above.")
+	}
 	if unserved := r.Unserved(); len(unserved) > 0 {
 		fmt.Fprintf(e.Out, "\nwarning: %s\n", unservedText(unserved))
 	}

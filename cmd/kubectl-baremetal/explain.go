@@ -59,7 +59,7 @@ func explainCommand(o *options) *cobra.Command {
 			if err != nil {
 				return notDone(err)
 			}
-			in, err := o.gather(cmd.Context(), client, portForward{client, config})
+			in, err := o.look(cmd.Context(), client, portForward{client, config})
 			if err != nil {
 				return notDone(err)
 			}
@@ -244,7 +244,11 @@ func printAddress(out io.Writer, a diagnose.AddressExplanation) {
 			line("Links", "%s", strings.Join(a.Links, ", "))
 		}
 		if len(a.Candidates) > 1 {
-			line("Candidates", "%s", strings.Join(a.Candidates, ", "))
+			more := ""
+			if a.CandidatesOmitted > 0 {
+				more = " and " + counted(a.CandidatesOmitted, "more node")
+			}
+			line("Candidates", "%s%s", strings.Join(a.Candidates, ", "), more)
 		}
 	}
 	for _, e := range a.Excluded {

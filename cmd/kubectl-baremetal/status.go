@@ -45,7 +45,7 @@ func statusCommand(o *options) *cobra.Command {
 			if err != nil {
 				return notDone(err)
 			}
-			in, err := o.gather(cmd.Context(), client, portForward{client, config})
+			in, err := o.look(cmd.Context(), client, portForward{client, config})
 			if err != nil {
 				return notDone(err)
 			}

@@ -87,8 +87,10 @@ type AddressExplanation struct {
 	Excluded []debugapi.Excluded `json:"excluded,omitempty"`
 	// ExcludedOmitted is how many more nodes are excluded.
 	ExcludedOmitted int `json:"excludedOmitted,omitempty"`
-	// Candidates are the nodes that could announce it.
-	Candidates []string `json:"candidates,omitempty"`
+	// Candidates are the first nodes that could announce it. CandidatesOmitted is how many more
+	// there are.
+	Candidates        []string `json:"candidates,omitempty"`
+	CandidatesOmitted int      `json:"candidatesOmitted,omitempty"`
 	// BGP says of each node whether it advertises the address.
 	BGP []NodeBGP `json:"bgp,omitempty"`
 	// Spread is empty if one node should carry all traffic.

@@ -85,7 +85,7 @@ func (f *facts) explainAddress(svc *v1.Service, vip netip.Addr) AddressExplanati
 	if known {
 		e.Pool, e.Protocol, e.Owner, e.WhyOwner, e.Reason = d.Pool, d.Protocol, d.Owner, d.WhyOwner, d.Reason
 		e.Candidates, e.Excluded, e.ExcludedOmitted, e.Spread, e.Carriers = d.Candidates, d.Excluded, d.ExcludedOmitted, d.Spread, d.Carriers
-		e.Links = d.Links
+		e.Links, e.CandidatesOmitted = d.Links, d.CandidatesOmitted
 	} else if pool, ok := f.parsed.PoolOf(vip); ok {
 		e.Pool, e.Protocol = pool.Name, string(pool.Protocol)
 	}
