@@ -2,6 +2,7 @@ package debugapi
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -11,6 +12,22 @@ type BGP struct {
 	Sessions []Session `json:"sessions"`
 	// Routes are those that the node advertises if a session is up.
 	Routes []Route `json:"routes"`
+}
+
+// Routers returns the peers that get a route to an address: those with a session that is up, if a route
+// with the address is for them. b can be nil.
+func (b *BGP) Routers(addr netip.Addr) (peers []string) {
+	if b == nil {
+		return nil
+	}
+	for _, s := range b.Sessions {
+		if s.Up && slices.ContainsFunc(b.Routes, func(r Route) bool {
+			return r.Prefix.Contains(addr) && (len(r.Peers) == 0 || slices.Contains(r.Peers, s.Peer))
+		}) {
+			peers = append(peers, s.Peer)
+		}
+	}
+	return peers
 }
 
 // Session is a BGP session.

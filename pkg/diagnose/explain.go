@@ -105,7 +105,7 @@ type NodeBGP struct {
 	Node string `json:"node"`
 	// Reason is a BGPReason of the package plan.
 	Reason string `json:"reason"`
-	// Routers are the peers with an established session.
+	// Routers are the peers with an established session that get a route to the address.
 	Routers []string `json:"routers"`
 }
 

@@ -94,15 +94,7 @@ func (f *facts) explainAddress(svc *v1.Service, vip netip.Addr) AddressExplanati
 		if !ok || said.BGP == "" {
 			continue
 		}
-		n := NodeBGP{Node: s.Node(), Reason: said.BGP, Routers: []string{}}
-		if s.BGP != nil {
-			for _, session := range s.BGP.Sessions {
-				if session.Up {
-					n.Routers = append(n.Routers, session.Peer)
-				}
-			}
-		}
-		e.BGP = append(e.BGP, n)
+		e.BGP = append(e.BGP, NodeBGP{Node: s.Node(), Reason: said.BGP, Routers: append([]string{}, s.BGP.Routers(vip)...)})
 	}
 	e.Clients = f.clients(svc, e)
 	return e

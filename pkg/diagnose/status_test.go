@@ -240,6 +240,17 @@ var broken = map[string]struct {
 			})
 		}, diagnose.Error, "NotAdvertised", "Service default/web", "nodes node1, node3: no peer is configured for the node; node node2: the node-selectors", "BGP sessions",
 	},
+	"the only router that gets the route is down": {
+		func(in *diagnose.Input) {
+			decide(in, func(_ string, d *debugapi.Decision) {
+				d.Protocol, d.Reason, d.BGP, d.Owner = "bgp", "NotLayer2", "Advertised", ""
+			})
+			for _, s := range in.Speakers {
+				s.BGP.Sessions = append(s.BGP.Sessions, debugapi.Session{Peer: "tor2", Address: netip.MustParseAddr("192.0.2.253"), State: "ACTIVE"})
+				s.BGP.Routes[0].Peers = []string{"tor2"}
+			}
+		}, diagnose.Error, "BGPSessionDown", "nodes node1, node2, node3", "no BGP session with tor2", "",
+	},
 	"different versions": {
 		func(in *diagnose.Input) { in.Speakers[1].Plan.ProgramVersion = "v9" }, diagnose.Warning, "VersionsDiffer", "programs", "v9: speaker of node2", "upgrade",
 	},

@@ -98,7 +98,7 @@ func world() *diagnose.Input {
 		}
 		s := diagnose.Speaker{
 			Pod: pod("speaker-"+name, name), Plan: &debugapi.Plan{Config: debugapi.Config{Hash: hash}, Decisions: []debugapi.Decision{d}},
-			BGP:    &debugapi.BGP{Sessions: []debugapi.Session{{Peer: "tor", Address: netip.MustParseAddr("192.0.2.254"), State: "ESTABLISHED", Up: true, Since: now.Add(-time.Hour)}}},
+			BGP:    &debugapi.BGP{Sessions: []debugapi.Session{{Peer: "tor", Address: netip.MustParseAddr("192.0.2.254"), State: "ESTABLISHED", Up: true, Since: now.Add(-time.Hour)}}, Routes: []debugapi.Route{{Prefix: netip.MustParsePrefix("192.0.2.1/32")}}},
 			Spread: &debugapi.Spread{}, Members: &debugapi.Members{Header: debugapi.Header{Time: now}},
 		}
 		s.Pod.Status.HostIP = hostIPs[name]
