@@ -38,7 +38,7 @@ func (d *Debug) Handler() http.Handler {
 		}
 	})
 	mux.Handle("GET "+debugapi.MetricsPath, legacyregistry.Handler())
-	return mux
+	return debugapi.ForLoopback(mux)
 }
 
 // allocations returns the document. A cluster manager that does not lead has nothing to say.

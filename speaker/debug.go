@@ -38,7 +38,7 @@ func (w *web) debugPages() []debugPage {
 
 func (w *web) addDebugPages(mux *http.ServeMux) {
 	for _, page := range w.debugPages() {
-		mux.HandleFunc("GET "+page.path, func(rw http.ResponseWriter, r *http.Request) {
+		mux.Handle("GET "+page.path, debugapi.ForLoopback(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			loop := w.loop.Load()
 			if debugapi.WantsJSON(r) {
 				if err := debugapi.Write(rw, r, wanted(page.document(loop), r)); err != nil {
@@ -49,7 +49,7 @@ func (w *web) addDebugPages(mux *http.ServeMux) {
 			if loop != nil {
 				fmt.Fprint(rw, page.text(loop))
 			}
-		})
+		})))
 	}
 }
 

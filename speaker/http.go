@@ -146,7 +146,7 @@ func (w *web) healthPages() http.Handler {
 	mux.HandleFunc("GET /readyz", check(w.ready))
 	w.addDebugPages(mux)
 	w.addLookups(mux)
-	mux.Handle("GET "+debugapi.MetricsPath, promhttp.HandlerFor(w.registry, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes}))
+	mux.Handle("GET "+debugapi.MetricsPath, debugapi.ForLoopback(promhttp.HandlerFor(w.registry, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes})))
 	return mux
 }
 

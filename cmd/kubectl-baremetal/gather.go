@@ -245,7 +245,7 @@ func readSpeaker(ctx context.Context, ports podPorts, s *diagnose.Speaker) {
 func readManager(ctx context.Context, ports podPorts, m *diagnose.Manager) {
 	port, err := portOf(m.Pod, managerProgram, managerAddressFlag, managerDebugAddress)
 	if err != nil {
-		m.Problem = err.Error()
+		m.Problem, m.Silent = err.Error(), true
 		return
 	}
 	answers, err := ports.get(ctx, m.Pod, port, debugapi.AllocationsPath)

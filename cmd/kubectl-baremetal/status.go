@@ -114,6 +114,8 @@ func printManagers(out io.Writer, wide bool, s *diagnose.Status) error {
 			state = "not ready"
 		case m.Leader:
 			state = "leads"
+		case m.Silent:
+			state = "serves no document"
 		case m.Problem != "":
 			state = "unreachable"
 		}

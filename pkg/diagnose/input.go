@@ -83,6 +83,8 @@ func (s *Speaker) Node() string { return s.Pod.Spec.NodeName }
 type Manager struct {
 	Pod     *v1.Pod
 	Problem string
+	// Silent is set if it serves no document, because its flags say so.
+	Silent bool
 	// Allocations is nil if the document is missing.
 	Allocations *debugapi.Allocations
 }

@@ -7,8 +7,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-logr/logr"
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/labels"
+	scheduling "k8s.io/component-helpers/scheduling/corev1"
+	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/configmap"
@@ -87,9 +89,9 @@ func (f *facts) managerProblems() (problems []Problem) {
 		case f.dead[m.Pod.Spec.NodeName]: // which is another problem
 		case !isReady(m.Pod):
 			problems = append(problems, Problem{Warning, "ManagerNotReady", "pod " + m.Pod.Name, "the cluster manager is not ready: " + whyNotReady(m.Pod), f.logsOf(m.Pod)})
-		case m.Problem != "":
+		case m.Problem != "" && !m.Silent:
 			problems = append(problems, Problem{Warning, "ManagerUnreachable", "pod " + m.Pod.Name, "its document could not be read: " + m.Problem,
-				"Check that you may create pods/portforward in this namespace, and that it runs with --debug-address"})
+				"Check that you may create pods/portforward in this namespace, and that the kubelet of its node answers"})
 		}
 	}
 	if leader := f.whyNoLeader(); leader != "" {
@@ -130,10 +132,22 @@ func (f *facts) whyNoLeader() string {
 		return "no cluster manager leads: the lease has no holder"
 	}
 	until := spec.RenewTime.Add(time.Duration(*spec.LeaseDurationSeconds) * time.Second)
-	if late := f.Now.Sub(until); late > 0 {
+	if late := f.Now.Sub(until); late > f.patience() {
 		return fmt.Sprintf("no cluster manager leads: the lease of %s expired %v ago", *spec.HolderIdentity, late.Round(time.Second))
 	}
 	return ""
+}
+
+// maxSkew is how far the clock of this machine may be from that of the cluster manager.
+const maxSkew = 2 * time.Minute
+
+// patience is how late a lease may be. If all cluster managers say that they do not lead, the clock of
+// this machine is no reason to doubt it.
+func (f *facts) patience() time.Duration {
+	if slices.ContainsFunc(f.Managers, func(m Manager) bool { return m.Allocations == nil }) {
+		return maxSkew
+	}
+	return 0
 }
 
 // speakerProblems are about speakers that do not run, or cannot be read.
@@ -173,19 +187,35 @@ func (f *facts) speakerProblems() (problems []Problem) {
 	return slices.Concat(problems, unreachable.problems(), configs.problems(), fenced.problems(), suppressed.problems())
 }
 
-// wantsSpeaker reports whether the DaemonSet runs a speaker on a node.
+// wantsSpeaker reports whether the DaemonSet runs a speaker on a node. If the DaemonSet is not known, it
+// does so on each node with Linux.
 func (f *facts) wantsSpeaker(n *v1.Node) bool {
 	if os := n.Labels[v1.LabelOSStable]; os != "" && os != "linux" {
 		return false
 	}
-	return f.DaemonSet == nil || labels.SelectorFromSet(f.DaemonSet.Spec.Template.Spec.NodeSelector).Matches(labels.Set(n.Labels))
+	if f.DaemonSet == nil {
+		return true
+	}
+	spec := f.DaemonSet.Spec.Template.Spec
+	if selected, err := nodeaffinity.GetRequiredNodeAffinity(&v1.Pod{Spec: spec}).Match(n); err == nil && !selected {
+		return false // an error is one of the API server, which has accepted the DaemonSet
+	}
+	_, untolerated := scheduling.FindMatchingUntoleratedTaint(logr.Discard(), n.Spec.Taints, spec.Tolerations, keepsOut, false)
+	return !untolerated
+}
+
+// keepsOut reports whether a taint keeps pods of a DaemonSet out that do not tolerate it. They tolerate
+// the taints that Kubernetes sets itself.
+func keepsOut(t *v1.Taint) bool {
+	return t.Effect != v1.TaintEffectPreferNoSchedule && !strings.HasPrefix(t.Key, "node.kubernetes.io/")
 }
 
 func (f *facts) noSpeaker(n *v1.Node) Problem {
 	p := Problem{Error, "NoSpeaker", "node " + n.Name, "no speaker runs there, so it announces nothing",
 		fmt.Sprintf("Look at the DaemonSet: kubectl -n %s describe daemonset baremetal-speaker", f.ConfigMap.Namespace)}
-	if len(n.Spec.Taints) > 0 {
-		p.Do += fmt.Sprintf(". The node has the taint %s: the DaemonSet needs a toleration for it", n.Spec.Taints[0].ToString())
+	if f.Unread("DaemonSets") != "" {
+		p.Severity = Warning
+		p.What += ". Whether one should is not known, because the DaemonSet could not be read"
 	}
 	if !isNodeReady(n) {
 		p.Severity = Warning

@@ -54,10 +54,12 @@ type ConfigStatus struct {
 
 // ManagerStatus is about a cluster manager.
 type ManagerStatus struct {
-	Pod     string `json:"pod"`
-	Node    string `json:"node"`
-	Ready   bool   `json:"ready"`
-	Leader  bool   `json:"leader"`
+	Pod    string `json:"pod"`
+	Node   string `json:"node"`
+	Ready  bool   `json:"ready"`
+	Leader bool   `json:"leader"`
+	// Silent is set if it serves no document, because its flags say so.
+	Silent  bool   `json:"silent,omitempty"`
 	Version string `json:"version,omitempty"`
 	Problem string `json:"problem,omitempty"`
 }
@@ -122,7 +124,7 @@ func StatusOf(in *Input) *Status {
 		Managers: []ManagerStatus{}, Speakers: []SpeakerStatus{}, Pools: []debugapi.Pool{}, Sessions: []SessionStatus{}, Conflicts: f.conflicts(), Spread: f.spread(),
 	}
 	for _, m := range in.Managers {
-		status := ManagerStatus{Pod: m.Pod.Name, Node: m.Pod.Spec.NodeName, Ready: isReady(m.Pod), Problem: m.Problem}
+		status := ManagerStatus{Pod: m.Pod.Name, Node: m.Pod.Spec.NodeName, Ready: isReady(m.Pod), Problem: m.Problem, Silent: m.Silent}
 		if m.Allocations != nil {
 			status.Leader, status.Version = m.Allocations.Leader, m.Allocations.ProgramVersion
 		}

@@ -53,7 +53,27 @@ var broken = map[string]struct {
 		func(in *diagnose.Input) {
 			in.Speakers = in.Speakers[:2]
 			in.Nodes[2].Spec.Taints = []v1.Taint{{Key: "gpu", Effect: v1.TaintEffectNoSchedule}}
-		}, diagnose.Error, "NoSpeaker", "node node3", "", "taint gpu:NoSchedule",
+			in.DaemonSet.Spec.Template.Spec.Tolerations = []v1.Toleration{{Operator: v1.TolerationOpExists}}
+		}, diagnose.Error, "NoSpeaker", "node node3", "", "describe daemonset",
+	},
+	"no speaker on a cordoned node": {
+		func(in *diagnose.Input) {
+			in.Speakers = in.Speakers[:2]
+			in.Nodes[2].Spec.Taints = []v1.Taint{{Key: v1.TaintNodeUnschedulable, Effect: v1.TaintEffectNoSchedule}}
+		}, diagnose.Error, "NoSpeaker", "node node3", "", "describe daemonset",
+	},
+	"no speaker, and the DaemonSet is not read": {
+		func(in *diagnose.Input) {
+			in.Speakers, in.DaemonSet = in.Speakers[:2], nil
+			in.Unknown = []diagnose.Unknown{{What: "DaemonSets of namespace baremetal-system", Why: "forbidden"}}
+		}, diagnose.Warning, "Unknown", "DaemonSets of namespace baremetal-system", "forbidden", "",
+	},
+	"no leader, by the lease alone": {
+		func(in *diagnose.Input) {
+			in.Managers = in.Managers[:1]
+			in.Managers[0] = diagnose.Manager{Pod: in.Managers[0].Pod, Silent: true}
+			in.Lease.Spec.RenewTime = ptr(metav1.NewMicroTime(now.Add(-5 * time.Minute)))
+		}, diagnose.Error, "NoLeader", "cluster manager", "expired 4m45s ago", "logs",
 	},
 	"no speaker on a dead node": {
 		func(in *diagnose.Input) {
@@ -259,6 +279,55 @@ var broken = map[string]struct {
 			in.EndpointSlices, in.Unknown = nil, []diagnose.Unknown{{What: "EndpointSlices", Why: "forbidden"}}
 		}, diagnose.Warning, "Unknown", "EndpointSlices", "forbidden", "more rights",
 	},
+}
+
+// These look like faults, and are none.
+func TestStatusIsSilentIfAllIsWell(t *testing.T) {
+	for name, change := range map[string]func(*diagnose.Input){
+		"cluster managers that serve no document": func(in *diagnose.Input) {
+			for i := range in.Managers {
+				in.Managers[i] = diagnose.Manager{Pod: in.Managers[i].Pod, Problem: "it runs with --debug-address=, so it serves no documents", Silent: true}
+			}
+		},
+		"a clock that is a minute ahead, and no manager that serves documents": func(in *diagnose.Input) {
+			for i := range in.Managers {
+				in.Managers[i] = diagnose.Manager{Pod: in.Managers[i].Pod, Silent: true}
+			}
+			in.Now = in.Now.Add(time.Minute)
+		},
+		"a node that the selector leaves out": func(in *diagnose.Input) {
+			in.Speakers = in.Speakers[:2]
+			in.DaemonSet.Spec.Template.Spec.NodeSelector = map[string]string{"lb": "yes"}
+			in.Nodes[0].Labels, in.Nodes[1].Labels = map[string]string{"lb": "yes"}, map[string]string{"lb": "yes"}
+		},
+		"a node that the affinity leaves out": func(in *diagnose.Input) {
+			in.Speakers = in.Speakers[:2]
+			in.Nodes[2].Labels = map[string]string{"storage": ""}
+			in.DaemonSet.Spec.Template.Spec.Affinity = &v1.Affinity{NodeAffinity: &v1.NodeAffinity{RequiredDuringSchedulingIgnoredDuringExecution: &v1.NodeSelector{
+				NodeSelectorTerms: []v1.NodeSelectorTerm{{MatchExpressions: []v1.NodeSelectorRequirement{{Key: "storage", Operator: v1.NodeSelectorOpDoesNotExist}}}},
+			}}}
+		},
+		"a node with a taint that the speakers do not tolerate": func(in *diagnose.Input) {
+			in.Speakers = in.Speakers[:2]
+			in.DaemonSet.Spec.Template.Spec.Tolerations = []v1.Toleration{{Key: "control-plane", Operator: v1.TolerationOpExists}}
+			in.Nodes[2].Spec.Taints = []v1.Taint{{Key: "gpu", Effect: v1.TaintEffectNoSchedule}}
+		},
+	} {
+		in := world()
+		change(in)
+		for _, s := range in.Speakers { // a node without a speaker is no member
+			var members []debugapi.Member
+			for _, m := range s.Members.Members {
+				if len(in.Speakers) == 3 || m.Name != "node3" {
+					members = append(members, m)
+				}
+			}
+			s.Members.Members = members
+		}
+		if s := diagnose.StatusOf(in); len(s.Problems) != 0 {
+			t.Errorf("%s: %+v", name, s.Problems)
+		}
+	}
 }
 
 func TestStatusNamesEachFaultAndWhatToDo(t *testing.T) {
