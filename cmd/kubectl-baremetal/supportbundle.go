@@ -165,6 +165,7 @@ func (o *options) addKubernetes(ctx context.Context, b *bundle, client kubernete
 	if in.DaemonSet != nil {
 		d := in.DaemonSet.DeepCopy()
 		hideValues(&d.Spec.Template.Spec)
+		withoutOthers(d.Spec.Template.Annotations)
 		addObjects(b, "objects/daemonset.yaml", "the DaemonSet of the speakers", []*appsv1.DaemonSet{d})
 	}
 	if in.Lease != nil {
