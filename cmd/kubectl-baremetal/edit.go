@@ -128,14 +128,10 @@ func (e *editor) kept(err error, path string) error {
 // old one.
 func (e *editor) text(before string) (text []byte, path string, err error) {
 	if e.file == "" {
-		text, path, err = e.edited(before)
-		if err != nil && !errors.Is(err, errCancelled) {
-			err = notValid(err)
-		}
-		return text, path, err
+		return e.edited(before)
 	}
 	if text, err = readConfiguration(e.options, e.file); err != nil {
-		return nil, "", notValid(err)
+		return nil, "", err
 	}
 	if string(text) == before {
 		return nil, "", errCancelled
