@@ -219,7 +219,7 @@ func addFromPods(ctx context.Context, b *bundle, client kubernetes.Interface, po
 	put := func(name, what string, read func(context.Context) ([]byte, error)) {
 		work.Go(func() {
 			turns <- struct{}{}
-			ctx, cancel := context.WithTimeout(ctx, logTimeout)
+			ctx, cancel := context.WithTimeoutCause(ctx, logTimeout, errNoAnswer(logTimeout))
 			text, err := read(ctx)
 			cancel()
 			<-turns
