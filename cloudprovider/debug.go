@@ -32,13 +32,13 @@ func NewDebug(log *slog.Logger) *Debug { return &Debug{log: log} }
 // Handler returns the pages. There is no text for people: the plugin shows it better.
 func (d *Debug) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET "+debugapi.AllocationsPath, func(rw http.ResponseWriter, _ *http.Request) {
-		if err := debugapi.Write(rw, d.allocations()); err != nil {
+	mux.HandleFunc("GET "+debugapi.AllocationsPath, func(rw http.ResponseWriter, r *http.Request) {
+		if err := debugapi.Write(rw, r, d.allocations()); err != nil {
 			d.log.Debug("a debug page was not read to its end", "error", err)
 		}
 	})
 	mux.Handle("GET "+debugapi.MetricsPath, legacyregistry.Handler())
-	return mux
+	return debugapi.ForLoopback(mux)
 }
 
 // allocations returns the document. A cluster manager that does not lead has nothing to say.

@@ -1,9 +1,12 @@
 package cloudprovider
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -92,5 +95,18 @@ func TestDebugMetricsAreThoseOfPrometheus(t *testing.T) {
 	NewDebug(slog.New(slog.DiscardHandler)).Handler().ServeHTTP(w, httptest.NewRequest("GET", debugapi.MetricsPath, nil))
 	if w.Code != 200 || !strings.Contains(w.Body.String(), "go_goroutines") {
 		t.Errorf("%d: %.200s", w.Code, w.Body)
+	}
+}
+
+func TestDebugPagesRefuseTheNameOfAWebPage(t *testing.T) {
+	for host, want := range map[string]int{"127.0.0.1:7474": http.StatusOK, "evil.example:7474": http.StatusForbidden} {
+		for _, path := range []string{debugapi.AllocationsPath, debugapi.MetricsPath} {
+			w, r := httptest.NewRecorder(), httptest.NewRequest("GET", path, nil)
+			r.Host = host
+			r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 7474}))
+			if NewDebug(slog.New(slog.DiscardHandler)).Handler().ServeHTTP(w, r); w.Code != want {
+				t.Errorf("%s of %s: status %d, want %d", path, host, w.Code, want)
+			}
+		}
 	}
 }

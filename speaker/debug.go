@@ -38,10 +38,10 @@ func (w *web) debugPages() []debugPage {
 
 func (w *web) addDebugPages(mux *http.ServeMux) {
 	for _, page := range w.debugPages() {
-		mux.HandleFunc("GET "+page.path, func(rw http.ResponseWriter, r *http.Request) {
+		mux.Handle("GET "+page.path, debugapi.ForLoopback(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			loop := w.loop.Load()
 			if debugapi.WantsJSON(r) {
-				if err := debugapi.Write(rw, wanted(page.document(loop), r)); err != nil {
+				if err := debugapi.Write(rw, r, wanted(page.document(loop), r)); err != nil {
 					w.log.Debug("a debug page was not read to its end", "path", page.path, "error", err)
 				}
 				return
@@ -49,7 +49,7 @@ func (w *web) addDebugPages(mux *http.ServeMux) {
 			if loop != nil {
 				fmt.Fprint(rw, page.text(loop))
 			}
-		})
+		})))
 	}
 }
 
@@ -68,7 +68,7 @@ func (w *web) spread(l *reconcile.Loop) debugapi.Spread {
 
 func (w *web) members(l *reconcile.Loop) debugapi.Members {
 	d := document(w, debugapi.MembersKind, l, (*reconcile.Loop).MembersDocument, func(d *debugapi.Members) *debugapi.Header { return &d.Header })
-	d.Rejected = rejected(w.registry)
+	d.Rejected, d.OtherKeys = rejected(w.registry), w.otherKeys.document(d.Time)
 	return d
 }
 

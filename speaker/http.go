@@ -54,10 +54,12 @@ type web struct {
 	rejected *prometheus.CounterVec
 	loop     atomic.Pointer[reconcile.Loop] // nil until the speaker has one
 	dead     *deadNodes
+	// otherKeys are the hosts that send with another key.
+	otherKeys *otherKeys
 }
 
 func newWeb(o WebOptions, node string, log *slog.Logger, registry *prometheus.Registry) *web {
-	w := &web{options: o, node: node, log: log, registry: registry, rejected: prometheus.NewCounterVec(prometheus.CounterOpts{
+	w := &web{options: o, node: node, log: log, registry: registry, otherKeys: newOtherKeys(), rejected: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "baremetal", Subsystem: "http", Name: "rejected_total",
 		Help: "Connections and requests to the HTTP ports that were refused, by reason.",
 	}, []string{"reason"})}
@@ -144,7 +146,7 @@ func (w *web) healthPages() http.Handler {
 	mux.HandleFunc("GET /readyz", check(w.ready))
 	w.addDebugPages(mux)
 	w.addLookups(mux)
-	mux.Handle("GET "+debugapi.MetricsPath, promhttp.HandlerFor(w.registry, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes}))
+	mux.Handle("GET "+debugapi.MetricsPath, debugapi.ForLoopback(promhttp.HandlerFor(w.registry, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes})))
 	return mux
 }
 

@@ -188,3 +188,25 @@ func TestMembersDocumentCountsWhatWasRejected(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 }
+
+// While somebody forwards the port, a web page can lead its own name to 127.0.0.1.
+func TestDebugPagesRefuseTheNameOfAWebPage(t *testing.T) {
+	p := serveWeb(t, WebOptions{})
+	for _, path := range []string{debugapi.PlanPath, debugapi.BGPPath, debugapi.SpreadPath, debugapi.MembersPath, debugapi.MetricsPath} {
+		request, err := http.NewRequest(http.MethodGet, p.health+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for host, want := range map[string]int{"": http.StatusOK, "localhost:7473": http.StatusOK, "evil.example:7473": http.StatusForbidden} {
+			request.Host = host
+			response, err := http.DefaultClient.Do(request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = response.Body.Close()
+			if response.StatusCode != want {
+				t.Errorf("%s with the host %q: status %d, want %d", path, host, response.StatusCode, want)
+			}
+		}
+	}
+}

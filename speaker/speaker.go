@@ -151,7 +151,8 @@ func run(ctx, background context.Context, group *errgroup.Group, o Options) erro
 	var beats *heartbeat.Heartbeat
 	beats, err = heartbeat.New(heartbeat.Options{
 		Name: o.Node, Port: o.HeartbeatPort, Keys: keys, Timing: o.Failover, Prober: kernels, Log: o.Log, Metrics: registry,
-		Changed: func() { web.dead.set(beats.View()); urgent.Set() },
+		OtherKey: web.otherKeys.of("heartbeat"),
+		Changed:  func() { web.dead.set(beats.View()); urgent.Set() },
 	})
 	if err != nil {
 		return err
@@ -163,6 +164,7 @@ func run(ctx, background context.Context, group *errgroup.Group, o Options) erro
 	others := members.New(members.Options{
 		Name: o.Node, Addr: netip.AddrPortFrom(addr, o.MembersPort), Keys: keys, Addresses: w.addresses, NodeAddrs: w.nodeAddrs,
 		Changed: wake.Set, ProbeInterval: max(200*time.Millisecond, 2*o.Failover.Interval), Log: o.Log, Metrics: registry,
+		OtherKey: web.otherKeys.of("members"),
 	})
 	group.Go(func() error { return others.Run(background) })
 	group.Go(func() error {

@@ -54,7 +54,7 @@ func (w *web) trace(rw http.ResponseWriter, r *http.Request, s reconcile.Subject
 		d.NeighborsProblem = found.KernelError.Error()
 	}
 	d.Connections = connections(s.Ports, target.Ports, found.Connections)
-	if err := debugapi.Write(rw, d); err != nil {
+	if err := debugapi.Write(rw, r, d); err != nil {
 		w.log.Debug("a debug page was not read to its end", "path", r.URL.Path, "error", err)
 	}
 }

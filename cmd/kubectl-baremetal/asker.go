@@ -3,14 +3,12 @@ package main
 import (
 	"context"
 	"maps"
-	"slices"
 	"sync"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/debugapi"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/diagnose"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/signal"
 )
@@ -38,6 +36,9 @@ type answer[T any] struct {
 	good    T
 	goodAt  time.Time
 	problem string
+	// took is how long the last answer took. So much time passes before the next request, so
+	// that a large cluster is not asked without a pause.
+	took time.Duration
 }
 
 func newAsker(ctx context.Context, ports podPorts) *asker {
@@ -47,7 +48,7 @@ func newAsker(ctx context.Context, ports podPorts) *asker {
 	}
 }
 
-// ask asks the programs of the input that are not being asked already. It waits for those for
+// ask asks the programs of the input that are not being asked already, and whose pause is over. It waits for those for
 // patience, and for programs that have never been asked for podTimeout. Then it sets what the programs
 // have said, and returns the names of the pods that said it before.
 func (a *asker) ask(ctx context.Context, in *diagnose.Input) (late map[string]bool) {
@@ -101,21 +102,22 @@ func start[T any](a *asker, answers map[types.UID]*answer[T], pod *v1.Pod, now t
 		said = &answer[T]{}
 		answers[pod.UID], first = said, true
 	}
-	if !said.asked.IsZero() {
+	if !said.asked.IsZero() || now.Sub(said.goodAt) < said.took {
 		return first
 	}
 	said.asked = now
 	a.work.Go(func() {
 		a.turns <- struct{}{}
 		defer func() { <-a.turns }()
-		ctx, cancel := context.WithTimeout(a.ctx, podTimeout)
+		ctx, cancel := context.WithTimeoutCause(a.ctx, maxPodTime, errSlow)
 		defer cancel()
+		began := time.Now()
 		got, problem := read(ctx)
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		said.asked, said.problem = time.Time{}, problem
+		said.asked, said.problem, said.took = time.Time{}, problem, 0
 		if problem == "" {
-			said.good, said.goodAt = got, time.Now()
+			said.good, said.goodAt, said.took = got, time.Now(), time.Since(began)
 		}
 		a.ready.Set()
 	})
@@ -158,24 +160,10 @@ func (a *asker) asking(began time.Time) bool {
 // last returns what a program said last, if that was not too long ago, else why it says nothing.
 func (a *answer[T]) last(now time.Time, failed func(problem string) T) T {
 	switch {
-	case !a.goodAt.IsZero() && now.Sub(a.goodAt) < podTimeout:
+	case !a.goodAt.IsZero() && now.Sub(a.goodAt) < podTimeout+3*a.took: // its next answer can take longer
 		return a.good
 	case a.problem != "":
 		return failed(a.problem)
 	}
 	return failed("it has not answered yet")
-}
-
-// withoutState asks for plans without their states. With many Services a state is large, and the
-// page does not need it.
-type withoutState struct{ podPorts }
-
-func (p withoutState) get(ctx context.Context, pod *v1.Pod, port uint16, paths ...string) ([][]byte, error) {
-	paths = slices.Clone(paths)
-	for i, path := range paths {
-		if path == debugapi.PlanPath {
-			paths[i] = path + "?" + debugapi.WithoutState
-		}
-	}
-	return p.podPorts.get(ctx, pod, port, paths...)
 }

@@ -50,7 +50,7 @@ func (b *bundle) addConfig(in *diagnose.Input, others ...*v1.ConfigMap) {
 // addConfigMap adds each key of a ConfigMap as a file. A text from which passwords cannot be removed is left out.
 func (b *bundle) addConfigMap(folder, what string, cm *v1.ConfigMap) {
 	for _, key := range slices.Sorted(maps.Keys(cm.Data)) {
-		text, err := config.Redact([]byte(cm.Data[key]))
+		text, err := config.RedactRefused([]byte(cm.Data[key]))
 		if err != nil {
 			b.miss(folder+key, err.Error())
 			continue
@@ -81,9 +81,7 @@ func addObjects[T any, P interface {
 		copied := object.DeepCopyObject().(P)
 		copied.SetManagedFields(nil)
 		annotations := copied.GetAnnotations()
-		maps.DeleteFunc(annotations, func(name, _ string) bool {
-			return !slices.ContainsFunc(ourAnnotations, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
-		})
+		withoutOthers(annotations)
 		copied.SetAnnotations(annotations)
 		if kinds, _, err := scheme.Scheme.ObjectKinds(copied); err == nil && len(kinds) > 0 {
 			copied.GetObjectKind().SetGroupVersionKind(kinds[0])
@@ -110,15 +108,29 @@ func withoutValues(pods []*v1.Pod) []*v1.Pod {
 }
 
 func hideValues(spec *v1.PodSpec) {
-	for _, containers := range [][]v1.Container{spec.InitContainers, spec.Containers} {
-		for i := range containers {
-			for j := range containers[i].Env {
-				if e := &containers[i].Env[j]; e.Value != "" && e.Name != "GOMEMLIMIT" {
-					e.Value = "(removed)"
-				}
+	hide := func(env []v1.EnvVar) {
+		for i := range env {
+			if e := &env[i]; e.Value != "" && e.Name != "GOMEMLIMIT" {
+				e.Value = "(removed)"
 			}
 		}
 	}
+	for _, containers := range [][]v1.Container{spec.InitContainers, spec.Containers} {
+		for i := range containers {
+			hide(containers[i].Env)
+		}
+	}
+	for i := range spec.EphemeralContainers {
+		hide(spec.EphemeralContainers[i].Env)
+		spec.EphemeralContainers[i].Args = nil // of an administrator, not of the product
+	}
+}
+
+// withoutOthers removes the annotations of other products.
+func withoutOthers(annotations map[string]string) {
+	maps.DeleteFunc(annotations, func(name, _ string) bool {
+		return !slices.ContainsFunc(ourAnnotations, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
+	})
 }
 
 // ofServices returns the objects that belong to Services of the product.

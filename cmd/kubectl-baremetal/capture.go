@@ -136,10 +136,8 @@ func captureOn(ctx context.Context, o *options, posts podPosts, speakers []diagn
 
 // collect returns the captures of all nodes. A capture that was interrupted is not empty.
 func collect(ctx context.Context, posts podPosts, speakers []diagnose.Speaker, request debugapi.CaptureRequest) ([]debugapi.Captured, []error) {
-	ctx, cancel := context.WithTimeout(ctx, request.For+captureMargin)
-	defer cancel()
 	captures := make([]debugapi.Captured, len(speakers))
-	failures := postAll(ctx, posts, speakers, debugapi.CapturePath+"?"+request.Query().Encode(), len(speakers), func(i int, body io.Reader) error {
+	failures := postAll(ctx, posts, speakers, debugapi.CapturePath+"?"+request.Query().Encode(), len(speakers), request.For+captureMargin, func(i int, body io.Reader) error {
 		var err error
 		captures[i], err = debugapi.ReadCapture(body)
 		return err

@@ -16,6 +16,7 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/cloudprovider"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/configmap"
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/service"
 )
 
 const checkConfigHelp = `Checks configurations and prints every error with its line and column. FILE is the path
@@ -26,7 +27,8 @@ The exit status is 0 if all files are valid, 1 if one is not valid, and 2 if one
 not be checked: the file or the cluster cannot be read, or a flag is wrong.
 
 With --cluster it also prints the effect of each configuration on the Services that are
-in the cluster now. It changes nothing in the cluster. Without --cluster it needs none.
+in the cluster now and that the cluster manager serves, by the flags of its pod. It changes
+nothing in the cluster. Without --cluster it needs none.
 To name a cluster of the kubeconfig, use --context.`
 
 const checkConfigExample = `  # Check a file before you apply it; no cluster is needed
@@ -162,10 +164,14 @@ func (c *checker) preview(ctx context.Context, parsed *config.Config, r *report)
 	if !c.cluster {
 		return nil
 	}
-	p, err := c.previewIn(ctx, parsed)
+	p, note, err := c.previewIn(ctx, parsed)
 	if err != nil {
 		r.failure(err)
 		return notChecked(err)
+	}
+	if note != "" {
+		fmt.Fprintln(&r.text, note)
+		r.add(finding{Severity: severityInfo, Message: note})
 	}
 	printPreview(&r.text, p)
 	for _, w := range p.Warnings {
@@ -177,15 +183,34 @@ func (c *checker) preview(ctx context.Context, parsed *config.Config, r *report)
 	return nil
 }
 
-func (c *checker) previewIn(ctx context.Context, parsed *config.Config) (cloudprovider.Preview, error) {
+// previewIn returns the effect on the Services that the cluster manager serves. note says which Services
+// are taken if that is not known.
+func (c *checker) previewIn(ctx context.Context, parsed *config.Config) (p cloudprovider.Preview, note string, err error) {
 	if c.client == nil {
 		client, _, err := c.options.client()
 		if err != nil {
-			return cloudprovider.Preview{}, err
+			return p, "", err
 		}
 		c.client = client
 	}
-	return cloudprovider.PreviewIn(ctx, c.client, c.options.scope, c.options.configMap, parsed)
+	scope, note := c.scope(ctx)
+	p, err = cloudprovider.PreviewIn(ctx, c.client, scope, c.options.configMap, parsed)
+	return p, note, err
+}
+
+// scope returns which Services are served, by the flags of the cluster manager's pod.
+func (c *checker) scope(ctx context.Context) (scope service.Scope, note string) {
+	in, err := c.options.findPrograms(ctx, c.client)
+	switch {
+	case !isDefault(c.options.scope):
+		return c.options.scope, ""
+	case err == nil && len(in.Managers) > 0:
+		return in.Scope, ""
+	case err == nil:
+		err = fmt.Errorf("there is no cluster manager in namespace %s", c.options.configMap.Namespace)
+	}
+	return c.options.scope, fmt.Sprintf("Which Services the cluster manager serves is not known: %v. The result is about those without a class and with the class %s; --load-balancer-class and --default-load-balancer choose others.",
+		err, strings.Join(c.options.scope.Classes, ", "))
 }
 
 func readFile(in io.Reader, file string) ([]byte, error) {

@@ -9,18 +9,18 @@ import (
 )
 
 // readConfiguration returns the configuration in a file. If it is not valid, the error shows each
-// mistake with its line.
+// mistake with its line, and the exit status is 1; it is 2 if the file could not be read.
 func readConfiguration(o *options, file string) ([]byte, error) {
 	content, err := readFile(o.In, file)
 	if err != nil {
-		return nil, err
+		return nil, notDone(err)
 	}
 	source, err := configmap.Text(content, o.configMap)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
+		return nil, notValid(fmt.Errorf("%s: %w", file, err))
 	}
 	if _, err := config.Parse(source.Text); err != nil {
-		return nil, fmt.Errorf("%s is not valid:\n%s", file, describeErrors(file, source, err))
+		return nil, notValid(fmt.Errorf("%s is not valid:\n%s", file, describeErrors(file, source, err)))
 	}
 	return source.Text, nil
 }

@@ -191,6 +191,11 @@ func (c *conversion) readCluster(ctx context.Context) ([]metallb.Source, error) 
 			break
 		}
 	}
+	own, err := c.ownFRR(ctx, client)
+	if err != nil {
+		return nil, err
+	}
+	objects = append(objects, own...)
 	configMaps, err := list(ctx, client, schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}, c.namespace)
 	if err != nil {
 		return nil, err
@@ -211,6 +216,22 @@ func (c *conversion) readCluster(ctx context.Context) ([]metallb.Source, error) 
 	}
 	return sources, nil
 }
+
+// ownFRR returns the FRRConfigurations that an operator has written beside those of MetalLB. MetalLB names
+// its own "metallb-NODE".
+func (c *conversion) ownFRR(ctx context.Context, client dynamic.Interface) ([]unstructured.Unstructured, error) {
+	found, err := list(ctx, client, frrConfigurations, metav1.NamespaceAll)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, nil // the cluster does not have this resource
+	case apierrors.IsForbidden(err):
+		fmt.Fprintf(c.ErrOut, "warning: %v. What an operator has configured there is not carried over, and is not named here\n", err)
+		return nil, nil
+	}
+	return slices.DeleteFunc(found, func(o unstructured.Unstructured) bool { return strings.HasPrefix(o.GetName(), "metallb-") }), err
+}
+
+var frrConfigurations = schema.GroupVersionResource{Group: "frrk8s.metallb.io", Version: "v1beta1", Resource: "frrconfigurations"}
 
 func list(ctx context.Context, client dynamic.Interface, resource schema.GroupVersionResource, namespace string) ([]unstructured.Unstructured, error) {
 	found, err := client.Resource(resource).Namespace(namespace).List(ctx, metav1.ListOptions{})

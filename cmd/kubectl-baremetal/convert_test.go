@@ -3,18 +3,21 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/client-go/dynamic"
 	dynamicfake "k8s.io/client-go/dynamic/fake"
+	k8stesting "k8s.io/client-go/testing"
 	"sigs.k8s.io/yaml"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
@@ -54,6 +57,7 @@ func clusterWith(t *testing.T, objects string) dynamic.Interface {
 			lists[schema.GroupVersionResource{Group: "metallb.io", Version: version, Resource: r.resource}] = r.resource + "List"
 		}
 	}
+	lists[frrConfigurations] = "FRRConfigurationList"
 	return dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), lists, all...)
 }
 
@@ -130,6 +134,36 @@ spec: {addresses: [198.51.100.0/24]}
 	}
 	if want := "not carried over: cluster: Service shop/web: metadata.annotations: metallb.io/rate-limit: the cluster manager does not know this annotation"; !strings.HasPrefix(errOut, want) {
 		t.Errorf("%s", errOut)
+	}
+}
+
+func TestConvertNamesTheFRRConfigurationsOfAnOperator(t *testing.T) {
+	const frr = `---
+apiVersion: frrk8s.metallb.io/v1beta1
+kind: FRRConfiguration
+metadata: {name: metallb-node1, namespace: frr-k8s-system}
+---
+apiVersion: frrk8s.metallb.io/v1beta1
+kind: FRRConfiguration
+metadata: {name: filters, namespace: frr-k8s-system}
+`
+	_, errOut, err := runConvert(t, "", layer2Objects+frr, "--from=metallb")
+	if exitCode(err) != 3 || !strings.Contains(errOut, "not carried over: cluster: FRRConfiguration filters: is a configuration of FRR") || strings.Contains(errOut, "metallb-node1") {
+		t.Errorf("%v\n%s", err, errOut)
+	}
+}
+
+func TestConvertGoesOnWithoutTheRightToReadFRR(t *testing.T) {
+	streams, _, _, stderr := genericiooptions.NewTestIOStreams()
+	client := clusterWith(t, layer2Objects).(*dynamicfake.FakeDynamicClient)
+	client.PrependReactor("list", "frrconfigurations", func(k8stesting.Action) (bool, runtime.Object, error) {
+		return true, nil, apierrors.NewForbidden(frrConfigurations.GroupResource(), "", errors.New("no right"))
+	})
+	c := &conversion{options: newOptions(streams), resources: func() (dynamic.Interface, error) { return client, nil }}
+	command := c.command()
+	command.SetArgs([]string{"--from=metallb"})
+	if err := command.ExecuteContext(t.Context()); err != nil || !strings.Contains(stderr.String(), "warning: listing frrconfigurations.frrk8s.metallb.io: ") {
+		t.Errorf("%v\n%s", err, stderr)
 	}
 }
 

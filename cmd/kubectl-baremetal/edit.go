@@ -128,14 +128,10 @@ func (e *editor) kept(err error, path string) error {
 // old one.
 func (e *editor) text(before string) (text []byte, path string, err error) {
 	if e.file == "" {
-		text, path, err = e.edited(before)
-		if err != nil && !errors.Is(err, errCancelled) {
-			err = notValid(err)
-		}
-		return text, path, err
+		return e.edited(before)
 	}
 	if text, err = readConfiguration(e.options, e.file); err != nil {
-		return nil, "", notValid(err)
+		return nil, "", err
 	}
 	if string(text) == before {
 		return nil, "", errCancelled
@@ -181,6 +177,9 @@ func (e *editor) show(ctx context.Context, cm *v1.ConfigMap, text []byte, path s
 	}
 	if err := printAnnouncements(e.Out, &r); err != nil {
 		return err
+	}
+	if len(r.Incomplete) > 0 {
+		fmt.Fprintln(e.Out, "\nwarning: what would move in the network is known only in part, as said above.")
 	}
 	if unserved := r.Unserved(); len(unserved) > 0 {
 		fmt.Fprintf(e.Out, "\nwarning: %s\n", unservedText(unserved))

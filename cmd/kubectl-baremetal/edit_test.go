@@ -174,7 +174,7 @@ func TestEditKeepsATextThatItCannotUse(t *testing.T) {
 		want   string
 	}{
 		"the errors are left":  {edits: []func(string) string{bad, unchanged}, status: 1, want: "still has the errors"},
-		"the editor has ended": {edits: []func(string) string{bad}, fails: errors.New("exit status 3"), status: 1, want: "running the editor: exit status 3"},
+		"the editor has ended": {edits: []func(string) string{bad}, fails: errors.New("exit status 3"), status: 2, want: "running the editor: exit status 3"},
 	} {
 		s := &session{testCluster: newTestCluster(t), edits: tt.edits, fails: tt.fails}
 		err := s.run(t)
@@ -250,6 +250,7 @@ func TestEditTakesAFileInAScript(t *testing.T) {
 		"the standard input": {stdin: text, file: "-", yes: true, want: "was written", written: true},
 		"a question":         {content: text, stdin: "n\n", file: file, want: "Nothing was written. The text is in " + file},
 		"no answer possible": {stdin: text, file: "-", status: 2, want: "--filename - needs --yes"},
+		"no such file":       {content: text, file: file + ".none", yes: true, status: 2, want: "no such file"},
 		"a bad file":         {content: bad, file: file, yes: true, status: 1, want: file + ":4:15: pool \"a\": addresses: "},
 		"the same":           {content: inUse, file: file, yes: true, want: "The configuration is unchanged."},
 	} {

@@ -26,7 +26,7 @@ var errCancelled = errors.New("cancelled")
 func (e *editor) edited(before string) (after []byte, path string, err error) {
 	file, err := os.CreateTemp("", "baremetal-config-*.yaml") // only the operator can read it: it can have passwords
 	if err != nil {
-		return nil, "", fmt.Errorf("creating a file for the editor: %w", err)
+		return nil, "", notDone(fmt.Errorf("creating a file for the editor: %w", err))
 	}
 	path = file.Name()
 	_ = file.Close() // nothing was written to it
@@ -34,14 +34,14 @@ func (e *editor) edited(before string) (after []byte, path string, err error) {
 	text, header := before, e.header(filepath.Base(path), before, err)
 	for refused := false; ; refused = true {
 		if err := os.WriteFile(path, []byte(header+text), 0o600); err != nil {
-			return nil, "", fmt.Errorf("writing %s: %w", path, err)
+			return nil, "", notDone(fmt.Errorf("writing %s: %w", path, err))
 		}
 		if err := e.open(path); err != nil {
-			return nil, "", fmt.Errorf("running the editor: %w. The text is in %s", err, path)
+			return nil, "", notDone(fmt.Errorf("running the editor: %w. The text is in %s", err, path))
 		}
 		content, err := os.ReadFile(path)
 		if err != nil {
-			return nil, "", fmt.Errorf("reading the edited text: %w", err)
+			return nil, "", notDone(fmt.Errorf("reading the edited text: %w", err))
 		}
 		now := withoutHeader(string(content))
 		if strings.TrimSpace(now) == "" || sameText(now, before) {
@@ -49,7 +49,7 @@ func (e *editor) edited(before string) (after []byte, path string, err error) {
 			return nil, "", errCancelled
 		}
 		if refused && sameText(now, text) {
-			return nil, "", fmt.Errorf("the text still has the errors, and you did not change it. Nothing was written. The text is in %s", path)
+			return nil, "", notValid(fmt.Errorf("the text still has the errors, and you did not change it. Nothing was written. The text is in %s", path))
 		}
 		if _, err := config.Parse([]byte(now)); err != nil {
 			text, header = now, e.header(filepath.Base(path), now, err)
@@ -57,7 +57,7 @@ func (e *editor) edited(before string) (after []byte, path string, err error) {
 		}
 		// The file is now what -f needs.
 		if err := os.WriteFile(path, []byte(now), 0o600); err != nil {
-			return nil, "", fmt.Errorf("writing %s: %w", path, err)
+			return nil, "", notDone(fmt.Errorf("writing %s: %w", path, err))
 		}
 		return []byte(now), path, nil
 	}

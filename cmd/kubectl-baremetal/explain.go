@@ -12,8 +12,10 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/duration"
+	"k8s.io/client-go/kubernetes"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/diagnose"
 )
@@ -57,10 +59,11 @@ func explainCommand(o *options) *cobra.Command {
 			if err != nil {
 				return notDone(err)
 			}
-			in, err := o.gather(cmd.Context(), client, portForward{client, config})
+			in, err := o.look(cmd.Context(), client, portForward{client, config})
 			if err != nil {
 				return notDone(err)
 			}
+			readService(cmd.Context(), client, in, namespace, args[0])
 			e, err := explain(in, namespace, args[0])
 			if err != nil {
 				return notDone(err)
@@ -77,13 +80,36 @@ func explain(in *diagnose.Input, namespace, arg string) (*diagnose.Explanation, 
 	if addr, err := netip.ParseAddr(arg); err == nil {
 		return diagnose.ExplainAddress(in, addr.Unmap()), nil
 	}
-	name := arg
-	if kind, rest, ok := strings.Cut(arg, "/"); ok {
-		if name = rest; !slices.Contains(serviceKinds, kind) {
-			return nil, fmt.Errorf("%q is no Service: write svc/NAME, NAME, or an address; the namespace is -n", arg)
-		}
+	name, ok := serviceOf(arg)
+	if !ok {
+		return nil, fmt.Errorf("%q is no Service: write svc/NAME, NAME, or an address; the namespace is -n", arg)
 	}
 	return diagnose.ExplainService(in, namespace+"/"+name)
+}
+
+// serviceOf returns the name of the Service in an argument, and whether it names one.
+func serviceOf(arg string) (name string, ok bool) {
+	kind, name, ok := strings.Cut(arg, "/")
+	if !ok {
+		return arg, true
+	}
+	return name, slices.Contains(serviceKinds, kind)
+}
+
+// readService reads the Service of an argument if the list of all Services could not be read. A user may
+// have the right to see this one only.
+func readService(ctx context.Context, client kubernetes.Interface, in *diagnose.Input, namespace, arg string) {
+	name, ok := serviceOf(arg)
+	if _, err := netip.ParseAddr(arg); err == nil || !ok || in.Unread("Services") == "" {
+		return
+	}
+	svc, err := client.CoreV1().Services(namespace).Get(ctx, name, metav1.GetOptions{})
+	switch {
+	case err == nil:
+		in.Services = append(in.Services, svc)
+	case apierrors.IsNotFound(err): // so the missing list is not the reason
+		in.Unknown = slices.DeleteFunc(slices.Clone(in.Unknown), func(u diagnose.Unknown) bool { return u.What == "Services" })
+	}
 }
 
 // serviceKinds are the names by which kubectl knows Services.
@@ -164,6 +190,9 @@ func printService(out io.Writer, s diagnose.ServiceExplanation, now time.Time) {
 	for _, node := range slices.Sorted(maps.Keys(s.Endpoints.Nodes)) {
 		pods = append(pods, fmt.Sprintf("%d on %s", s.Endpoints.Nodes[node], node))
 	}
+	if s.Endpoints.Unknown {
+		pods = []string{"not known: the EndpointSlices could not be read"}
+	}
 	line("Ready pods", "%s", cmp.Or(strings.Join(pods, ", "), "none"))
 	for _, a := range s.Addresses {
 		printAddress(out, a)
@@ -215,7 +244,11 @@ func printAddress(out io.Writer, a diagnose.AddressExplanation) {
 			line("Links", "%s", strings.Join(a.Links, ", "))
 		}
 		if len(a.Candidates) > 1 {
-			line("Candidates", "%s", strings.Join(a.Candidates, ", "))
+			more := ""
+			if a.CandidatesOmitted > 0 {
+				more = " and " + counted(a.CandidatesOmitted, "more node")
+			}
+			line("Candidates", "%s%s", strings.Join(a.Candidates, ", "), more)
 		}
 	}
 	for _, e := range a.Excluded {

@@ -38,7 +38,12 @@ const (
 	managerDebugAddress = "127.0.0.1:7474"
 )
 
-// gather reads everything that a diagnosis needs. What cannot be read is part of the result; the error says that
+// look reads everything that a diagnosis needs.
+func (o *options) look(ctx context.Context, client kubernetes.Interface, ports podPorts) (*diagnose.Input, error) {
+	return o.gather(ctx, client, withoutState{ports})
+}
+
+// gather reads everything that a diagnosis and a simulation need. What cannot be read is part of the result; the error says that
 // nothing can be.
 func (o *options) gather(ctx context.Context, client kubernetes.Interface, ports podPorts) (*diagnose.Input, error) {
 	in, err := o.findPrograms(ctx, client)
@@ -194,7 +199,7 @@ func readDocuments(ctx context.Context, ports podPorts, speakers []diagnose.Spea
 		work.Go(func() {
 			turns <- struct{}{}
 			defer func() { <-turns }()
-			ctx, cancel := context.WithTimeout(ctx, podTimeout)
+			ctx, cancel := context.WithTimeoutCause(ctx, maxPodTime, errSlow)
 			defer cancel()
 			read(ctx)
 		})
@@ -240,7 +245,7 @@ func readSpeaker(ctx context.Context, ports podPorts, s *diagnose.Speaker) {
 func readManager(ctx context.Context, ports podPorts, m *diagnose.Manager) {
 	port, err := portOf(m.Pod, managerProgram, managerAddressFlag, managerDebugAddress)
 	if err != nil {
-		m.Problem = err.Error()
+		m.Problem, m.Silent = err.Error(), true
 		return
 	}
 	answers, err := ports.get(ctx, m.Pod, port, debugapi.AllocationsPath)

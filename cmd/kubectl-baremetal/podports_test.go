@@ -2,13 +2,17 @@ package main
 
 import (
 	"bufio"
+	"compress/gzip"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -54,14 +58,15 @@ func TestPortForwardSaysThatTheAPIServerRefuses(t *testing.T) {
 }
 
 func TestPortForwardGivesUpWhenItsTimeIsOver(t *testing.T) {
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancelCause(context.Background())
+	late := errNoAnswer(traceTimeout)
 	ended := make(chan struct{})
 	p := forwardTo(t, func(http.ResponseWriter, *http.Request) {
-		cancel() // the API server has got the request, and does not answer it
+		cancel(late) // the API server has got the request, and does not answer it
 		<-ended
 	})
 	t.Cleanup(func() { close(ended) })
-	if _, err := p.get(ctx, aPod, 7473, "/debug/plan"); !errors.Is(err, errNoAnswer) {
+	if _, err := p.get(ctx, aPod, 7473, "/debug/plan"); !errors.Is(err, late) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -134,6 +139,8 @@ func TestExchangeReadsTheBodyOfAnAnswer(t *testing.T) {
 		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n": "{}",
 		"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n":                       "the answer is 404 Not Found",
 		"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}":                            "unexpected EOF",
+		compressedAnswer("{}"): "{}",
+		"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}": "decompressing the answer: unexpected EOF",
 		"": "reading the answer: unexpected EOF",
 	} {
 		p := &pipe{Reader: strings.NewReader(answer)}
@@ -149,4 +156,46 @@ func TestExchangeReadsTheBodyOfAnAnswer(t *testing.T) {
 			t.Errorf("sent %q", p.Builder.String())
 		}
 	}
+}
+
+// compressedAnswer is the answer of a pod that compresses.
+func compressedAnswer(text string) string {
+	var b strings.Builder
+	w := gzip.NewWriter(&b)
+	_, _ = w.Write([]byte(text)) // to memory
+	_ = w.Close()
+	return fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s", b.Len(), b.String())
+}
+
+// slowStream gives a byte each second, and nothing more after the last one until it is closed.
+type slowStream struct {
+	strings.Builder
+	left   int
+	closed <-chan struct{}
+}
+
+func (s *slowStream) Read(b []byte) (int, error) {
+	if s.left == 0 {
+		<-s.closed
+		return 0, io.ErrClosedPipe
+	}
+	time.Sleep(time.Second)
+	s.left--
+	b[0] = 'x'
+	return 1, nil
+}
+
+func TestPodThatSendsSlowlyIsReadOnAndASilentOneIsNot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, idle := withIdleTimeout(t.Context(), podTimeout)
+		defer idle.stop()
+		began := time.Now()
+		body, err := io.ReadAll(idle.of(&slowStream{left: 30, closed: ctx.Done()}))
+		if took := time.Since(began); len(body) != 30 || !errors.Is(err, io.ErrClosedPipe) || took != 30*time.Second+podTimeout {
+			t.Errorf("%d bytes in %v, %v", len(body), took, err)
+		}
+		if got := context.Cause(ctx).Error(); got != "no answer within 5s" {
+			t.Errorf("the cause is %s", got)
+		}
+	})
 }

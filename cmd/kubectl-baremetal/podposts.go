@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -33,7 +34,7 @@ func (p portForward) post(ctx context.Context, pod *v1.Pod, port uint16, path st
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })() // what waits for the pod fails then
 	err = withStream(conn, 0, port, func(data io.ReadWriter) error { return exchangePost(data, path, read) })
 	if ctx.Err() != nil {
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 	return err
 }
@@ -77,9 +78,9 @@ func (o *options) findSpeakers(ctx context.Context, client kubernetes.Interface)
 	return speakers, nil
 }
 
-// postAll posts to all speakers, to so many at the same time. read gets the answer of speaker i, from any
+// postAll posts to all speakers, to so many at the same time, and each has the timeout to answer. read gets the answer of speaker i, from any
 // goroutine. The result has an error for each speaker, nil if read has returned nil.
-func postAll(ctx context.Context, posts podPosts, speakers []diagnose.Speaker, path string, atOnce int, read func(i int, body io.Reader) error) []error {
+func postAll(ctx context.Context, posts podPosts, speakers []diagnose.Speaker, path string, atOnce int, timeout time.Duration, read func(i int, body io.Reader) error) []error {
 	failures := make([]error, len(speakers))
 	var work sync.WaitGroup
 	turns := make(chan struct{}, atOnce)
@@ -89,6 +90,8 @@ func postAll(ctx context.Context, posts podPosts, speakers []diagnose.Speaker, p
 			defer func() { <-turns }()
 			port, err := portOf(speakers[i].Pod, speakerProgram, speakerAddressFlag, speakerAddress)
 			if err == nil {
+				ctx, cancel := context.WithTimeoutCause(ctx, timeout, errNoAnswer(timeout))
+				defer cancel()
 				err = posts.post(ctx, speakers[i].Pod, port, path, func(body io.Reader) error { return read(i, body) })
 			}
 			failures[i] = err

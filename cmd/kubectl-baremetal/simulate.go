@@ -9,6 +9,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/cloudprovider"
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/build"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/debugapi"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/diagnose"
@@ -28,8 +29,12 @@ A drained node gets the label node.kubernetes.io/exclude-from-external-load-bala
 pods are evicted, but for those of DaemonSets. Its speaker and its connections go on. A lost
 node has no power.
 
+If a speaker on a node that is ready does not answer, if the EndpointSlices cannot be read, or
+if the plugin decides in another way than the speakers, the result is incomplete. It is shown,
+and the exit status is 2.
+
 The exit status is 0 if everything that is served now would be served, 1 if something would
-be served by nobody, and 2 if nothing could be found out.`
+be served by nobody, and 2 if the result is incomplete, or if nothing could be found out.`
 
 const simulateExample = `  # Before maintenance: what moves if node2 is drained?
   kubectl baremetal simulate --drain node2
@@ -188,7 +193,7 @@ func (s simulator) simulate(ctx context.Context, in *diagnose.Input, change simu
 	if err != nil {
 		return simulate.Result{}, err
 	}
-	cluster, err := clusterOf(in, staying)
+	cluster, err := clusterOf(in, staying, build.Version())
 	if err != nil {
 		return simulate.Result{}, err
 	}

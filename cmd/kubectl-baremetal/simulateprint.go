@@ -14,7 +14,8 @@ import (
 // maxListed is how many names or routes a line has at most.
 const maxListed = 4
 
-// printSimulation prints a simulation. It returns an error if something would be served by nobody.
+// printSimulation prints a simulation. It returns an error if something would be served by nobody, or if the input was
+// incomplete.
 func printSimulation(out io.Writer, format string, r *simulation) error {
 	done, err := printObject(out, format, r)
 	if !done {
@@ -25,6 +26,9 @@ func printSimulation(out io.Writer, format string, r *simulation) error {
 	}
 	if unserved := r.Unserved(); len(unserved) > 0 {
 		return exitError{errors.New(unservedText(unserved)), 1}
+	}
+	if len(r.Incomplete) > 0 {
+		return notDone(errors.New("the result is incomplete, so it is no reason to go on"))
 	}
 	return nil
 }
@@ -71,10 +75,13 @@ func printAnnouncements(out io.Writer, r *simulate.Result) error {
 			return err
 		}
 	}
-	for i, note := range r.Notes {
-		if i == 0 {
-			fmt.Fprintln(out)
-		}
+	if len(r.Incomplete)+len(r.Notes) > 0 {
+		fmt.Fprintln(out)
+	}
+	for _, text := range r.Incomplete {
+		fmt.Fprintf(out, "Incomplete: %s\n", text)
+	}
+	for _, note := range r.Notes {
 		fmt.Fprintf(out, "Note: %s\n", note)
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -44,7 +45,7 @@ func statusCommand(o *options) *cobra.Command {
 			if err != nil {
 				return notDone(err)
 			}
-			in, err := o.gather(cmd.Context(), client, portForward{client, config})
+			in, err := o.look(cmd.Context(), client, portForward{client, config})
 			if err != nil {
 				return notDone(err)
 			}
@@ -69,7 +70,10 @@ func printStatus(out io.Writer, format string, s *diagnose.Status) error {
 
 func printStatusText(out io.Writer, wide bool, s *diagnose.Status) error {
 	inUse := "not in use as it is"
-	if s.Config.InUse {
+	switch {
+	case slices.Contains(s.Unread, "ConfigMap "+s.Config.ConfigMap):
+		inUse = "could not be read"
+	case s.Config.InUse:
 		inUse = "in use"
 	}
 	fmt.Fprintf(out, "Configuration: ConfigMap %s, %s", s.Config.ConfigMap, inUse)
@@ -79,7 +83,11 @@ func printStatusText(out io.Writer, wide bool, s *diagnose.Status) error {
 	if wide {
 		fmt.Fprintf(out, " (resourceVersion %d, hash %s)", s.Config.ResourceVersion, cmp.Or(s.Config.Hash, "unknown"))
 	}
-	fmt.Fprintf(out, "\nServices: %d served, %d waiting, %d withheld\n", s.Services.Served, s.Services.Waiting, s.Services.Withheld)
+	if slices.Contains(s.Unread, "Services") {
+		fmt.Fprint(out, "\nServices: could not be read\n")
+	} else {
+		fmt.Fprintf(out, "\nServices: %d served, %d waiting, %d withheld\n", s.Services.Served, s.Services.Waiting, s.Services.Withheld)
+	}
 	for _, section := range []func(io.Writer, bool, *diagnose.Status) error{printManagers, printSpeakers, printPools, printSessions, printConflicts, printSpread} {
 		if err := section(out, wide, s); err != nil {
 			return err
@@ -106,6 +114,8 @@ func printManagers(out io.Writer, wide bool, s *diagnose.Status) error {
 			state = "not ready"
 		case m.Leader:
 			state = "leads"
+		case m.Silent:
+			state = "serves no document"
 		case m.Problem != "":
 			state = "unreachable"
 		}

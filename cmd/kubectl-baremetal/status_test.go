@@ -70,7 +70,11 @@ func documentsOf(t *testing.T) fakePorts {
 			if port != 9999 {
 				t.Errorf("port %d of %s", port, pod)
 			}
-			return struct{ debugapi.Header }{debugapi.NewHeader(kinds[path], "v1.2.3", time.Now())}, nil
+			header := debugapi.NewHeader(kinds[path], "v1.2.3", time.Now())
+			if path == debugapi.MembersPath {
+				return debugapi.Members{Header: header, Members: []debugapi.Member{{Name: "node2", Alive: true, Heard: true}}}, nil
+			}
+			return struct{ debugapi.Header }{header}, nil
 		case "ccm":
 			if port != 7474 {
 				t.Errorf("port %d of %s", port, pod)
@@ -106,6 +110,23 @@ func TestGatherReadsAllProgramsAndNamesTheMissingOne(t *testing.T) {
 	}
 	if len(in.Scope.Classes) != 2 || in.Scope.Classes[0] != "example.com/metal" {
 		t.Errorf("the classes of the cluster manager's flag: %v", in.Scope.Classes)
+	}
+}
+
+func TestStatusDoesNotReadTheStatesOfPlans(t *testing.T) {
+	o, _ := testOptions()
+	asked := 0
+	ports := fakePorts(func(pod string, port uint16, path string) (any, error) {
+		if strings.HasPrefix(path, debugapi.PlanPath) {
+			asked++
+			if path != debugapi.PlanPath+"?"+debugapi.WithoutState {
+				t.Errorf("asked for %s", path)
+			}
+		}
+		return documentsOf(t)(pod, port, strings.TrimSuffix(path, "?"+debugapi.WithoutState))
+	})
+	if in, err := o.look(context.Background(), fake.NewClientset(clusterObjects()...), ports); err != nil || asked != 2 || in.Speakers[0].Plan == nil {
+		t.Errorf("%d plans were read: %v", asked, err)
 	}
 }
 

@@ -165,6 +165,7 @@ func (o *options) addKubernetes(ctx context.Context, b *bundle, client kubernete
 	if in.DaemonSet != nil {
 		d := in.DaemonSet.DeepCopy()
 		hideValues(&d.Spec.Template.Spec)
+		withoutOthers(d.Spec.Template.Annotations)
 		addObjects(b, "objects/daemonset.yaml", "the DaemonSet of the speakers", []*appsv1.DaemonSet{d})
 	}
 	if in.Lease != nil {
@@ -218,7 +219,7 @@ func addFromPods(ctx context.Context, b *bundle, client kubernetes.Interface, po
 	put := func(name, what string, read func(context.Context) ([]byte, error)) {
 		work.Go(func() {
 			turns <- struct{}{}
-			ctx, cancel := context.WithTimeout(ctx, logTimeout)
+			ctx, cancel := context.WithTimeoutCause(ctx, logTimeout, errNoAnswer(logTimeout))
 			text, err := read(ctx)
 			cancel()
 			<-turns

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	v1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -83,6 +84,7 @@ func unpack(t *testing.T, archive []byte) map[string]string {
 func bundleOf(t *testing.T) map[string]string {
 	t.Helper()
 	text := "peers:\n- {peer-address: 192.0.2.254, peer-asn: 64500, my-asn: 64501, password: 'hun''ter\"2\\'}\n"
+	misspelt := text + "- {peer-address: 192.0.2.253, pasword: misspelt1}\n- {peer-address: 192.0.2.252, passwort: misspelt2}\n- {peer-address: 192.0.2.251, Password: misspelt3}\n"
 	meta := func(name string) metav1.ObjectMeta {
 		return metav1.ObjectMeta{Namespace: "baremetal-system", Name: name, UID: "u", Annotations: map[string]string{
 			"kubectl.kubernetes.io/last-applied-configuration": "everything, also " + bgpPassword, "lb.baremetal/pool": "main",
@@ -91,21 +93,24 @@ func bundleOf(t *testing.T) map[string]string {
 	pod := func(name, node, command string) *v1.Pod {
 		return &v1.Pod{ObjectMeta: meta(name), Spec: v1.PodSpec{NodeName: node, Containers: []v1.Container{{
 			Name: "main", Command: []string{command}, Env: []v1.EnvVar{{Name: "HTTP_PROXY", Value: "http://user:proxysecret@proxy"}},
-		}}}, Status: v1.PodStatus{ContainerStatuses: []v1.ContainerStatus{{Name: "main", RestartCount: 1}}}}
+		}}, EphemeralContainers: []v1.EphemeralContainer{{EphemeralContainerCommon: v1.EphemeralContainerCommon{
+			Name: "debug", Args: []string{"--token=proxysecret"}, Env: []v1.EnvVar{{Name: "TOKEN", Value: "proxysecret"}},
+		}}}}, Status: v1.PodStatus{ContainerStatuses: []v1.ContainerStatus{{Name: "main", RestartCount: 1}}}}
 	}
 	web := meta("web")
 	web.Namespace = "shop"
 	slice := meta("web-1")
 	slice.Namespace, slice.Labels = "shop", map[string]string{discoveryv1.LabelServiceName: "web"}
 	client := fake.NewClientset(
-		&v1.ConfigMap{ObjectMeta: meta("config"), Data: map[string]string{"config": text}},
+		&v1.ConfigMap{ObjectMeta: meta("config"), Data: map[string]string{"config": misspelt}},
 		&v1.ConfigMap{ObjectMeta: meta("config-in-use"), Data: map[string]string{"config": text, "orphans": "[]"}},
 		&v1.Secret{ObjectMeta: meta("memberlist"), Data: map[string][]byte{"secretkey": []byte(memberKey)}},
 		&v1.Service{ObjectMeta: web, Spec: v1.ServiceSpec{Type: v1.ServiceTypeLoadBalancer}},
 		&v1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "internal"}, Spec: v1.ServiceSpec{Type: v1.ServiceTypeClusterIP}},
 		&discoveryv1.EndpointSlice{ObjectMeta: slice},
 		&v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node1"}, Status: v1.NodeStatus{NodeInfo: v1.NodeSystemInfo{KubeletVersion: "v1.37.2"}}},
-		&v1.Event{ObjectMeta: meta("e"), Reason: "ConfigRefused", Message: "the configuration has the password " + bgpPassword},
+		&v1.Event{ObjectMeta: meta("e"), Reason: "ConfigRefused", Message: "the configuration has the password " + bgpPassword + ", and misspelt1"},
+		&appsv1.DaemonSet{ObjectMeta: meta("speaker"), Spec: appsv1.DaemonSetSpec{Template: v1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Annotations: meta("x").Annotations}, Spec: v1.PodSpec{Containers: []v1.Container{{Command: []string{"/baremetal-speaker"}}}}}}},
 		pod("speaker-1", "node1", "/baremetal-speaker"), pod("speaker-3", "node3", "/baremetal-speaker"), pod("manager", "node1", "/baremetal-cloud-controller-manager"),
 	)
 	streams, _, _, _ := genericiooptions.NewTestIOStreams()
@@ -126,7 +131,7 @@ func TestSupportBundleHasNoPasswordAndNoKey(t *testing.T) {
 	files := bundleOf(t)
 	inJSON, _ := json.Marshal(bgpPassword)
 	for name, text := range files {
-		for _, secret := range []string{bgpPassword, string(inJSON[1 : len(inJSON)-1]), `hun''ter`, memberKey, "proxysecret", "last-applied-configuration", "managedFields"} {
+		for _, secret := range []string{bgpPassword, string(inJSON[1 : len(inJSON)-1]), `hun''ter`, memberKey, "misspelt1", "misspelt2", "misspelt3", "proxysecret", "last-applied-configuration", "managedFields"} {
 			if strings.Contains(text, secret) {
 				t.Errorf("%s has %q: %s", name, secret, text)
 			}
@@ -137,7 +142,7 @@ func TestSupportBundleHasNoPasswordAndNoKey(t *testing.T) {
 			t.Errorf("%s: %s", name, text)
 		}
 	}
-	if text := files["objects/events.yaml"]; !strings.Contains(text, "has the password (password removed)") {
+	if text := files["objects/events.yaml"]; !strings.Contains(text, "has the password (password removed), and (password removed)") {
 		t.Errorf("the Event: %s", text)
 	}
 }

@@ -83,10 +83,8 @@ func traceCommand(o *options) *cobra.Command {
 
 // traceFrom lets all speakers find out about an address. The error says that none has found out anything.
 func traceFrom(ctx context.Context, posts podPosts, speakers []diagnose.Speaker, addr netip.Addr) (diagnose.Trace, error) {
-	ctx, cancel := context.WithTimeout(ctx, traceTimeout*time.Duration(1+len(speakers)/maxPodsAtOnce))
-	defer cancel()
 	nodes := make([]diagnose.TracedNode, len(speakers))
-	failures := postAll(ctx, posts, speakers, debugapi.TracePath+"?"+url.Values{"address": {addr.String()}}.Encode(), maxPodsAtOnce, func(i int, body io.Reader) error {
+	failures := postAll(ctx, posts, speakers, debugapi.TracePath+"?"+url.Values{"address": {addr.String()}}.Encode(), maxPodsAtOnce, traceTimeout, func(i int, body io.Reader) error {
 		text, err := io.ReadAll(io.LimitReader(body, maxTrace))
 		if err != nil {
 			return err

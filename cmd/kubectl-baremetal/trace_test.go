@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -165,5 +166,41 @@ func TestPostReachesThePodByPortForward(t *testing.T) {
 	}
 	if err := p.post(t.Context(), aPod, 1, "/debug/trace", read); err == nil || !strings.Contains(err.Error(), "connection refused") {
 		t.Errorf("a closed port: %v", err)
+	}
+}
+
+// hanging lets the pods of some nodes not answer.
+type hanging struct{ dead map[string]bool }
+
+func (h hanging) post(ctx context.Context, pod *v1.Pod, _ uint16, _ string, read func(io.Reader) error) error {
+	if h.dead[pod.Spec.NodeName] {
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}
+	time.Sleep(3 * time.Second) // the time of a trace
+	return read(strings.NewReader("{}"))
+}
+
+func TestDeadNodesDoNotHoldUpATrace(t *testing.T) {
+	for dead, limit := range map[int]time.Duration{1: 20 * time.Second, 16: 30 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			h := hanging{map[string]bool{}}
+			var speakers []diagnose.Speaker
+			for i := range 40 {
+				name := fmt.Sprintf("node%d", i)
+				h.dead[name] = i < dead
+				speakers = append(speakers, speakerOn(name))
+			}
+			began := time.Now()
+			failures := postAll(t.Context(), h, speakers, "/", maxPodsAtOnce, traceTimeout, func(int, io.Reader) error { return nil })
+			if took := time.Since(began); took > limit {
+				t.Errorf("with %d dead nodes it took %v", dead, took)
+			}
+			for i, err := range failures {
+				if (err != nil) != (i < dead) || err != nil && err.Error() != "no answer within 10s" {
+					t.Errorf("node %d of %d dead ones: %v", i, dead, err)
+				}
+			}
+		})
 	}
 }

@@ -16,7 +16,8 @@ addresses that they announce, BGP sessions, pools, what has moved, and the probl
 
 It prints the address of the page. The address contains a secret, so that no other user of
 this machine and no other page in the browser can read the data. The page only reads. The
-cluster is asked each second while the page is open, and not at all while it is closed.
+cluster is asked each second while the page is open, or less often if its answers take long,
+and not at all while the page is closed.
 
 It reads the API server, and reaches the programs by port-forward, with your rights.`
 
@@ -26,7 +27,7 @@ const uiExample = `  # Serve the page on a free port
   # Serve it on port 8080, for example to forward this port by SSH
   kubectl baremetal ui --port 8080`
 
-// uiInterval is the pause between two looks at the cluster.
+// uiInterval is the shortest pause between two looks at the cluster.
 const uiInterval = time.Second
 
 func uiCommand(o *options) *cobra.Command {

@@ -39,8 +39,8 @@ func (n *twoNodes) get(ctx context.Context, pod *v1.Pod, _ uint16, paths ...stri
 	n.asked[pod.Name]++
 	n.mu.Unlock()
 	if died && pod.Name == "speaker-a" {
-		<-ctx.Done()
-		return nil, errNoAnswer
+		time.Sleep(podTimeout)
+		return nil, errNoAnswer(podTimeout)
 	}
 	owner, other := "a", map[string]string{"a": "b", "b": "a"}[pod.Spec.NodeName]
 	if died {
@@ -211,4 +211,43 @@ func TestDeadSpeakerIsForgottenOnlyIfNobodyHearsIt(t *testing.T) {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
+}
+
+// slowPorts are pods whose answers take long.
+type slowPorts struct {
+	*twoNodes
+	takes time.Duration
+}
+
+func (p slowPorts) get(ctx context.Context, pod *v1.Pod, port uint16, paths ...string) ([][]byte, error) {
+	time.Sleep(p.takes)
+	return p.twoNodes.get(ctx, pod, port, paths...)
+}
+
+// A speaker with a large document over a slow link sends half of the time at most, and is no fault.
+func TestSlowSpeakerIsAskedWithPausesAndStaysKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := &twoNodes{asked: map[string]int{}}
+		ctx, cancel := context.WithCancel(t.Context())
+		source := newUISource(ctx, newOptions(genericiooptions.IOStreams{}), fake.NewClientset(cluster.objects()...), slowPorts{cluster, 10 * time.Second})
+		defer source.wait()
+		defer cancel()
+		for began := time.Now(); time.Since(began) < 2*time.Minute; time.Sleep(uiInterval) {
+			report, err := source.Look(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if time.Since(began) < 15*time.Second {
+				continue // the first answers
+			}
+			for _, s := range report.Speakers {
+				if s.Err != "" || s.Plan == nil {
+					t.Fatalf("after %v: %+v", time.Since(began), s)
+				}
+			}
+		}
+		if n := cluster.asked["speaker-a"]; n < 4 || n > 7 {
+			t.Errorf("it was asked %d times in two minutes", n)
+		}
+	})
 }

@@ -26,11 +26,16 @@ func Redact(text []byte) ([]byte, error) {
 	if broken != nil {
 		return nil, fmt.Errorf("removing the passwords: %w", broken)
 	}
+	return encode(documents, redact)
+}
+
+// encode writes documents after a change of each.
+func encode(documents []*yaml.Node, change func(*yaml.Node)) ([]byte, error) {
 	var b bytes.Buffer
 	encoder := yaml.NewEncoder(&b)
 	encoder.SetIndent(2)
 	for _, d := range documents {
-		redact(d)
+		change(d)
 		if err := encoder.Encode(d); err != nil {
 			return nil, fmt.Errorf("removing the passwords: %w", err)
 		}
@@ -74,11 +79,17 @@ func hide(n *yaml.Node) {
 }
 
 // Passwords returns the passwords in a configuration, so that they can be looked for in other
-// texts. It returns those of a text that has errors, too, as long as it is YAML.
+// texts. It returns those of a text that has errors, too, as long as it is YAML, also if their key has a
+// typo.
 func Passwords(text []byte) (passwords []string) {
 	documents, _ := Documents(text) // those before the error
 	for _, d := range documents {
 		collect(d, &passwords)
+		for _, p := range misspeltPasswords(d) {
+			if !slices.Contains(passwords, p) {
+				passwords = append(passwords, p)
+			}
+		}
 	}
 	return passwords
 }

@@ -6,7 +6,9 @@
 package debugapi
 
 import (
+	"compress/gzip"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -106,11 +108,31 @@ func WantsJSON(r *http.Request) bool {
 	return false
 }
 
-// Write writes a document.
-func Write(w http.ResponseWriter, document any) error {
+// Write writes a document, compressed if the client can read that. A document of a large cluster
+// repeats the names of the nodes, so it becomes much smaller.
+func Write(w http.ResponseWriter, r *http.Request, document any) error {
 	w.Header().Set("Content-Type", ContentType)
-	if err := json.NewEncoder(w).Encode(document); err != nil {
+	w.Header().Set("Vary", "Accept, Accept-Encoding")
+	if !acceptsGzip(r) {
+		if err := json.NewEncoder(w).Encode(document); err != nil {
+			return fmt.Errorf("writing a document: %w", err)
+		}
+		return nil
+	}
+	w.Header().Set("Content-Encoding", "gzip")
+	zip, _ := gzip.NewWriterLevel(w, gzip.BestSpeed) // the level is valid
+	if err := errors.Join(json.NewEncoder(zip).Encode(document), zip.Close()); err != nil {
 		return fmt.Errorf("writing a document: %w", err)
 	}
 	return nil
+}
+
+// acceptsGzip reports whether a client can read what is compressed.
+func acceptsGzip(r *http.Request) bool {
+	for accepted := range strings.SplitSeq(r.Header.Get("Accept-Encoding"), ",") {
+		if coding, quality, _ := strings.Cut(accepted, ";"); strings.TrimSpace(coding) == "gzip" {
+			return strings.ReplaceAll(quality, " ", "") != "q=0"
+		}
+	}
+	return false
 }

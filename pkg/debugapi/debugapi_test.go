@@ -1,6 +1,8 @@
 package debugapi_test
 
 import (
+	"compress/gzip"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -13,7 +15,7 @@ import (
 func TestDocumentOfAnotherVersionOrKindIsRefused(t *testing.T) {
 	w := httptest.NewRecorder()
 	doc := debugapi.BGP{Header: debugapi.NewHeader(debugapi.BGPKind, "v1.2.3", time.Now()), Sessions: []debugapi.Session{{Peer: "tor", Up: true}}}
-	if err := debugapi.Write(w, doc); err != nil {
+	if err := debugapi.Write(w, httptest.NewRequest(http.MethodGet, "/", nil), doc); err != nil {
 		t.Fatal(err)
 	}
 	text := w.Body.String()
@@ -52,6 +54,34 @@ func TestJSONIsWhatTheClientAsksFor(t *testing.T) {
 		r.Header.Set("Accept", test.accept)
 		if got := debugapi.WantsJSON(r); got != test.want {
 			t.Errorf("%s with Accept: %s: %t, want %t", test.url, test.accept, got, test.want)
+		}
+	}
+}
+
+func TestDocumentIsCompressedForAClientThatReadsThat(t *testing.T) {
+	for accepted, compressed := range map[string]bool{"": false, "gzip": true, "deflate, gzip;q=0.5": true, "gzip;q=0": false, "br": false} {
+		w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Header.Set("Accept-Encoding", accepted)
+		doc := debugapi.BGP{Header: debugapi.NewHeader(debugapi.BGPKind, "v1.2.3", time.Now())}
+		if err := debugapi.Write(w, r, doc); err != nil {
+			t.Fatal(err)
+		}
+		text := w.Body.Bytes()
+		if compressed != (w.Header().Get("Content-Encoding") == "gzip") {
+			t.Errorf("%q: the headers are %v", accepted, w.Header())
+		}
+		if compressed {
+			reader, err := gzip.NewReader(w.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if text, err = io.ReadAll(reader); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var got debugapi.BGP
+		if err := debugapi.Decode(text, debugapi.BGPKind, &got); err != nil {
+			t.Errorf("%q: %v", accepted, err)
 		}
 	}
 }

@@ -45,10 +45,12 @@ type Decision struct {
 	Pool     string `json:"pool,omitempty"`
 	Protocol string `json:"protocol,omitempty"`
 	// Owner is the node that announces the VIP by layer 2; empty for none. Candidates are the
-	// nodes that could. Reason is one of the Reasons of the package plan.
-	Owner      string   `json:"owner,omitempty"`
-	Candidates []string `json:"candidates,omitempty"`
-	Reason     string   `json:"reason"`
+	// first nodes that could, and CandidatesOmitted is how many more there are. Reason is one
+	// of the Reasons of the package plan.
+	Owner             string   `json:"owner,omitempty"`
+	Candidates        []string `json:"candidates,omitempty"`
+	CandidatesOmitted int      `json:"candidatesOmitted,omitempty"`
+	Reason            string   `json:"reason"`
 	// WhyOwner says why the owner is the owner; empty without an owner.
 	WhyOwner string `json:"whyOwner,omitempty"`
 	// Excluded are nodes that are not candidates. ExcludedOmitted is how many more there are.

@@ -2,6 +2,7 @@ package debugapi
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -11,6 +12,22 @@ type BGP struct {
 	Sessions []Session `json:"sessions"`
 	// Routes are those that the node advertises if a session is up.
 	Routes []Route `json:"routes"`
+}
+
+// Routers returns the peers that get a route to an address: those with a session that is up, if a route
+// with the address is for them. b can be nil.
+func (b *BGP) Routers(addr netip.Addr) (peers []string) {
+	if b == nil {
+		return nil
+	}
+	for _, s := range b.Sessions {
+		if s.Up && slices.ContainsFunc(b.Routes, func(r Route) bool {
+			return r.Prefix.Contains(addr) && (len(r.Peers) == 0 || slices.Contains(r.Peers, s.Peer))
+		}) {
+			peers = append(peers, s.Peer)
+		}
+	}
+	return peers
 }
 
 // Session is a BGP session.
@@ -83,6 +100,18 @@ type Members struct {
 	// Rejected counts, since the start, what this speaker has rejected of other hosts, by
 	// "members" or "heartbeat", a slash, and the reason. The reason "key" means another key.
 	Rejected map[string]uint64 `json:"rejected,omitempty"`
+	// OtherKeys are the hosts that have sent something with another key a short time ago, the
+	// last one first.
+	OtherKeys []OtherKey `json:"otherKeys,omitempty"`
+}
+
+// OtherKey is a host that sends with another key.
+type OtherKey struct {
+	// To is "members" or "heartbeat".
+	To   string     `json:"to"`
+	From netip.Addr `json:"from"`
+	// Last is when the host did so last.
+	Last time.Time `json:"last"`
 }
 
 // Self is what a speaker concludes about itself.

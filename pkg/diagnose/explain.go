@@ -10,7 +10,6 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 
-	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/debugapi"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/service"
 )
@@ -67,7 +66,9 @@ type Wants struct {
 
 // Endpoints are the ready pods of a Service.
 type Endpoints struct {
-	Ready int `json:"ready"`
+	// Unknown is set if the EndpointSlices could not be read. Then the rest is empty.
+	Unknown bool `json:"unknown,omitempty"`
+	Ready   int  `json:"ready"`
 	// Nodes has how many each node has.
 	Nodes map[string]int `json:"nodes"`
 }
@@ -86,8 +87,10 @@ type AddressExplanation struct {
 	Excluded []debugapi.Excluded `json:"excluded,omitempty"`
 	// ExcludedOmitted is how many more nodes are excluded.
 	ExcludedOmitted int `json:"excludedOmitted,omitempty"`
-	// Candidates are the nodes that could announce it.
-	Candidates []string `json:"candidates,omitempty"`
+	// Candidates are the first nodes that could announce it. CandidatesOmitted is how many more
+	// there are.
+	Candidates        []string `json:"candidates,omitempty"`
+	CandidatesOmitted int      `json:"candidatesOmitted,omitempty"`
 	// BGP says of each node whether it advertises the address.
 	BGP []NodeBGP `json:"bgp,omitempty"`
 	// Spread is empty if one node should carry all traffic.
@@ -102,7 +105,7 @@ type NodeBGP struct {
 	Node string `json:"node"`
 	// Reason is a BGPReason of the package plan.
 	Reason string `json:"reason"`
-	// Routers are the peers with an established session.
+	// Routers are the peers with an established session that get a route to the address.
 	Routers []string `json:"routers"`
 }
 
@@ -118,10 +121,14 @@ func (f *facts) explanation() *Explanation {
 	return &Explanation{APIVersion: debugapi.APIVersion, Kind: ExplanationKind, Time: f.Now.UTC(), Services: []ServiceExplanation{}}
 }
 
-// ExplainService explains the Service of that namespace/name. It returns an error if there is none.
+// ExplainService explains the Service of that namespace/name. It returns an error if there is none, or if
+// the Services could not be read.
 func ExplainService(in *Input, name string) (*Explanation, error) {
 	f := newFacts(in)
 	i := slices.IndexFunc(in.Services, func(svc *v1.Service) bool { return service.Name(svc) == name })
+	if why := in.Unread("Services"); i < 0 && why != "" {
+		return nil, fmt.Errorf("the Services could not be read, so nothing is known about %s: %s", name, why)
+	}
 	if i < 0 {
 		return nil, fmt.Errorf("there is no Service %s: check its name, and its namespace with -n", name)
 	}
@@ -147,43 +154,6 @@ func ExplainAddress(in *Input, addr netip.Addr) *Explanation {
 	return e
 }
 
-// address says what an address is. services is how many Services have it.
-func (f *facts) address(addr netip.Addr, services int) *AddressFacts {
-	a := &AddressFacts{Address: addr}
-	var pool *config.Pool
-	if p, ok := f.parsed.PoolOf(addr); ok {
-		pool, a.Pool = p, p.Name
-	}
-	switch {
-	case services == 1:
-		a.What = "one Service has it"
-	case services > 1:
-		a.What = fmt.Sprintf("%d Services share it", services)
-	case f.what(addr) != "":
-		a.What = "no Service has it; it is " + f.what(addr)
-	case pool != nil && f.refused == nil:
-		a.What = "no Service has it; it is free"
-	case f.parsed == nil:
-		a.What = "no Service has it; the pools are not known, because the ConfigMap is missing or refused"
-	default:
-		a.What = "no Service has it, and no pool has it"
-	}
-	return a
-}
-
-// what says what the cluster manager knows about an address of a pool; "" for nothing.
-func (f *facts) what(addr netip.Addr) string {
-	if f.leader == nil {
-		return ""
-	}
-	for _, r := range slices.Concat(f.leader.Foreign, f.leader.Reserved) {
-		if r.Address == addr {
-			return r.Why
-		}
-	}
-	return ""
-}
-
 // relevant returns the problems of the Services, and those of the cluster that can cause them.
 func (f *facts) relevant(services ...*v1.Service) []Problem {
 	var own, cluster []Problem
@@ -194,7 +164,7 @@ func (f *facts) relevant(services ...*v1.Service) []Problem {
 		}
 		own = append(own, f.problemsOf(svc)...)
 	}
-	for _, p := range slices.Concat(f.unknown(), f.configProblems(), f.managerProblems(), f.speakerProblems(), f.memberProblems(), f.sessionProblems()) {
+	for _, p := range slices.Concat(f.unknown(), f.configProblems(), f.deadNodeProblems(), f.managerProblems(), f.memberProblems(), f.speakerProblems(), f.sessionProblems()) {
 		if p.Reason != "ConfigWarning" && p.Reason != "ManagerNotReady" {
 			cluster = append(cluster, p)
 		}
@@ -289,7 +259,7 @@ func wants(svc *v1.Service) Wants {
 }
 
 func (f *facts) endpoints(svc *v1.Service) Endpoints {
-	e := Endpoints{Nodes: service.EndpointCounts(f.slices[service.Name(svc)])}
+	e := Endpoints{Unknown: f.Unread("EndpointSlices") != "", Nodes: service.EndpointCounts(f.slices[service.Name(svc)])}
 	for _, n := range e.Nodes {
 		e.Ready += n
 	}

@@ -10,8 +10,73 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/service"
 )
+
+// address says what an address is. services is how many Services have it.
+func (f *facts) address(addr netip.Addr, services int) *AddressFacts {
+	a := &AddressFacts{Address: addr}
+	var pool *config.Pool
+	if p, ok := f.parsed.PoolOf(addr); ok {
+		pool, a.Pool = p, p.Name
+	}
+	switch {
+	case services == 1:
+		a.What = "one Service has it"
+	case services > 1:
+		a.What = fmt.Sprintf("%d Services share it", services)
+	case len(f.holders(addr)) > 0:
+		a.What = "it is in use: by the word of the programs " + names(f.holders(addr)) + " has it"
+	case f.what(addr) != "":
+		a.What = "it is " + f.what(addr)
+		if f.Unread("Services") == "" {
+			a.What = "no Service has it; " + a.What
+		}
+	case f.Unread("Services") != "":
+		a.What = "whether a Service has it is not known, because the Services could not be read"
+	case pool != nil && f.refused == nil && f.leader == nil:
+		a.What = "no Service has it in its status; whether it is free is not known, because no cluster manager that leads was read"
+	case pool != nil && f.refused == nil:
+		a.What = "no Service has it; it is free"
+	case f.unreadConfig():
+		a.What = "no Service has it; the pools are not known, because the ConfigMap could not be read"
+	case f.parsed == nil:
+		a.What = "no Service has it; the pools are not known, because the ConfigMap is missing or refused"
+	default:
+		a.What = "no Service has it, and no pool has it"
+	}
+	return a
+}
+
+// holders returns the Services that have an address by the word of the cluster manager and the speakers.
+func (f *facts) holders(addr netip.Addr) (services []string) {
+	if f.leader != nil {
+		for _, s := range f.leader.Services {
+			if slices.Contains(s.Addresses, addr) {
+				services = append(services, s.Name)
+			}
+		}
+	}
+	for _, d := range f.decisions[addr] {
+		services = append(services, d.Services...)
+	}
+	slices.Sort(services)
+	return slices.Compact(services)
+}
+
+// what says what the cluster manager knows about an address of a pool; "" for nothing.
+func (f *facts) what(addr netip.Addr) string {
+	if f.leader == nil {
+		return ""
+	}
+	for _, r := range slices.Concat(f.leader.Foreign, f.leader.Reserved) {
+		if r.Address == addr {
+			return r.Why
+		}
+	}
+	return ""
+}
 
 // explainAddress explains an address of a Service.
 func (f *facts) explainAddress(svc *v1.Service, vip netip.Addr) AddressExplanation {
@@ -20,7 +85,7 @@ func (f *facts) explainAddress(svc *v1.Service, vip netip.Addr) AddressExplanati
 	if known {
 		e.Pool, e.Protocol, e.Owner, e.WhyOwner, e.Reason = d.Pool, d.Protocol, d.Owner, d.WhyOwner, d.Reason
 		e.Candidates, e.Excluded, e.ExcludedOmitted, e.Spread, e.Carriers = d.Candidates, d.Excluded, d.ExcludedOmitted, d.Spread, d.Carriers
-		e.Links = d.Links
+		e.Links, e.CandidatesOmitted = d.Links, d.CandidatesOmitted
 	} else if pool, ok := f.parsed.PoolOf(vip); ok {
 		e.Pool, e.Protocol = pool.Name, string(pool.Protocol)
 	}
@@ -29,15 +94,7 @@ func (f *facts) explainAddress(svc *v1.Service, vip netip.Addr) AddressExplanati
 		if !ok || said.BGP == "" {
 			continue
 		}
-		n := NodeBGP{Node: s.Node(), Reason: said.BGP, Routers: []string{}}
-		if s.BGP != nil {
-			for _, session := range s.BGP.Sessions {
-				if session.Up {
-					n.Routers = append(n.Routers, session.Peer)
-				}
-			}
-		}
-		e.BGP = append(e.BGP, n)
+		e.BGP = append(e.BGP, NodeBGP{Node: s.Node(), Reason: said.BGP, Routers: append([]string{}, s.BGP.Routers(vip)...)})
 	}
 	e.Clients = f.clients(svc, e)
 	return e
@@ -68,6 +125,8 @@ func (f *facts) clients(svc *v1.Service, e AddressExplanation) string {
 		return "not known: no speaker that was read knows the address"
 	case len(ways) == 0:
 		return "nothing: no node announces the address"
+	case f.Unread("EndpointSlices") != "":
+		return strings.Join(ways, ", and ") + "; whether a pod is ready is not known"
 	case f.endpoints(svc).Ready == 0:
 		return strings.Join(ways, ", and ") + "; but no pod is ready, so connections fail"
 	}

@@ -5,6 +5,7 @@ package diagnose
 
 import (
 	"cmp"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	v1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/configmap"
@@ -40,15 +42,27 @@ type Input struct {
 	Config, InUse *v1.ConfigMap
 	// Events are about Services, Nodes and the ConfigMap.
 	Events []*v1.Event
-	// Unknown are the inputs that could not be read, and why.
+	// Unknown are the inputs that could not be read, and why. Their values are empty, which says
+	// nothing about the cluster.
 	Unknown []Unknown
 
 	Speakers []Speaker
 	Managers []Manager
 }
 
-// Unknown is an input that could not be read.
+// Unknown is an input that could not be read. What begins with the kind of its objects: "Services",
+// or "ConfigMap NAMESPACE/NAME".
 type Unknown struct{ What, Why string }
+
+// Unread returns why an input could not be read; "" if it was.
+func (in *Input) Unread(what string) string {
+	for _, u := range in.Unknown {
+		if u.What == what || strings.HasPrefix(u.What, what+" ") {
+			return cmp.Or(u.Why, "unknown")
+		}
+	}
+	return ""
+}
 
 // Speaker is a pod of a speaker, and its documents.
 type Speaker struct {
@@ -69,6 +83,8 @@ func (s *Speaker) Node() string { return s.Pod.Spec.NodeName }
 type Manager struct {
 	Pod     *v1.Pod
 	Problem string
+	// Silent is set if it serves no document, because its flags say so.
+	Silent bool
 	// Allocations is nil if the document is missing.
 	Allocations *debugapi.Allocations
 }
@@ -90,6 +106,10 @@ type facts struct {
 	// decisions are what the speakers say about each VIP, by the names of their nodes.
 	decisions map[netip.Addr]map[string]debugapi.Decision
 	slices    map[string][]*discoveryv1.EndpointSlice // by namespace/name of the Service
+	// nodes are the Nodes, and those nodes of speakers whose Nodes are not known.
+	nodes []*v1.Node
+	// dead are the nodes that do not answer, by the word of the speakers.
+	dead map[string]bool
 }
 
 func newFacts(in *Input) *facts {
@@ -123,7 +143,36 @@ func newFacts(in *Input) *facts {
 		name := s.Namespace + "/" + s.Labels[discoveryv1.LabelServiceName]
 		f.slices[name] = append(f.slices[name], s)
 	}
+	f.nodes = allNodes(in)
+	f.dead = f.deadNodes()
 	return f
+}
+
+// allNodes returns the Nodes, and a Node for each speaker whose Node is not known. Nothing bad is known
+// about such a node, so it counts as ready.
+func allNodes(in *Input) []*v1.Node {
+	all := slices.Clone(in.Nodes)
+	for _, s := range in.Speakers {
+		if !slices.ContainsFunc(all, func(n *v1.Node) bool { return n.Name == s.Node() }) {
+			all = append(all, &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: s.Node()}, Status: v1.NodeStatus{Conditions: []v1.NodeCondition{{Type: v1.NodeReady, Status: v1.ConditionTrue}}}})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b *v1.Node) int { return cmp.Compare(a.Name, b.Name) })
+	return all
+}
+
+// node returns the Node of that name; nil for none.
+func (f *facts) node(name string) *v1.Node {
+	i := slices.IndexFunc(f.nodes, func(n *v1.Node) bool { return n.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return f.nodes[i]
+}
+
+// vips returns the addresses that a speaker knows, in order.
+func (f *facts) vips() []netip.Addr {
+	return slices.SortedFunc(maps.Keys(f.decisions), netip.Addr.Compare)
 }
 
 // ours returns the Services that are served and not being deleted, in the order of their names.

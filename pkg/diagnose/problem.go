@@ -48,7 +48,8 @@ const (
 	noOwner   = "NoOwner"
 )
 
-// byUrgency sorts errors before warnings, and keeps the order otherwise. It never returns nil.
+// byUrgency sorts dead nodes first, because they cause other problems, and then errors before
+// warnings. It keeps the order otherwise, which is that of causes and effects. It never returns nil.
 func byUrgency(all []Problem) []Problem {
 	if all == nil {
 		return []Problem{}
@@ -58,10 +59,13 @@ func byUrgency(all []Problem) []Problem {
 }
 
 func urgency(p Problem) int {
-	if p.Severity == Error {
+	switch {
+	case p.Reason == "NodeDead":
 		return 0
+	case p.Severity == Error:
+		return 1
 	}
-	return 1
+	return 2
 }
 
 // maxNamed is how many names a sentence has.

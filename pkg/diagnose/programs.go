@@ -7,8 +7,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-logr/logr"
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/labels"
+	scheduling "k8s.io/component-helpers/scheduling/corev1"
+	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/config"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/configmap"
@@ -27,25 +29,36 @@ func (f *facts) unknown() (problems []Problem) {
 func (f *facts) configProblems() (problems []Problem) {
 	where := "ConfigMap " + f.ConfigMap.String()
 	stays := "The last good configuration stays in use."
-	if f.InUse == nil {
+	switch {
+	case f.Unread("ConfigMap "+f.inUse()) != "":
+		stays = "The last good configuration stays in use, if there is one."
+	case f.InUse == nil:
 		stays = "There is no earlier configuration: Services wait for an address."
 	}
 	check := fmt.Sprintf("kubectl -n %s get configmap %s -o yaml | kubectl baremetal check-config -", f.ConfigMap.Namespace, f.ConfigMap.Name)
 	switch {
-	case f.Config == nil:
+	case f.unreadConfig() && (f.leader == nil || f.leader.Config.Problem == ""):
+		return nil
+	case f.Config == nil && !f.unreadConfig():
 		return []Problem{{Error, "ConfigMissing", where, "it does not exist. " + stays, fmt.Sprintf("Create it with the pools of addresses in its key %q, or set --config-map", configmap.Key)}}
 	case f.refused != nil:
 		what := fmt.Sprintf("it is refused: %s. %s", firstErrors(f.refused), stays)
 		return []Problem{{Error, "ConfigRefused", where, what, "Correct it. For all errors with their lines: " + check}}
 	case f.leader != nil && f.leader.Config.Problem != "":
 		return []Problem{{Error, "ConfigRefused", where, fmt.Sprintf("the cluster manager refuses it: %s. %s", firstLine(f.leader.Config.Problem), stays),
-			"Correct it. This plugin accepts it, so it may have another version than the cluster manager"}}
+			"Correct it. For all errors with their lines: " + check + ". If this plugin accepts it, it has another version than the cluster manager"}}
 	}
 	for _, w := range f.parsed.Warnings {
 		problems = append(problems, Problem{Warning, "ConfigWarning", where, w.Error(), "Change it if this is not what you mean. For the line: " + check})
 	}
 	return problems
 }
+
+// inUse is the name of the ConfigMap that the cluster manager publishes.
+func (f *facts) inUse() string { return f.ConfigMap.Namespace + "/" + f.ConfigMap.InUse() }
+
+// unreadConfig reports whether the ConfigMap of the operator could not be read.
+func (f *facts) unreadConfig() bool { return f.Unread("ConfigMap "+f.ConfigMap.String()) != "" }
 
 // firstErrors returns the first errors of a configuration in one line.
 func firstErrors(err error) string {
@@ -73,11 +86,12 @@ func (f *facts) managerProblems() (problems []Problem) {
 	}
 	for _, m := range f.Managers {
 		switch {
+		case f.dead[m.Pod.Spec.NodeName]: // which is another problem
 		case !isReady(m.Pod):
 			problems = append(problems, Problem{Warning, "ManagerNotReady", "pod " + m.Pod.Name, "the cluster manager is not ready: " + whyNotReady(m.Pod), f.logsOf(m.Pod)})
-		case m.Problem != "":
+		case m.Problem != "" && !m.Silent:
 			problems = append(problems, Problem{Warning, "ManagerUnreachable", "pod " + m.Pod.Name, "its document could not be read: " + m.Problem,
-				"Check that you may create pods/portforward in this namespace, and that it runs with --debug-address"})
+				"Check that you may create pods/portforward in this namespace, and that the kubelet of its node answers"})
 		}
 	}
 	if leader := f.whyNoLeader(); leader != "" {
@@ -108,7 +122,7 @@ func (f *facts) whyNoLeader() string {
 		return ""
 	}
 	if f.Lease == nil {
-		if slices.ContainsFunc(f.Unknown, func(u Unknown) bool { return strings.HasPrefix(u.What, "Lease") }) {
+		if f.Unread("Lease") != "" {
 			return ""
 		}
 		return "no cluster manager leads: there is no lease"
@@ -118,18 +132,31 @@ func (f *facts) whyNoLeader() string {
 		return "no cluster manager leads: the lease has no holder"
 	}
 	until := spec.RenewTime.Add(time.Duration(*spec.LeaseDurationSeconds) * time.Second)
-	if late := f.Now.Sub(until); late > 0 {
+	if late := f.Now.Sub(until); late > f.patience() {
 		return fmt.Sprintf("no cluster manager leads: the lease of %s expired %v ago", *spec.HolderIdentity, late.Round(time.Second))
 	}
 	return ""
 }
 
+// maxSkew is how far the clock of this machine may be from that of the cluster manager.
+const maxSkew = 2 * time.Minute
+
+// patience is how late a lease may be. If all cluster managers say that they do not lead, the clock of
+// this machine is no reason to doubt it.
+func (f *facts) patience() time.Duration {
+	if slices.ContainsFunc(f.Managers, func(m Manager) bool { return m.Allocations == nil }) {
+		return maxSkew
+	}
+	return 0
+}
+
 // speakerProblems are about speakers that do not run, or cannot be read.
 func (f *facts) speakerProblems() (problems []Problem) {
 	var configs, fenced, suppressed, unreachable grouped
-	for _, n := range f.Nodes {
+	for _, n := range f.nodes {
 		s := f.speaker(n.Name)
 		switch {
+		case f.dead[n.Name]: // which is another problem
 		case s == nil && !f.wantsSpeaker(n):
 		case s == nil:
 			problems = append(problems, f.noSpeaker(n))
@@ -138,7 +165,8 @@ func (f *facts) speakerProblems() (problems []Problem) {
 			if !isNodeReady(n) {
 				severity = Warning // the node is the problem
 			}
-			problems = append(problems, Problem{severity, "SpeakerNotReady", "node " + n.Name, "its speaker is not ready: " + whyNotReady(s.Pod), f.logsOf(s.Pod)})
+			why, do := f.notReady(n, s.Pod)
+			problems = append(problems, Problem{severity, "SpeakerNotReady", "node " + n.Name, "its speaker is not ready: " + why, do})
 		case s.Problem != "":
 			unreachable.add(n.Name, Problem{Severity: Warning, Reason: "SpeakerUnreachable", What: "the documents of the speaker could not be read: " + s.Problem,
 				Do: "Check that you may create pods/portforward in namespace " + s.Pod.Namespace + ", and that the kubelet of the node answers"})
@@ -159,19 +187,35 @@ func (f *facts) speakerProblems() (problems []Problem) {
 	return slices.Concat(problems, unreachable.problems(), configs.problems(), fenced.problems(), suppressed.problems())
 }
 
-// wantsSpeaker reports whether the DaemonSet runs a speaker on a node.
+// wantsSpeaker reports whether the DaemonSet runs a speaker on a node. If the DaemonSet is not known, it
+// does so on each node with Linux.
 func (f *facts) wantsSpeaker(n *v1.Node) bool {
 	if os := n.Labels[v1.LabelOSStable]; os != "" && os != "linux" {
 		return false
 	}
-	return f.DaemonSet == nil || labels.SelectorFromSet(f.DaemonSet.Spec.Template.Spec.NodeSelector).Matches(labels.Set(n.Labels))
+	if f.DaemonSet == nil {
+		return true
+	}
+	spec := f.DaemonSet.Spec.Template.Spec
+	if selected, err := nodeaffinity.GetRequiredNodeAffinity(&v1.Pod{Spec: spec}).Match(n); err == nil && !selected {
+		return false // an error is one of the API server, which has accepted the DaemonSet
+	}
+	_, untolerated := scheduling.FindMatchingUntoleratedTaint(logr.Discard(), n.Spec.Taints, spec.Tolerations, keepsOut, false)
+	return !untolerated
+}
+
+// keepsOut reports whether a taint keeps pods of a DaemonSet out that do not tolerate it. They tolerate
+// the taints that Kubernetes sets itself.
+func keepsOut(t *v1.Taint) bool {
+	return t.Effect != v1.TaintEffectPreferNoSchedule && !strings.HasPrefix(t.Key, "node.kubernetes.io/")
 }
 
 func (f *facts) noSpeaker(n *v1.Node) Problem {
 	p := Problem{Error, "NoSpeaker", "node " + n.Name, "no speaker runs there, so it announces nothing",
 		fmt.Sprintf("Look at the DaemonSet: kubectl -n %s describe daemonset baremetal-speaker", f.ConfigMap.Namespace)}
-	if len(n.Spec.Taints) > 0 {
-		p.Do += fmt.Sprintf(". The node has the taint %s: the DaemonSet needs a toleration for it", n.Spec.Taints[0].ToString())
+	if f.Unread("DaemonSets") != "" {
+		p.Severity = Warning
+		p.What += ". Whether one should is not known, because the DaemonSet could not be read"
 	}
 	if !isNodeReady(n) {
 		p.Severity = Warning

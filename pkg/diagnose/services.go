@@ -79,7 +79,7 @@ func (f *facts) vipsOf(svc *v1.Service) []netip.Addr {
 
 func (f *facts) endpointProblems(svc *v1.Service, where string) []Problem {
 	endpoints := f.slices[service.Name(svc)]
-	if slices.ContainsFunc(f.Unknown, func(u Unknown) bool { return strings.HasPrefix(u.What, "EndpointSlices") }) || service.HasEndpoint(endpoints) {
+	if f.Unread("EndpointSlices") != "" || service.HasEndpoint(endpoints) {
 		return nil
 	}
 	what, do := "no pod of it is ready, so clients get no answer", "See whether the selector of the Service matches pods, and why they are not ready"
@@ -183,8 +183,7 @@ func (f *facts) isAdvertised(vip netip.Addr) bool { return len(f.advertisers(vip
 // advertisers returns the nodes that advertise a VIP over BGP to at least one router.
 func (f *facts) advertisers(vip netip.Addr) (all []string) {
 	for node, d := range f.decisions[vip] {
-		s := f.speaker(node)
-		if d.BGP == bgpAdvertised && s.BGP != nil && slices.ContainsFunc(s.BGP.Sessions, func(x debugapi.Session) bool { return x.Up }) {
+		if d.BGP == bgpAdvertised && len(f.speaker(node).BGP.Routers(vip)) > 0 {
 			all = append(all, node)
 		}
 	}
@@ -208,7 +207,7 @@ func (f *facts) whyNotAdvertised(vip netip.Addr) string {
 
 // bgpWords are the BGPReasons of the package plan in words.
 var bgpWords = map[string]string{
-	bgpAdvertised:     "no BGP session is established",
+	bgpAdvertised:     "no BGP session is established with a router that gets the route",
 	"NoLocalEndpoint": "externalTrafficPolicy is Local, and the node has no ready pod",
 	"Excluded":        "the node must not announce",
 	"NotSelected":     "the node-selectors of the pool do not select the node",

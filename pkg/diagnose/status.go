@@ -28,6 +28,8 @@ type Status struct {
 	Conflicts []Conflict      `json:"conflicts"`
 	Spread    []SpreadStatus  `json:"spread"`
 	Problems  []Problem       `json:"problems"`
+	// Unread are the inputs that could not be read. What depends on them is empty here.
+	Unread []string `json:"unread,omitempty"`
 }
 
 // The kinds of the results.
@@ -52,10 +54,12 @@ type ConfigStatus struct {
 
 // ManagerStatus is about a cluster manager.
 type ManagerStatus struct {
-	Pod     string `json:"pod"`
-	Node    string `json:"node"`
-	Ready   bool   `json:"ready"`
-	Leader  bool   `json:"leader"`
+	Pod    string `json:"pod"`
+	Node   string `json:"node"`
+	Ready  bool   `json:"ready"`
+	Leader bool   `json:"leader"`
+	// Silent is set if it serves no document, because its flags say so.
+	Silent  bool   `json:"silent,omitempty"`
 	Version string `json:"version,omitempty"`
 	Problem string `json:"problem,omitempty"`
 }
@@ -120,13 +124,13 @@ func StatusOf(in *Input) *Status {
 		Managers: []ManagerStatus{}, Speakers: []SpeakerStatus{}, Pools: []debugapi.Pool{}, Sessions: []SessionStatus{}, Conflicts: f.conflicts(), Spread: f.spread(),
 	}
 	for _, m := range in.Managers {
-		status := ManagerStatus{Pod: m.Pod.Name, Node: m.Pod.Spec.NodeName, Ready: isReady(m.Pod), Problem: m.Problem}
+		status := ManagerStatus{Pod: m.Pod.Name, Node: m.Pod.Spec.NodeName, Ready: isReady(m.Pod), Problem: m.Problem, Silent: m.Silent}
 		if m.Allocations != nil {
 			status.Leader, status.Version = m.Allocations.Leader, m.Allocations.ProgramVersion
 		}
 		s.Managers = append(s.Managers, status)
 	}
-	for _, n := range in.Nodes {
+	for _, n := range f.nodes {
 		if speaker := f.speaker(n.Name); speaker != nil || f.wantsSpeaker(n) {
 			s.Speakers = append(s.Speakers, f.speakerStatus(n, speaker))
 		}
@@ -142,6 +146,9 @@ func StatusOf(in *Input) *Status {
 			s.Sessions = append(s.Sessions, SessionStatus{speaker.Node(), session})
 		}
 	}
+	for _, u := range in.Unknown {
+		s.Unread = append(s.Unread, u.What)
+	}
 	s.Services = f.counts()
 	s.Problems = f.problems()
 	return s
@@ -149,7 +156,7 @@ func StatusOf(in *Input) *Status {
 
 // problems returns the problems of the whole cluster, the causes before their effects.
 func (f *facts) problems() []Problem {
-	return byUrgency(slices.Concat(f.unknown(), f.configProblems(), f.managerProblems(), f.speakerProblems(), f.memberProblems(),
+	return byUrgency(slices.Concat(f.unknown(), f.configProblems(), f.deadNodeProblems(), f.managerProblems(), f.memberProblems(), f.speakerProblems(),
 		f.versionProblems(), f.sessionProblems(), f.serviceProblems(), f.spreadProblems()))
 }
 
@@ -200,8 +207,11 @@ func (f *facts) speakerStatus(n *v1.Node, s *Speaker) SpeakerStatus {
 		status.MembersHeard, status.Members = f.heard(s)
 	}
 	switch {
+	case f.dead[n.Name]:
+		status.State, status.Why = "node dead", "its speaker gives no document, and no other speaker hears it"
 	case !isReady(s.Pod):
-		status.State, status.Why = "not ready", whyNotReady(s.Pod)
+		status.State = "not ready"
+		status.Why, _ = f.notReady(n, s.Pod)
 	case s.Plan == nil:
 		status.State, status.Why = "unreachable", s.Problem
 	case s.Plan.Fenced != "":

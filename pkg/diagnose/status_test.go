@@ -53,7 +53,27 @@ var broken = map[string]struct {
 		func(in *diagnose.Input) {
 			in.Speakers = in.Speakers[:2]
 			in.Nodes[2].Spec.Taints = []v1.Taint{{Key: "gpu", Effect: v1.TaintEffectNoSchedule}}
-		}, diagnose.Error, "NoSpeaker", "node node3", "", "taint gpu:NoSchedule",
+			in.DaemonSet.Spec.Template.Spec.Tolerations = []v1.Toleration{{Operator: v1.TolerationOpExists}}
+		}, diagnose.Error, "NoSpeaker", "node node3", "", "describe daemonset",
+	},
+	"no speaker on a cordoned node": {
+		func(in *diagnose.Input) {
+			in.Speakers = in.Speakers[:2]
+			in.Nodes[2].Spec.Taints = []v1.Taint{{Key: v1.TaintNodeUnschedulable, Effect: v1.TaintEffectNoSchedule}}
+		}, diagnose.Error, "NoSpeaker", "node node3", "", "describe daemonset",
+	},
+	"no speaker, and the DaemonSet is not read": {
+		func(in *diagnose.Input) {
+			in.Speakers, in.DaemonSet = in.Speakers[:2], nil
+			in.Unknown = []diagnose.Unknown{{What: "DaemonSets of namespace baremetal-system", Why: "forbidden"}}
+		}, diagnose.Warning, "Unknown", "DaemonSets of namespace baremetal-system", "forbidden", "",
+	},
+	"no leader, by the lease alone": {
+		func(in *diagnose.Input) {
+			in.Managers = in.Managers[:1]
+			in.Managers[0] = diagnose.Manager{Pod: in.Managers[0].Pod, Silent: true}
+			in.Lease.Spec.RenewTime = ptr(metav1.NewMicroTime(now.Add(-5 * time.Minute)))
+		}, diagnose.Error, "NoLeader", "cluster manager", "expired 4m45s ago", "logs",
 	},
 	"no speaker on a dead node": {
 		func(in *diagnose.Input) {
@@ -88,8 +108,28 @@ var broken = map[string]struct {
 	"another key": {
 		func(in *diagnose.Input) {
 			in.Speakers[0].Members.Members = in.Speakers[0].Members.Members[:1]
-			in.Speakers[0].Members.Rejected = map[string]uint64{"members/key": 12}
-		}, diagnose.Error, "KeyRejected", "node node1", "rejects packets with another key (members: 12)", "Secret memberlist",
+			rejects(in, "node1", "192.0.2.103", 3*time.Second)
+		}, diagnose.Error, "KeyRejected", "node node1", "rejects what node node3 sends, because it is made with another key", "Secret memberlist",
+	},
+	"another key, and speakers that wait": {
+		func(in *diagnose.Input) {
+			for i, s := range in.Speakers[:2] {
+				s.Pod.Status.Conditions = nil
+				in.Speakers[i].Members.Members = in.Speakers[i].Members.Members[:1]
+				in.Speakers[i].Plan.Fenced = "it waits for the speakers of the other nodes to start"
+				rejects(in, s.Node(), "192.0.2.103", 3*time.Second)
+			}
+		}, diagnose.Error, "KeyRejected", "nodes node1, node2", "node node3", "Restart the speakers",
+	},
+	"a firewall on a node that fences itself": {
+		func(in *diagnose.Input) {
+			in.Speakers[1].Plan.Fenced = "no member is reached"
+			for i := range in.Speakers {
+				for j, m := range in.Speakers[i].Members.Members {
+					in.Speakers[i].Members.Members[j].Heard = m.Name != "node2"
+				}
+			}
+		}, diagnose.Error, "MembersNotHeard", "nodes node1, node3", "knows the speakers of node node2", "7947",
 	},
 	"port 7946 blocked": {
 		func(in *diagnose.Input) { in.Speakers[0].Members.Members = nil }, diagnose.Error, "MembersMissing", "node node1", "does not find the speakers of nodes node2, node3", "7946",
@@ -220,6 +260,17 @@ var broken = map[string]struct {
 			})
 		}, diagnose.Error, "NotAdvertised", "Service default/web", "nodes node1, node3: no peer is configured for the node; node node2: the node-selectors", "BGP sessions",
 	},
+	"the only router that gets the route is down": {
+		func(in *diagnose.Input) {
+			decide(in, func(_ string, d *debugapi.Decision) {
+				d.Protocol, d.Reason, d.BGP, d.Owner = "bgp", "NotLayer2", "Advertised", ""
+			})
+			for _, s := range in.Speakers {
+				s.BGP.Sessions = append(s.BGP.Sessions, debugapi.Session{Peer: "tor2", Address: netip.MustParseAddr("192.0.2.253"), State: "ACTIVE"})
+				s.BGP.Routes[0].Peers = []string{"tor2"}
+			}
+		}, diagnose.Error, "BGPSessionDown", "nodes node1, node2, node3", "no BGP session with tor2", "",
+	},
 	"different versions": {
 		func(in *diagnose.Input) { in.Speakers[1].Plan.ProgramVersion = "v9" }, diagnose.Warning, "VersionsDiffer", "programs", "v9: speaker of node2", "upgrade",
 	},
@@ -247,25 +298,5 @@ func TestStatusNamesEachFaultAndWhatToDo(t *testing.T) {
 				t.Error("it does not say what to do")
 			}
 		})
-	}
-}
-
-// In a large cluster a speaker hears no heartbeats of most members, because it does not watch them.
-func TestMemberThatIsNotWatchedNeedNotBeHeard(t *testing.T) {
-	in := world()
-	in.Speakers[0].Members.Members[0].Watched, in.Speakers[0].Members.Members[0].Heard = false, false
-	if s := diagnose.StatusOf(in); len(s.Problems) != 0 {
-		t.Errorf("%+v", s.Problems)
-	}
-}
-
-func TestProblemOfSeveralNodesIsNamedOnce(t *testing.T) {
-	in := world()
-	for i := range in.Speakers {
-		in.Speakers[i].BGP.Sessions[0].Up = false
-	}
-	s := diagnose.StatusOf(in)
-	if len(s.Problems) != 1 || s.Problems[0].Where != "nodes node1, node2, node3" {
-		t.Errorf("%+v", s.Problems)
 	}
 }

@@ -125,6 +125,26 @@ func TestTraceNamesEachProblemAndWhatToDo(t *testing.T) {
 			alsoAnswers(n, debugapi.Answer{MAC: macOf("node3"), Node: "node3"})
 			n["node3"].Found.Local = []string{"kube-ipvs0"}
 		}, Warning, secondAnswerer, "node node3", "for BGP only", "strictARP"},
+		"BGP, and a router answers": {func(n map[string]*TracedNode) {
+			each(n, func(d *debugapi.Trace) {
+				d.Protocol, d.Owner, d.Reason, d.Announces, d.Links[0].Answers = "bgp", "", "NotLayer2", nil, nil
+			})
+			alsoAnswers(n, debugapi.Answer{MAC: foreignMAC})
+		}, Warning, foreignHost, "address 192.0.2.7", "is for BGP only", "it has proxy ARP, and all is well. Otherwise look for"},
+		"a router answers on another VLAN": {func(n map[string]*TracedNode) {
+			n["node1"].Found.Links = append(n["node1"].Found.Links, debugapi.TraceLink{
+				Link: "vlan7", MAC: "02:00:00:00:07:01", Networks: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}, Answers: []debugapi.Answer{{MAC: foreignMAC}},
+			})
+		}, Warning, foreignHost, "address 192.0.2.7", "not connected to the network", "proxy ARP"},
+		"a foreign host, and no node is connected to the network": {func(n map[string]*TracedNode) {
+			each(n, func(d *debugapi.Trace) {
+				d.Links[0].Networks = []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}
+			})
+			alsoAnswers(n, debugapi.Answer{MAC: foreignMAC})
+		}, Error, foreignHost, "address 192.0.2.7", "not a node of this cluster", "remove the address"},
+		"source ranges that do not have the nodes": {func(n map[string]*TracedNode) {
+			each(n, func(d *debugapi.Trace) { d.Connections[0].Outcome = debugapi.NoAnswer })
+		}, Warning, failedConnection, "nodes node1, node2, node3", "192.0.2.7:80 ended with: no answer", "nothing, if loadBalancerSourceRanges"},
 	} {
 		got := tracedCluster(test.change)
 		if len(got.Problems) != 1 {

@@ -33,12 +33,48 @@ func (t *tracer) checkAnswers() {
 			t.add(t.secondNode(node, mac, askers[mac]))
 			continue
 		}
-		do := "look for this MAC address in the tables of the switches, and remove the address from that host"
-		if len(t.Services) == 0 {
-			do += ", or take the address out of the pool"
-		}
-		t.add(Problem{Error, foreignHost, "address " + t.Address.String(), fmt.Sprintf("a host that is not a node of this cluster answers for it, with the MAC address %s, as seen from %s", mac, nodes(askers[mac])), do})
+		t.add(t.foreign(mac, askers[mac]))
 	}
+}
+
+// foreign is the problem of a host that answers and is not a node. A router with proxy ARP answers for
+// all addresses that it has a route to by another link. So it does for an address that the nodes
+// advertise to it over BGP, and on links that are not connected to the network of the address.
+func (t *tracer) foreign(mac string, askers []string) Problem {
+	p := Problem{Error, foreignHost, "address " + t.Address.String(), fmt.Sprintf("a host that is not a node of this cluster answers for it, with the MAC address %s, as seen from %s", mac, nodes(askers)),
+		"look for this MAC address in the tables of the switches, and remove the address from that host"}
+	if len(t.Services) == 0 {
+		p.Do += ", or take the address out of the pool"
+	}
+	switch {
+	case t.Protocol == "bgp":
+		p.What += ". The address is for BGP only, so hosts do not ask for it"
+	case t.onlyElsewhere(mac):
+		p.What += ". It answers only on links that are not connected to the network of the address"
+	default:
+		return p
+	}
+	p.Severity = Warning
+	p.Do = "if this is the MAC address of a router, it has proxy ARP, and all is well. Otherwise " + p.Do
+	return p
+}
+
+// onlyElsewhere reports whether a host answers only on links that are not connected to a network with the
+// address, although some link is.
+func (t *tracer) onlyElsewhere(mac string) bool {
+	connected := false
+	for _, d := range t.answered() {
+		for _, l := range d.Links {
+			if !slices.ContainsFunc(l.Networks, func(n netip.Prefix) bool { return n.Contains(t.Address) }) {
+				continue
+			}
+			connected = true
+			if slices.ContainsFunc(l.Answers, func(a debugapi.Answer) bool { return a.MAC == mac }) {
+				return false
+			}
+		}
+	}
+	return connected
 }
 
 // secondNode is the problem of a node that answers although it does not announce the address.
@@ -165,7 +201,8 @@ func (t *tracer) checkConnections() {
 		case debugapi.Refused:
 			p.Do = "the Service has no ready endpoint, or its pods do not listen at the target port: kubectl baremetal explain " + t.Address.String()
 		case debugapi.NoAnswer:
-			p.Do = "look whether kube-proxy runs on these nodes, whether the endpoints can be reached from there, and whether a NetworkPolicy or loadBalancerSourceRanges keeps the nodes out"
+			p.Severity = Warning // by the design of the Service the nodes may be kept out
+			p.Do = "nothing, if loadBalancerSourceRanges of the Service or a NetworkPolicy keeps the nodes out. Otherwise look whether kube-proxy runs on these nodes, and whether the endpoints can be reached from there"
 		default:
 			p.Do = "look whether kube-proxy runs on these nodes, and for their routes: ip route get " + t.Address.String()
 		}

@@ -35,6 +35,30 @@ func pod(name, node string) *v1.Pod {
 	}
 }
 
+var hostIPs = map[string]string{"node1": "192.0.2.101", "node2": "192.0.2.102", "node3": "192.0.2.103"}
+
+// rejects lets the speaker of a node reject a packet with another key.
+func rejects(in *diagnose.Input, node, from string, ago time.Duration) {
+	for _, s := range in.Speakers {
+		if s.Node() == node {
+			s.Members.OtherKeys = append(s.Members.OtherKeys, debugapi.OtherKey{To: "members", From: netip.MustParseAddr(from), Last: now.Add(-ago)})
+			s.Members.Rejected = map[string]uint64{"members/key": 12}
+		}
+	}
+}
+
+// die takes the power away from node3. The other speakers have noticed it, and Kubernetes has not.
+func die(in *diagnose.Input) {
+	in.Speakers[2] = diagnose.Speaker{Pod: in.Speakers[2].Pod, Problem: "no answer within 5s"}
+	for _, s := range in.Speakers[:2] {
+		for i, m := range s.Members.Members {
+			if m.Name == "node3" {
+				s.Members.Members[i].Alive, s.Members.Members[i].Lost, s.Members.Members[i].KernelDead = false, true, true
+			}
+		}
+	}
+}
+
 // world is a healthy cluster: node1 to node3, one leader, and the Service default/web with 192.0.2.1, which
 // node1 announces. Tests break it.
 func world() *diagnose.Input {
@@ -74,9 +98,10 @@ func world() *diagnose.Input {
 		}
 		s := diagnose.Speaker{
 			Pod: pod("speaker-"+name, name), Plan: &debugapi.Plan{Config: debugapi.Config{Hash: hash}, Decisions: []debugapi.Decision{d}},
-			BGP:    &debugapi.BGP{Sessions: []debugapi.Session{{Peer: "tor", Address: netip.MustParseAddr("192.0.2.254"), State: "ESTABLISHED", Up: true, Since: now.Add(-time.Hour)}}},
-			Spread: &debugapi.Spread{}, Members: &debugapi.Members{},
+			BGP:    &debugapi.BGP{Sessions: []debugapi.Session{{Peer: "tor", Address: netip.MustParseAddr("192.0.2.254"), State: "ESTABLISHED", Up: true, Since: now.Add(-time.Hour)}}, Routes: []debugapi.Route{{Prefix: netip.MustParsePrefix("192.0.2.1/32")}}},
+			Spread: &debugapi.Spread{}, Members: &debugapi.Members{Header: debugapi.Header{Time: now}},
 		}
+		s.Pod.Status.HostIP = hostIPs[name]
 		for _, other := range all {
 			if other != name {
 				s.Members.Members = append(s.Members.Members, debugapi.Member{Name: other, Alive: true, Watched: true, Heard: true})
@@ -87,10 +112,12 @@ func world() *diagnose.Input {
 	return in
 }
 
-// decide changes what all speakers say about 192.0.2.1.
+// decide changes what all speakers that answer say about 192.0.2.1.
 func decide(in *diagnose.Input, change func(node string, d *debugapi.Decision)) {
 	for i := range in.Speakers {
-		change(in.Speakers[i].Node(), &in.Speakers[i].Plan.Decisions[0])
+		if in.Speakers[i].Plan != nil {
+			change(in.Speakers[i].Node(), &in.Speakers[i].Plan.Decisions[0])
+		}
 	}
 }
 

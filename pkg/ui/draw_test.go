@@ -12,7 +12,8 @@ import (
 
 func TestPlacesAreWhatEachNodeSaysAboutItself(t *testing.T) {
 	session := func(up bool, s Speaker) Speaker {
-		s.BGP.Sessions = []debugapi.Session{{Peer: "tor", Up: up}}
+		s.BGP.Sessions = []debugapi.Session{{Peer: "tor", Up: up}, {Peer: "other", Up: true}}
+		s.BGP.Routes = []debugapi.Route{{Prefix: netip.PrefixFrom(vip1, vip1.BitLen()), Peers: []string{"tor"}}}
 		return s
 	}
 	routed := debugapi.Decision{VIP: vip1, Pool: "lan", Protocol: "bgp", Reason: "NotLayer2", BGP: "Advertised"}

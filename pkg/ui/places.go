@@ -31,14 +31,13 @@ func drawPlaces(speakers []Speaker, addresses map[netip.Addr]*Address) {
 		if !s.knows() {
 			continue
 		}
-		session := s.BGP != nil && slices.ContainsFunc(s.BGP.Sessions, func(b debugapi.Session) bool { return b.Up })
 		for _, d := range s.Plan.Decisions {
 			o := opinions[d.VIP]
 			if o == nil {
 				o = &opinion{places: map[string]*Place{}, owners: map[string]int{}, first: d}
 				opinions[d.VIP] = o
 			}
-			o.add(s.Node, d, session, answering)
+			o.add(s.Node, d, len(s.BGP.Routers(d.VIP)) > 0, answering)
 		}
 	}
 	for addr, o := range opinions {

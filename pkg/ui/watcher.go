@@ -50,9 +50,11 @@ func newWatcher(source Source, cluster string, interval time.Duration) *watcher 
 	return &watcher{source: source, cluster: cluster, interval: interval, opened: signal.New(), change: make(chan struct{})}
 }
 
-// run looks again and again while a page is open, until ctx ends.
+// run looks again and again while a page is open, until ctx ends. The pause between two looks is as long
+// as a look, but not shorter than the interval, so that a large cluster is not asked all the time.
 func (w *watcher) run(ctx context.Context) {
 	for w.awaitPage(ctx) {
+		began := time.Now()
 		report, err := w.source.Look(ctx)
 		if ctx.Err() != nil {
 			return
@@ -60,7 +62,7 @@ func (w *watcher) run(ctx context.Context) {
 		w.publish(report, err)
 		select {
 		case <-ctx.Done():
-		case <-time.After(w.interval):
+		case <-time.After(max(w.interval, time.Since(began))):
 		}
 	}
 }

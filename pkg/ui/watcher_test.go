@@ -116,3 +116,30 @@ func TestPictureThatCannotBeSentIsSaid(t *testing.T) {
 		t.Errorf("sent %s", got)
 	}
 }
+
+// slow is a source that takes long to look.
+type slow struct {
+	script
+	takes time.Duration
+}
+
+func (s *slow) Look(ctx context.Context) (Report, error) {
+	time.Sleep(s.takes)
+	return s.script.Look(ctx)
+}
+
+func TestPauseAfterALookIsAsLongAsTheLook(t *testing.T) {
+	for takes, want := range map[time.Duration]int{0: 60, 500 * time.Millisecond: 40, 5 * time.Second: 6} {
+		synctest.Test(t, func(t *testing.T) {
+			source := &slow{script: script{reports: []Report{{}}}, takes: takes}
+			w := newWatcher(source, "c", time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute-time.Millisecond)
+			defer cancel()
+			defer w.open()()
+			w.run(ctx)
+			if got := source.count(); got != want {
+				t.Errorf("a look that takes %v: %d looks in a minute, want %d", takes, got, want)
+			}
+		})
+	}
+}

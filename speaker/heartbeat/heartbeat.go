@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -39,8 +40,11 @@ type Options struct {
 	// Changed is called, from any goroutine, when the View has changed. It must not
 	// block.
 	Changed func()
-	Log     *slog.Logger
-	Metrics prometheus.Registerer
+	// OtherKey is called, from any goroutine, with the sender of a heartbeat that was made
+	// with another key. It must not block; nil for nobody.
+	OtherKey func(from netip.Addr)
+	Log      *slog.Logger
+	Metrics  prometheus.Registerer
 }
 
 // Prober asks the kernels of members whether they are alive. Its methods must not block.

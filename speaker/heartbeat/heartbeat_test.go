@@ -129,7 +129,8 @@ func loopbackWith(t *testing.T, timing Timing, secrets ...string) (all []*Heartb
 		log := &logBuffer{}
 		h, err := newOn(addr(i).String(), Options{
 			Name: fmt.Sprint("node", i), Port: port, Keys: [][]byte{[]byte(secret)}, Timing: timing, Changed: func() {},
-			Log: slog.New(slog.NewTextHandler(log, nil)), Metrics: prometheus.NewRegistry(),
+			OtherKey: func(from netip.Addr) { fmt.Fprintf(log, "rejected from %s\n", from.Unmap()) },
+			Log:      slog.New(slog.NewTextHandler(log, nil)), Metrics: prometheus.NewRegistry(),
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -212,8 +213,10 @@ func TestSpeakersHearEachOtherAndDetectACrash(t *testing.T) {
 
 func TestKeyMismatchIsLogged(t *testing.T) {
 	_, _, logs := loopback(t, "s", "t")
-	for _, log := range logs {
+	for i, log := range logs {
 		eventually(t, "it is in the log", func() bool { return strings.Contains(log.String(), "another key") })
+		sender := fmt.Sprintf("rejected from 127.0.0.%d\n", 3-i)
+		eventually(t, "the sender is named", func() bool { return strings.Contains(log.String(), sender) })
 	}
 }
 

@@ -90,6 +90,9 @@ func (h *Heartbeat) read(ctx context.Context) {
 		m, err := open(*h.keys.Load(), buffer[:n])
 		if err != nil {
 			h.metrics.rejected.WithLabelValues(err.Error()).Inc()
+			if errors.Is(err, errKey) && h.options.OtherKey != nil {
+				h.options.OtherKey(from.Addr())
+			}
 			if errors.Is(err, errKey) && time.Since(warned) > keyWarningInterval {
 				warned = time.Now()
 				h.log.Warn("a heartbeat was made with another key", "from", from, "hint", "all speakers follow the Secret memberlist; if this goes on for more than a minute, check that the node's speaker can watch the Secret")

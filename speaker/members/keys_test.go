@@ -3,8 +3,10 @@ package members
 import (
 	"bytes"
 	"fmt"
+	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/memberlist"
 )
@@ -118,5 +120,29 @@ func TestOldKeyIsWorthNothingAfterARotation(t *testing.T) {
 	eventuallyAlive(t, all[0], "node0", "node1")
 	if all[0].guard.rejections(otherKey) == 0 {
 		t.Error("the rejected key is not counted")
+	}
+}
+
+func TestSenderWithAnotherKeyIsNamed(t *testing.T) {
+	n := newNetwork(t)
+	n.set("node0", "127.0.0.2")
+	n.set("node1", "127.0.0.3")
+	senders := make(chan netip.Addr, 1)
+	o := n.options("node0", "new")
+	o.OtherKey = func(from netip.Addr) {
+		select {
+		case senders <- from:
+		default:
+		}
+	}
+	start(t, o)
+	start(t, n.options("node1", "old"))
+	select {
+	case from := <-senders:
+		if from != netip.MustParseAddr("127.0.0.3") {
+			t.Errorf("the sender is %s", from)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("no sender is named")
 	}
 }

@@ -71,6 +71,11 @@ func (m *Members) config(transport *transport, ended *atomic.Bool) *memberlist.C
 	c.Events = events{m, ended}
 	c.Alive, c.Conflict = newcomers{m}, newcomers{m}
 	c.Delegate = delegate{m}
-	c.LogOutput = newLogWriter(m.options.Log, func() { m.guard.rejected.WithLabelValues(otherKey).Inc() })
+	c.LogOutput = newLogWriter(m.options.Log, func(from netip.Addr) {
+		m.guard.rejected.WithLabelValues(otherKey).Inc()
+		if m.options.OtherKey != nil && from.IsValid() {
+			m.options.OtherKey(from)
+		}
+	})
 	return c
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -18,19 +19,20 @@ const linesOfKind = 5
 // a level in brackets.
 type logWriter struct {
 	log *slog.Logger
-	// rejectKey counts a message that was made with another key.
-	rejectKey   func()
+	// rejectKey counts a message that was made with another key. from is the zero Addr if the
+	// line does not name the sender.
+	rejectKey   func(from netip.Addr)
 	lines, keys *loglimit.Limiter
 }
 
-func newLogWriter(log *slog.Logger, rejectKey func()) *logWriter {
+func newLogWriter(log *slog.Logger, rejectKey func(from netip.Addr)) *logWriter {
 	return &logWriter{log: log, rejectKey: rejectKey, lines: loglimit.New(linesOfKind, time.Minute), keys: loglimit.New(1, time.Minute)}
 }
 
 func (w *logWriter) Write(line []byte) (int, error) {
 	level, text := parseLine(string(bytes.TrimSpace(line)))
 	if level >= slog.LevelWarn && strings.Contains(text, "ecrypt") {
-		w.rejectKey()
+		w.rejectKey(senderOf(text))
 		if more, ok := w.keys.Allow(""); ok {
 			w.log.Warn("a speaker with another key has contacted this one", "hint", "all speakers follow the Secret memberlist; if this goes on for more than a minute, check that the other speaker can watch the Secret, and that no other program sends to this port", "memberlist", text, "more", more)
 		}
@@ -63,4 +65,16 @@ func parseLine(line string) (slog.Level, string) {
 	}
 	level := map[string]slog.Level{"DEBUG": slog.LevelDebug, "INFO": slog.LevelDebug, "WARN": slog.LevelWarn, "ERR": slog.LevelError, "ERROR": slog.LevelError}[name]
 	return level, text
+}
+
+// senderOf returns the address at the end of a line, which memberlist writes as from=ADDRESS:PORT; the
+// zero Addr if there is none.
+func senderOf(text string) netip.Addr {
+	i := strings.LastIndex(text, "from=")
+	if i < 0 {
+		return netip.Addr{}
+	}
+	sender, _, _ := strings.Cut(text[i+len("from="):], " ")
+	from, _ := netip.ParseAddrPort(sender) // "<unknown address>" is none
+	return from.Addr()
 }

@@ -2,6 +2,7 @@ package members
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -14,7 +15,7 @@ func TestLinesOfOneKindAreLimited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &logBuffer{}
 		rejected := 0
-		w := newLogWriter(log.logger(), func() { rejected++ })
+		w := newLogWriter(log.logger(), func(netip.Addr) { rejected++ })
 		write := func(text string) {
 			if _, err := fmt.Fprintf(w, "2026/01/02 03:04:05 %s\n", text); err != nil {
 				t.Fatal(err)
@@ -71,6 +72,21 @@ func TestKindOfALineHasNoNames(t *testing.T) {
 	} {
 		if got := kindOf(text); got != want || strings.Contains(got, "node1") {
 			t.Errorf("%q is of kind %q, want %q", text, got, want)
+		}
+	}
+}
+
+func TestLineAboutAnotherKeyNamesItsSender(t *testing.T) {
+	for line, want := range map[string]netip.Addr{
+		"2026/03/01 12:00:00 [ERR] memberlist: Decrypt packet failed: No installed keys could decrypt the message from=192.0.2.7:7946": netip.MustParseAddr("192.0.2.7"),
+		"2026/03/01 12:00:00 [ERR] memberlist: failed to receive: No installed keys could decrypt the message from=[2001:db8::7]:4711": netip.MustParseAddr("2001:db8::7"),
+		"2026/03/01 12:00:00 [ERR] memberlist: Decrypt packet failed: Payload is too small to decrypt: 3 from=<unknown address>":       {},
+		"2026/03/01 12:00:00 [ERR] memberlist: Decrypt packet failed":                                                                  {},
+	} {
+		var from []netip.Addr
+		w := newLogWriter((&logBuffer{}).logger(), func(addr netip.Addr) { from = append(from, addr) })
+		if _, err := w.Write([]byte(line)); err != nil || len(from) != 1 || from[0] != want {
+			t.Errorf("%s: %v, %v", line, from, err)
 		}
 	}
 }

@@ -41,6 +41,9 @@ type Options struct {
 	// Changed is called, from any goroutine, when a member has joined, left, died or
 	// changed its profile, or when this member has another address. It must not block.
 	Changed func()
+	// OtherKey is called, from any goroutine, with the sender of something that was made
+	// with another key. It must not block; nil for nobody.
+	OtherKey func(from netip.Addr)
 	// ProbeInterval is how often memberlist probes a member. A dead member is given up
 	// after about five of them.
 	ProbeInterval time.Duration

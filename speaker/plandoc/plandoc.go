@@ -8,9 +8,12 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/plan"
 )
 
-// MaxExcluded is how many excluded nodes a document names for each VIP. With a State, Explain of
-// the package plan has all of them.
-const MaxExcluded = 20
+// MaxExcluded and MaxCandidates are how many excluded nodes and candidates a document names for each
+// VIP. With a State, the package plan has all of them.
+const (
+	MaxExcluded   = 20
+	MaxCandidates = 20
+)
 
 // Fill writes a plan, and the reasons for it, to a document. It does not write the header, the
 // configuration and the state.
@@ -26,10 +29,12 @@ func Decisions(p plan.Plan, s plan.State) []debugapi.Decision {
 	for _, d := range p.Decisions {
 		doc := debugapi.Decision{
 			VIP: d.VIP, Services: d.Services, Pool: d.Pool, Protocol: string(explainer.Protocol(d.VIP)),
-			Owner: d.Owner, WhyOwner: explainer.WhyOwner(d), Candidates: d.Candidates, Reason: string(d.Reason),
+			Owner: d.Owner, WhyOwner: explainer.WhyOwner(d), Reason: string(d.Reason),
 			Withheld: d.Withheld, Network: d.Network, Links: d.Links, DespiteConflicts: d.DespiteConflicts, Foreign: d.Foreign,
 			BGP: string(d.BGP), MED: d.MED, Spread: string(d.Spread), Carriers: Carriers(d.Carriers),
 		}
+		doc.CandidatesOmitted = max(0, len(d.Candidates)-MaxCandidates)
+		doc.Candidates = d.Candidates[:len(d.Candidates)-doc.CandidatesOmitted]
 		excluded := explainer.Excluded(d)
 		doc.ExcludedOmitted = max(0, len(excluded)-MaxExcluded)
 		for _, e := range excluded[:len(excluded)-doc.ExcludedOmitted] {

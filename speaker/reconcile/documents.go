@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/configmap"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/debugapi"
@@ -209,6 +210,9 @@ func DescribeMembers(d debugapi.Members) string {
 	}
 	for _, reason := range slices.Sorted(maps.Keys(d.Rejected)) {
 		fmt.Fprintf(&b, "rejected %s=%d\n", reason, d.Rejected[reason])
+	}
+	for _, k := range d.OtherKeys {
+		fmt.Fprintf(&b, "another-key to=%s from=%s last=%s\n", k.To, k.From, k.Last.Format(time.RFC3339))
 	}
 	return b.String()
 }

@@ -45,6 +45,7 @@ func TestMembersDocumentSaysWhoIsAliveAndWhoIsNot(t *testing.T) {
 	d := membersDocument(in, beats, view.Self{Fenced: "it hears no other speaker"})
 	d.Header = debugapi.NewHeader(debugapi.MembersKind, "v1", time.Now())
 	d.Node, d.Rejected = "node1", map[string]uint64{"heartbeat/key": 3}
+	d.OtherKeys = []debugapi.OtherKey{{To: "heartbeat", From: addr(9), Last: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}}
 	if d.Self.ProfileVersion != 5 || len(d.Self.FencedLinks) != 1 || len(d.Self.Links) != 1 {
 		t.Errorf("%+v", d.Self)
 	}
@@ -53,6 +54,7 @@ node2 address=192.0.2.2 alive suppressed
 node3 address=192.0.2.3 kernel-dead never-heard
 node4 address=192.0.2.4 lost
 rejected heartbeat/key=3
+another-key to=heartbeat from=192.0.2.9 last=2026-03-01T12:00:00Z
 `
 	if got := DescribeMembers(d); got != want {
 		t.Errorf("got:\n%s\nwant:\n%s", got, want)

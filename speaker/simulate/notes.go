@@ -11,7 +11,7 @@ import (
 // notes returns what an operator should know beside the result.
 func notes(c Cluster, change Change, before, after *world) (notes []string) {
 	add := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
-	if missing := notAsked(change, before); len(missing) > 0 {
+	if missing := notAsked(change, before); len(missing) > 0 && len(c.Incomplete) == 0 {
 		add("The speakers of %s did not say what they do. What these nodes advertise over BGP is missing here.", list(missing))
 	}
 	if len(change.Drained) > 0 && c.IgnoresLabel {

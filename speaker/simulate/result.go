@@ -18,6 +18,9 @@ type Result struct {
 	Unchanged int       `json:"unchanged"`
 	// Nodes are those for which something would change.
 	Nodes []Node `json:"nodes"`
+	// Incomplete says which input is missing. If it is not empty, an address can become unserved
+	// that is not so here.
+	Incomplete []string `json:"incomplete,omitempty"`
 	// Notes say what else to know.
 	Notes []string `json:"notes,omitempty"`
 }

@@ -25,6 +25,9 @@ type Cluster struct {
 	Endpoints map[string]map[string]Endpoints
 	// IgnoresLabel is set if the speakers run with --ignore-exclude-label.
 	IgnoresLabel bool
+	// Incomplete says what is missing here, so that the result can be wrong. Notes say what else
+	// to know about the input.
+	Incomplete, Notes []string
 }
 
 // Endpoints are how many endpoints of a Service a node has.
@@ -73,7 +76,7 @@ func Run(c Cluster, change Change) (Result, error) {
 		r.Addresses = append(r.Addresses, a)
 	}
 	r.Nodes = append(r.Nodes, compareNodes(before, after)...)
-	r.Notes = notes(c, change, before, after)
+	r.Incomplete, r.Notes = c.Incomplete, slices.Concat(c.Notes, notes(c, change, before, after))
 	return r, nil
 }
 

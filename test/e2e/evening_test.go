@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -30,17 +31,63 @@ func (e *evening) tell(format string, args ...any) {
 	fmt.Fprintf(&e.transcript, format+"\n", args...)
 }
 
-// names waits until a command of the plugin names the cause, and adds its output to the transcript.
-func (e *evening) names(cause string, args ...string) {
-	e.Helper()
-	e.says(1, cause, args...)
-	e.show(args...)
+// causes are the reasons of problems that make an operator do something. Each is wrong if another
+// thing is broken.
+var causes = []string{
+	"NodeDead", "KeyRejected", "MembersMissing", "MembersNotHeard", "ConfigMissing", "ConfigRefused", "BGPSessionDown", "AddressWithheld",
+	"NoCandidate", "NoEndpoints", "Waiting", "SpeakerUnreachable", "SecondAnswerer", "ForeignHost",
 }
 
-// show adds a command of the plugin with its output to the transcript.
-func (e *evening) show(args ...string) {
-	out, _ := e.plugin(args...)
+// names waits until a command of the plugin names the cause as the first problem, and no other cause.
+// It adds the output to the transcript.
+func (e *evening) names(cause string, args ...string) {
+	e.Helper()
+	var out string
+	defer func() {
+		if e.Failed() {
+			e.Logf("kubectl baremetal %s\n%s", strings.Join(args, " "), out)
+		}
+	}()
+	e.eventually(fmt.Sprintf("the first problem of %v is %q", args, cause), func() bool {
+		var status int
+		out, status = e.plugin(args...)
+		return status == 1 && namesFirst(out, cause)
+	})
 	e.tell("$ kubectl baremetal %s\n%s", strings.Join(args, " "), out)
+}
+
+// namesFirst reports whether the first problem in an output has a text, and no problem of another cause
+// follows.
+func namesFirst(out, text string) bool {
+	var problems []string
+	for line := range strings.SplitSeq(out, "\n") {
+		if strings.HasPrefix(line, "ERROR ") || strings.HasPrefix(line, "WARNING ") {
+			problems = append(problems, line)
+		}
+	}
+	if len(problems) == 0 || !strings.Contains(problems[0], text) {
+		return false
+	}
+	reason := func(line string) string { return strings.TrimSuffix(strings.Fields(line)[1], ":") }
+	return !slices.ContainsFunc(problems, func(line string) bool {
+		return reason(line) != reason(problems[0]) && slices.Contains(causes, reason(line))
+	})
+}
+
+func TestFirstProblemAndOtherCausesAreFoundInAnOutput(t *testing.T) {
+	const dead, key, fenced = "WARNING NodeDead: node node4: it", "ERROR KeyRejected: node node1: the", "ERROR Fenced: node node2: the"
+	for out, want := range map[string]bool{
+		"1 PROBLEM:\n\n" + dead + "\n  What to do: NodeDead\n": true,
+		dead + "\n" + fenced: true,
+		dead + "\n" + key:    false,
+		fenced + "\n" + dead: false,
+		"NodeDead":           false,
+		"":                   false,
+	} {
+		if got := namesFirst(out, "NodeDead"); got != want {
+			t.Errorf("%q: %t", out, got)
+		}
+	}
 }
 
 // do runs a command of an administrator on a host, and adds it to the transcript.
@@ -82,7 +129,8 @@ func TestPluginNamesTenCausesOfAnEvening(t *testing.T) {
 	e.firstOwner = e.owner()
 	e.tell("$ kubectl expose deployment nginx --port=80 --type=LoadBalancer")
 	e.says(0, "No problems found.", "status")
-	e.show("status")
+	out, _ := e.plugin("status")
+	e.tell("$ kubectl baremetal status\n%s", out)
 	for i, fault := range []struct {
 		name        string
 		cause       func(e *evening)
@@ -150,7 +198,7 @@ func TestPluginNamesTenCausesOfAnEvening(t *testing.T) {
 		{name: "another node answers for the address, as with ipvs without strictARP", trace: true, what: "SecondAnswerer",
 			cause:  func(e *evening) { e.do(e.second().Name, "ip", "address", "add", e.vip+"/32", "dev", "lo") },
 			repair: func(e *evening) { e.do(e.second().Name, "ip", "address", "del", e.vip+"/32", "dev", "lo") }},
-		{name: "a dead node", inStatus: true, what: "SpeakerUnreachable",
+		{name: "a dead node", inStatus: true, what: "NodeDead",
 			cause: func(e *evening) {
 				owner := e.owner()
 				e.tell("(the power of %s fails)", owner.Name)
