@@ -120,7 +120,7 @@ func (r *ruleset) addFlows(f flows, t *Table, k *keys, before *ruleset) {
 		r.elements[slots], r.elements[next] = before.elements[slots], before.elements[next]
 		return
 	}
-	r.elements[slots], r.elements[next] = k.elements(&t.Carriers), k.elements(&t.Next)
+	r.elements[slots], r.elements[next] = k.elements(&t.Carriers, 0), slices.Concat(k.elements(&t.Next, 0), k.elements(&t.Last, lastSlots))
 }
 
 func (r *ruleset) addVIP(f flows, vip netip.Addr) {

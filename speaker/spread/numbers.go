@@ -66,7 +66,7 @@ func (n *numbers) number(v VIP) (number int, isNew bool) {
 
 // keys has each key and each address once: with many Tables the elements are many.
 type keys struct {
-	slots [election.Slots]string
+	slots [lastSlots + election.Slots]string
 	addrs map[netip.Addr]string
 }
 
@@ -78,8 +78,8 @@ func newKeys() *keys {
 	return k
 }
 
-// elements returns the elements of a map from slots to nodes.
-func (k *keys) elements(nodes *[election.Slots]netip.Addr) []element {
+// elements returns the elements of a map from slots to nodes. first is the key of slot 0.
+func (k *keys) elements(nodes *[election.Slots]netip.Addr, first int) []element {
 	count := 0
 	for _, node := range nodes {
 		if node.IsValid() {
@@ -96,7 +96,7 @@ func (k *keys) elements(nodes *[election.Slots]netip.Addr) []element {
 			data = bytesOf(node)
 			k.addrs[node] = data
 		}
-		all = append(all, element{key: k.slots[slot], data: data})
+		all = append(all, element{key: k.slots[first+slot], data: data})
 	}
 	return all
 }

@@ -53,6 +53,9 @@ type Table struct {
 	// Next are the addresses of the nodes to which segments of unknown connections are handed
 	// on; the zero Addr for none.
 	Next [election.Slots]netip.Addr
+	// Last are the addresses of the nodes that are asked in the end, when no node of the ring knows the
+	// connection; the zero Addr for none.
+	Last [election.Slots]netip.Addr
 	// Ring is the number of nodes among which segments of unknown connections are handed on.
 	Ring int
 }

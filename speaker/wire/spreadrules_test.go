@@ -72,6 +72,7 @@ func spreadOver(t *testing.T, link string, second4, second6 netip.Addr) spread.W
 	for slot := 0; slot < len(half4.Carriers); slot += 64 { // few, so that the expected rules can be read
 		half4.Carriers[slot], half6.Carriers[slot] = second4, second6
 		half4.Next[slot+1], half6.Next[slot+1] = second4, second6
+		half4.Last[slot+2], half6.Last[slot+2] = second4, second6
 	}
 	return spread.Wanted{
 		Links: map[string]int{link: ifi.Index}, Members: [][6]byte{{2, 0, 0, 0, 0, 9}}, Nodes: map[netip.Addr]string{second4: "node2", second6: "node2"},
