@@ -59,8 +59,13 @@ func (v ipVersion) innerClientAndPort() key {
 	return key{list(v.innerClient().load, payload(expr.PayloadBaseTransportHeader, innerStart+v.daddr+v.addrLen+2, 2, v.port)), v.addrLen + 4}
 }
 
-// innerStart is where the packet is that an ICMP error repeats, in the transport header.
-const innerStart = 8
+// innerStart is where the packet is that an ICMP error repeats, in the transport header. In a fragment, the
+// fragment header follows that of IPv6 (RFC 8200, section 4.5). It begins with the protocol, and is in each
+// fragment of a datagram.
+const (
+	innerStart = 8
+	ipv6Header = 40
+)
 
 // kind is a kind of packets that are hashed in the same way.
 type kind struct {
@@ -75,20 +80,29 @@ type kind struct {
 func (v ipVersion) kinds(byAddress bool) []kind {
 	protocol := meta(expr.MetaKeyL4PROTO)
 	inner := list(v.icmpError(), payload(expr.PayloadBaseTransportHeader, innerStart+v.next, 1, r0))
+	innerFragment := list(inner, is([]byte{unix.IPPROTO_FRAGMENT}), payload(expr.PayloadBaseTransportHeader, innerStart+ipv6Header, 1, r0))
+	udp := is([]byte{unix.IPPROTO_UDP})
 	if byAddress {
-		return []kind{
+		kinds := []kind{
 			{"all flows of a client", list(protocol, in(spreadProtocols)), v.clientAddr()},
 			{"ICMP errors", list(inner, in(spreadProtocols)), v.innerClient()},
 		}
+		if v.family == ip6 {
+			kinds = append(kinds, kind{"ICMP errors for fragments", list(innerFragment, in(spreadProtocols)), v.innerClient()})
+		}
+		return kinds
 	}
-	udp := is([]byte{unix.IPPROTO_UDP})
-	return []kind{
+	kinds := []kind{
 		{"TCP and SCTP", list(protocol, in(withPorts), v.isFragment(false)), v.clientAndPort()},
 		{"UDP", list(protocol, udp), v.clientAddr()},
 		{"fragments of TCP and SCTP", list(protocol, in(withPorts), v.isFragment(true)), v.clientAddr()},
 		{"ICMP errors for TCP and SCTP", list(inner, in(withPorts)), v.innerClientAndPort()},
 		{"ICMP errors for UDP", list(inner, udp), v.innerClient()},
 	}
+	if v.family == ip6 { // the header of IPv4 has the protocol, also in a fragment
+		kinds = append(kinds, kind{"ICMP errors for fragments of UDP", list(innerFragment, udp), v.innerClient()})
+	}
+	return kinds
 }
 
 // isFragment matches the parts of a packet that was divided, or packets that were not.
