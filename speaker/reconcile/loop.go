@@ -181,7 +181,7 @@ func (l *Loop) pass(ctx context.Context) (again time.Duration) {
 	}
 	state, rejoin, again := l.self.update(time.Now(), in, beats)
 	again = sooner(again, in.Again)
-	state.CannotSpread, state.SaysSpreads = l.canSpread()
+	l.setSpread(&state)
 	state.Advertises = slices.ContainsFunc(l.BGP.Status(), func(s bgp.Status) bool { return s.Up })
 	if rejoin {
 		l.self.rejoining(l.Members.Rejoin())

@@ -67,32 +67,32 @@ const (
 	ipv6Header = 40
 )
 
-// kind is a kind of packets that are hashed in the same way.
-type kind struct {
+// packets are a kind of packets that are hashed in the same way.
+type packets struct {
 	comment string
 	match   []expression
 	key     key
 }
 
-// kinds returns how packets are hashed. No packet is of two kinds, because a packet in a slot of
+// packets returns how packets are hashed. No packet is of two kinds, because a packet in a slot of
 // this node goes on to the next rule. Fragments of a datagram do not have ports. A UDP flow can have both fragments and whole datagrams,
 // so all of it is hashed by the address.
-func (v ipVersion) kinds(byAddress bool) []kind {
+func (v ipVersion) packets(byAddress bool) []packets {
 	protocol := meta(expr.MetaKeyL4PROTO)
 	inner := list(v.icmpError(), payload(expr.PayloadBaseTransportHeader, innerStart+v.next, 1, r0))
 	innerFragment := list(inner, is([]byte{unix.IPPROTO_FRAGMENT}), payload(expr.PayloadBaseTransportHeader, innerStart+ipv6Header, 1, r0))
 	udp := is([]byte{unix.IPPROTO_UDP})
 	if byAddress {
-		kinds := []kind{
+		all := []packets{
 			{"all flows of a client", list(protocol, in(spreadProtocols)), v.clientAddr()},
 			{"ICMP errors", list(inner, in(spreadProtocols)), v.innerClient()},
 		}
 		if v.family == ip6 {
-			kinds = append(kinds, kind{"ICMP errors for fragments", list(innerFragment, in(spreadProtocols)), v.innerClient()})
+			all = append(all, packets{"ICMP errors for fragments", list(innerFragment, in(spreadProtocols)), v.innerClient()})
 		}
-		return kinds
+		return all
 	}
-	kinds := []kind{
+	all := []packets{
 		{"TCP and SCTP", list(protocol, in(withPorts), v.isFragment(false)), v.clientAndPort()},
 		{"UDP", list(protocol, udp), v.clientAddr()},
 		{"fragments of TCP and SCTP", list(protocol, in(withPorts), v.isFragment(true)), v.clientAddr()},
@@ -100,9 +100,9 @@ func (v ipVersion) kinds(byAddress bool) []kind {
 		{"ICMP errors for UDP", list(inner, udp), v.innerClient()},
 	}
 	if v.family == ip6 { // the header of IPv4 has the protocol, also in a fragment
-		kinds = append(kinds, kind{"ICMP errors for fragments of UDP", list(innerFragment, udp), v.innerClient()})
+		all = append(all, packets{"ICMP errors for fragments of UDP", list(innerFragment, udp), v.innerClient()})
 	}
-	return kinds
+	return all
 }
 
 // isFragment matches the parts of a packet that was divided, or packets that were not.

@@ -139,11 +139,13 @@ func (r *ruleset) chains() (all []chain) {
 
 // chains returns the rules for the flows.
 func (f flows) chains() []chain {
+	return []chain{{family: netdev, name: f.chain(), rules: f.forward(f.version())}, f.handOnChain()}
+}
+
+// handOnChain is the one whose rules change with the ring.
+func (f flows) handOnChain() chain {
 	v := f.version()
-	return []chain{
-		{family: netdev, name: f.chain(), rules: f.forward(v)},
-		{family: v.family, name: f.chain(), rules: f.handOn(v)},
-	}
+	return chain{family: v.family, name: f.chain(), rules: f.handOn(v)}
 }
 
 func (l link) versions() (versions []ipVersion) {
@@ -164,9 +166,9 @@ func (v ipVersion) goToFlows(link string) []expression {
 
 // forward returns the rules that forward frames to other nodes.
 func (f flows) forward(v ipVersion) (rules []rule) {
-	for _, k := range v.kinds(f.byAddress) {
-		rules = append(rules, rule{k.comment, list(
-			k.match, f.load(k.key, 0, f.slotsSet(), v), forward{device: v.device, addr: v.node, family: v.family})})
+	for _, p := range v.packets(f.byAddress) {
+		rules = append(rules, rule{p.comment, list(
+			p.match, f.load(p.key, 0, f.slotsSet(), v), forward{device: v.device, addr: v.node, family: v.family})})
 	}
 	return rules
 }

@@ -67,7 +67,7 @@ func TestSpreadRulesHaveNoGapWhenTheyAreReplaced(t *testing.T) {
 	wanted := spread.Wanted{Links: map[string]int{"eth0": ifi.Index}, Members: [][6]byte{{2, 0, 0, 0, 0, 0x22}}, VIPs: []spread.VIP{{Addr: vip4, Link: "eth0", Table: all}}}
 	s := startSpreader(t)
 	s.Set(wanted)
-	eventually(t, "the rules are written", s.HasRules)
+	eventually(t, "the rules are written", s.hasRules)
 	passed := func() (packets int) {
 		out, err := exec.Command("nft", "list", "table", "ip", "late").Output()
 		if err != nil {
@@ -95,7 +95,7 @@ func TestSpreadRulesHaveNoGapWhenTheyAreReplaced(t *testing.T) {
 		s.stop()
 		s = startSpreader(t)
 		s.Set(wanted)
-		eventually(t, "the next speaker has written the rules", s.HasRules)
+		eventually(t, "the next speaker has written the rules", s.hasRules)
 	}
 	close(stop)
 	flood.Wait()

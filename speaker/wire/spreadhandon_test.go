@@ -43,7 +43,7 @@ func TestSpreadAsksANodeThatCannotHandOnInTheEnd(t *testing.T) {
 	s.Set(spread.Wanted{Links: map[string]int{"eth0": ifi.Index}, VIPs: []spread.VIP{
 		{Addr: inRing, Link: "eth0", Table: ring}, {Addr: isAlone, Link: "eth0", Table: alone},
 	}})
-	eventually(t, "the rules are written", s.HasRules)
+	eventually(t, "the rules are written", s.hasRules)
 	leaves := listenForSegments(t)
 	port, none := uint16(1024), handedOn{}
 	for _, tt := range []struct {
