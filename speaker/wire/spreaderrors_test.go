@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/spread"
@@ -49,7 +50,7 @@ func TestSpreadForwardsErrorsAboutFragmentsOfIPv6(t *testing.T) {
 	s.Set(spread.Wanted{Links: map[string]int{"eth0": ifi.Index}, VIPs: []spread.VIP{
 		{Addr: byPort, Link: "eth0", Table: all}, {Addr: byAddress, Link: "eth0", ByAddress: true, Table: all},
 	}})
-	eventually(t, "the rules are written", s.HasRules)
+	eventually(t, "the rules are written", s.hasRules)
 	counted := func(maps ...string) (packets int) {
 		for _, name := range maps {
 			out, err := exec.Command("nft", "list", "map", "netdev", spread.TableName, name).Output()
@@ -91,4 +92,29 @@ func TestSpreadForwardsErrorsAboutFragmentsOfIPv6(t *testing.T) {
 			t.Errorf("%s: forwarded %d times, want %d", tt.name, got, tt.want)
 		}
 	}
+	for metric, want := range map[string]int{
+		"baremetal_spread_forwarded_packets_total": counted("slots-1", "slots-2"),
+		"baremetal_spread_received_packets_total":  counted("vips6-eth0"),
+	} {
+		if got := sum(t, s.metrics, metric); got != want {
+			t.Errorf("%s is %d, want %d", metric, got, want)
+		}
+	}
+}
+
+// sum adds up the values of a counter.
+func sum(t *testing.T, metrics *prometheus.Registry, name string) (sum int) {
+	t.Helper()
+	families, err := metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == name {
+				sum += int(m.GetCounter().GetValue())
+			}
+		}
+	}
+	return sum
 }
