@@ -32,8 +32,9 @@ import (
 
 const (
 	// lifetime is how long the rules have an effect without a refresh. The rules stay when the
-	// speaker ends, because it is restarted in most cases.
-	lifetime = 10 * time.Minute
+	// speaker ends, because it is restarted in most cases. The other nodes leave this one in their rings for ten
+	// minutes (departedMemory of the package view), and the last refresh can be a minute old when the speaker ends.
+	lifetime = 12 * time.Minute
 	// refreshInterval leaves time for some refreshes that fail.
 	refreshInterval = time.Minute
 	// youth is for how long an address that becomes spread stays with its announcer. Its connections are
