@@ -199,7 +199,7 @@ func (l *Loop) pass(ctx context.Context) (again time.Duration) {
 	before := l.Plan()
 	foreign := unannounced(conflicts)
 	l.NodeLinks.SetConflicts(foreign)
-	l.NodeLinks.SetSpread(view.SpreadLinks(in.Links, state.CannotSpread == ""))
+	l.NodeLinks.SetSpread(view.SpreadLinks(in.Links, state.HandsOn))
 	seen := view.State(in, beats, state, foreign)
 	p := plan.Make(seen, before)
 	byMAC := view.MembersByMAC(in, beats)
