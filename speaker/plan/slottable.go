@@ -24,7 +24,8 @@ type SlotTable struct {
 
 // maxRing is how many nodes are asked for a connection. Each hand-over costs a packet on the network. A
 // segment of a connection that no node knows, which a port scan can send, is handed over as often
-// as the time to live allows: once to each of them, see minHandedTTL of the package spread. In a cluster
+// as the time to live allows: once to each of them, and once to a node that cannot hand on, see minHandedTTL of the
+// package spread. In a cluster
 // of so many nodes, no connection is lost while nodes come and go, in whatever order.
 const maxRing = 8
 

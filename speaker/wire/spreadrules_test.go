@@ -112,6 +112,9 @@ func TestSpreadRulesAreThoseThatNftReads(t *testing.T) {
 func TestSpreadRulesStayWhenTheSpeakerEnds(t *testing.T) {
 	plug(t, "eth0", mac0)
 	s := startSpreader(t)
+	if s.Status().HandsOn {
+		t.Error("it says that it hands on, without rules")
+	}
 	s.Set(spreadOver(t, "eth0", second4, second6))
 	eventually(t, "the rules are written", func() bool { return strings.Count(listed(t), "chain prerouting") == 2 })
 	before := listed(t)
@@ -120,6 +123,9 @@ func TestSpreadRulesStayWhenTheSpeakerEnds(t *testing.T) {
 		t.Errorf("after the end of the speaker:\n%s", got)
 	}
 	again := startSpreader(t)
+	if !again.Status().HandsOn {
+		t.Error("the next speaker does not find the rules")
+	}
 	again.Set(spreadOver(t, "eth0", second4, second6))
 	eventually(t, "the next speaker says that it spreads", func() bool { return gauge(t, again.metrics, "baremetal_spread_active") == 1 })
 	if got := listed(t); got != before {
