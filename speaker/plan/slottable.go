@@ -24,9 +24,9 @@ type SlotTable struct {
 
 // maxRing is how many nodes are asked for a connection. Each hand-over costs a packet on the network. A
 // segment of a connection that no node knows, which a port scan can send, is handed over as often
-// as the time to live allows: once to each of them, and once to a node that cannot hand on, see minHandedTTL of the
-// package spread. In a cluster
-// of so many nodes, no connection is lost while nodes come and go, in whatever order.
+// as the time to live allows: once to each of them, and once to a node that cannot hand on, see minHandedTTL
+// of the package spread. In a cluster of so many nodes, no connection is lost while nodes come and go, in
+// whatever order.
 const maxRing = 8
 
 // division is how the flows of VIPs are divided among the holders of a subnet.
