@@ -2,7 +2,6 @@ package integration
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -88,17 +87,6 @@ func TestSpreadLearnsTheMTUOfThePath(t *testing.T) {
 		f.transfers(vip, func(ctx context.Context) (cluster.Transfer, error) {
 			return f.cluster.Download(ctx, cluster.Outside, vip, 1<<20)
 		})
-	}
-	// All datagrams of a client go to one node. Among several Services, some have another owner, so that the
-	// errors are forwarded.
-	for i := range 4 {
-		name := fmt.Sprint("narrow-datagrams-", i)
-		f.create(service(name, spread, dual, port(v1.ProtocolUDP, 5353)))
-		for _, vip := range strings.Split(f.assigned(name), ",") {
-			f.eventually("a datagram larger than the MTU comes back from "+vip, func() bool {
-				return f.cluster.Echo(context.Background(), cluster.Outside, vip, "5353", 4000) == nil
-			})
-		}
 	}
 }
 
