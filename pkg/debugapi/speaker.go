@@ -66,6 +66,8 @@ type Spread struct {
 	Obstacle string `json:"obstacle,omitempty"`
 	// Rules is set if the kernel has the rules.
 	Rules bool `json:"rules"`
+	// RulesProblem says why the kernel did not take the rules when they were written last; empty if it did.
+	RulesProblem string `json:"rulesProblem,omitempty"`
 	// VIPs are those that a pool or a Service wants to be spread.
 	VIPs []SpreadVIP `json:"vips"`
 }

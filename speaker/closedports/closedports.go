@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
 
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/loglimit"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/signal"
 )
 
@@ -31,6 +32,8 @@ const (
 	lifetime = 5 * time.Minute
 	// refreshInterval leaves time for some refreshes that fail.
 	refreshInterval = time.Minute
+	// repairLogInterval is the shortest time between two warnings that the rules had to be written again.
+	repairLogInterval = 10 * time.Minute
 )
 
 // Wanted says which packets are refused.
@@ -75,6 +78,7 @@ type Refuser struct {
 	log     *slog.Logger
 	kernel  kernel
 	active  prometheus.Gauge
+	repairs prometheus.Counter
 	wanted  atomic.Pointer[Wanted] // nil before the first Set
 	changed signal.Signal
 	removed signal.Signal // see Repair
@@ -83,6 +87,8 @@ type Refuser struct {
 	installed contents // what the kernel has; nil if that is unknown
 	exists    bool     // the table may exist
 	problem   string   // the last error that was logged; empty if there is none
+	// repairLogs bounds the warnings about a table that another program removes.
+	repairLogs *loglimit.Limiter
 }
 
 // kernel is the table in the kernel. Each method is one transaction: all of it has an
@@ -102,11 +108,18 @@ type kernel interface {
 func New(o Options) *Refuser { return newRefuser(o, table{answerPing: o.AnswerPing}) }
 
 func newRefuser(o Options, k kernel) *Refuser {
-	r := &Refuser{log: o.Log, kernel: k, changed: signal.New(), removed: signal.New(), active: prometheus.NewGauge(prometheus.GaugeOpts{
-		Namespace: "baremetal", Subsystem: "closed_ports", Name: "active",
-		Help: "1 while the kernel refuses packets for ports that no Service has.",
-	})}
-	o.Metrics.MustRegister(r.active)
+	r := &Refuser{
+		log: o.Log, kernel: k, changed: signal.New(), removed: signal.New(), repairLogs: loglimit.New(1, repairLogInterval),
+		active: prometheus.NewGauge(prometheus.GaugeOpts{
+			Namespace: "baremetal", Subsystem: "closed_ports", Name: "active",
+			Help: "1 while the kernel refuses packets for ports that no Service has.",
+		}),
+		repairs: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: "baremetal", Subsystem: "closed_ports", Name: "repairs_total",
+			Help: "How often all rules were written again, in most cases because another program has removed them.",
+		}),
+	}
+	o.Metrics.MustRegister(r.active, r.repairs)
 	return r
 }
 
@@ -151,7 +164,14 @@ func (r *Refuser) apply(refresh bool) {
 	}
 	want := wanted.contents()
 	err := r.update(want, refresh)
-	if err != nil { // for example because another program has removed the table
+	if err != nil {
+		if err != errUnknown {
+			r.repairs.Inc()
+			if more, ok := r.repairLogs.Allow(""); ok {
+				r.log.Warn("the rules for closed ports are not as this speaker has written them, writing all of them again", "error", err, "more", more,
+					"hint", "if this repeats, another program removes them: look for a service or a job that runs \"nft flush ruleset\", such as nftables.service")
+			}
+		}
 		r.exists = true
 		err = r.kernel.replace(want)
 	}

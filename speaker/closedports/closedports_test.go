@@ -148,8 +148,11 @@ func TestTableThatIsGoneIsWrittenAgain(t *testing.T) {
 		k.set(func() { k.table = false })
 		r.Set(two)
 		expect(t, k, "a change", "change replace")
-		if strings.Contains(log.String(), "WARN") {
-			t.Errorf("the log has a warning: %s", log)
+		if n := testutil.ToFloat64(r.repairs); n != 2 {
+			t.Errorf("%v repairs", n)
+		}
+		if n := strings.Count(log.String(), "level=WARN"); n != 1 || !strings.Contains(log.String(), "nft flush ruleset") {
+			t.Errorf("%d warnings, want one that says what to look for: %s", n, log)
 		}
 	})
 }

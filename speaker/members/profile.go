@@ -25,7 +25,7 @@ type Profile struct {
 	Advertises bool
 	// Spreads is set if the member can hand flows on to other nodes, and its kernel has the rules.
 	Spreads bool
-	// HandsOn is set if it can, with or without rules: those of the speaker before may still be there.
+	// HandsOn is set if its kernel hands segments of unknown connections on. The rules may be those of the speaker before.
 	HandsOn bool
 	// Links are those on which the member can announce.
 	Links []Link

@@ -15,14 +15,18 @@ type SlotTable struct {
 	// Next has for each slot the address of the node to which this node hands segments of
 	// connections that it does not know; the zero Addr for none.
 	Next [election.Slots]netip.Addr
-	// Ring is the number of nodes that are asked for a connection.
+	// Last has for each slot the address of a node that cannot hand on. This node asks it for connections
+	// that no node of the ring knows; the zero Addr for none.
+	Last [election.Slots]netip.Addr
+	// Ring is the number of nodes among which segments are handed on.
 	Ring int
 }
 
 // maxRing is how many nodes are asked for a connection. Each hand-over costs a packet on the network. A
 // segment of a connection that no node knows, which a port scan can send, is handed over as often
-// as the time to live allows: once to each of them, see minHandedTTL of the package spread. In a cluster
-// of so many nodes, no connection is lost while nodes come and go, in whatever order.
+// as the time to live allows: once to each of them, and once to a node that cannot hand on, see minHandedTTL
+// of the package spread. In a cluster of so many nodes, no connection is lost while nodes come and go, in
+// whatever order.
 const maxRing = 8
 
 // division is how the flows of VIPs are divided among the holders of a subnet.
@@ -50,7 +54,9 @@ const (
 	// far are the nodes that the pool's node-selectors leave out, and those that have no
 	// endpoints with the policy Local. It is unlikely that they have connections.
 	far
-	// last are the nodes that cannot hand on. So a segment does not come around.
+	// last are the nodes that cannot hand on. A segment that reaches one goes no further, so they are in no
+	// ring. They may have connections from the time before, so one of them is asked when a segment has come
+	// around.
 	last
 )
 
@@ -77,11 +83,18 @@ func (r role) place() place  { return place(r >> placeShift) }
 func (b *builder) newDivision(s *subnet, roles string) *division {
 	v := &division{table: &SlotTable{}}
 	scores := make([]*[election.Slots]uint64, len(roles))
+	var lasts []int
 	for i, h := range s.holders {
+		if role(roles[i]).place() == last && i != s.self {
+			lasts = append(lasts, i)
+		}
 		scores[i] = b.scoresOf(election.Share{Name: h.name, Weight: role(roles[i]).weight()})
 	}
 	counts := make([]int, len(roles))
 	for slot := range election.Slots {
+		if len(lasts) > 0 {
+			v.table.Last[slot] = s.holders[firstOf(lasts, slot, scores)].addr
+		}
 		carrier, nodes, n := ringOf(slot, roles, scores)
 		ring := nodes[:n]
 		v.table.Ring = n
@@ -91,7 +104,7 @@ func (b *builder) newDivision(s *subnet, roles string) *division {
 				v.table.Carriers[slot] = s.holders[carrier].addr
 			}
 		}
-		if next := after(s.self, ring); s.self >= 0 && next != s.self {
+		if next := after(s.self, ring); s.self >= 0 && next >= 0 && next != s.self {
 			v.table.Next[slot] = s.holders[next].addr
 		}
 	}
@@ -104,13 +117,28 @@ func (b *builder) newDivision(s *subnet, roles string) *division {
 }
 
 // after returns the node to which a node hands on: the next one of the ring. A node that is not in the ring
-// hands on to the first one: while speakers have different states, a segment can reach such a node.
+// hands on to the first one: while speakers have different states, a segment can reach such a node. It is -1 if no
+// node is in the ring.
 func after(node int, ring []int) int {
+	if len(ring) == 0 {
+		return -1
+	}
 	return ring[(slices.Index(ring, node)+1)%len(ring)]
 }
 
+// firstOf returns the node that is the first of them in the order of a slot: most likely it has carried the slot.
+func firstOf(nodes []int, slot int, scores []*[election.Slots]uint64) int {
+	first := nodes[0]
+	for _, i := range nodes {
+		if scores[i][slot] > scores[first][slot] {
+			first = i
+		}
+	}
+	return first
+}
+
 // ringOf returns the carrier of a slot, -1 if no holder carries flows, and the nodes that are asked for a connection, as places in
-// the list of holders: the first maxRing holders, the near ones first, in the order of their scores. If scores are
+// the list of holders: the first maxRing holders that can hand on, the near ones first, in the order of their scores. If scores are
 // equal, the name decides, because the holders are sorted by name.
 //
 // The order does not depend on who carries the slot. So the nodes agree on it while they have different
@@ -128,6 +156,9 @@ func ringOf(slot int, roles string, scores []*[election.Slots]uint64) (carrier i
 		h := scored{r.place(), scores[i][slot], i}
 		if r.carries() && (best.holder < 0 || h.score > best.score) {
 			best = h
+		}
+		if h.place == last {
+			continue
 		}
 		at := n
 		for at > 0 && (h.place < first[at-1].place || h.place == first[at-1].place && h.score > first[at-1].score) {

@@ -63,6 +63,9 @@ func chains(t *testing.T, s State, vip netip.Addr) (all [election.Slots]string) 
 			}
 			chain = append(chain, next)
 		}
+		if table := tables[carrier]; table != nil && table.Last[slot].IsValid() { // the last step, from where the way began
+			chain = append(chain, names[table.Last[slot]])
+		}
 		all[slot] = strings.Join(chain, " ")
 	}
 	return all
@@ -81,6 +84,15 @@ func TestChainBeginsWithTheCarrierOfBefore(t *testing.T) {
 	ten := func(change func(*State)) func(*State) {
 		return func(s *State) { addNodes(s, 10); change(s) }
 	}
+	// One node of the network cannot hand on, for example because its speaker runs with --spread=off.
+	mixed := func(nodes int, change func(*State)) func(*State) {
+		return func(s *State) {
+			addNodes(s, nodes+1)
+			s.change(fmt.Sprint("node", nodes+1), func(m *Member) { m.Spreads = false })
+			change(s)
+		}
+	}
+	exclude := func(s *State) { s.Nodes[1].Excluded = "x" }
 	edge := func(s *State) {
 		addNodes(s, 10)
 		s.Services[0].VIPs = []netip.Addr{addr("203.0.113.7")}
@@ -100,6 +112,12 @@ func TestChainBeginsWithTheCarrierOfBefore(t *testing.T) {
 		{"a node is suppressed", ten(func(*State) {}), func(s *State) { s.change("node5", func(m *Member) { m.Suppressed = true }) }, "node5", false},
 		{"a speaker leaves", ten(func(*State) {}), func(s *State) { s.leaves("node5") }, "node5", false},
 		{"a speaker has just started", ten(func(*State) {}), func(s *State) { s.change("node5", func(m *Member) { m.Spreads, m.HandsOn = false, true }) }, "node5", false},
+		{"a node of 3 is excluded beside one that cannot hand on", mixed(3, func(*State) {}), exclude, "node2", false},
+		{"a node of 5 is excluded beside one that cannot hand on", mixed(5, func(*State) {}), exclude, "node2", false},
+		{"a node of 7 is excluded beside one that cannot hand on", mixed(7, func(*State) {}), exclude, "node2", false},
+		{"a node joins beside one that cannot hand on", mixed(3, func(*State) {}), func(s *State) { addNodes(s, 5) }, "node5", false},
+		{"a node cannot hand on any more", ten(func(*State) {}), func(s *State) { s.change("node5", func(m *Member) { m.Spreads = false }) }, "node5", false},
+		{"a node of two cannot hand on any more", func(s *State) { s.dies("node3") }, func(s *State) { s.change("node2", func(m *Member) { m.Spreads = false }) }, "node2", false},
 		{"a kernel dies", ten(func(*State) {}), func(s *State) { s.dies("node5") }, "node5", true},
 		{"a node joins", ten(func(*State) {}), func(s *State) { addNodes(s, 11) }, "node11", false},
 		{"a node of a pool with selectors is excluded", edge, func(s *State) { s.Nodes[1].Excluded = "x" }, "node2", false},
@@ -137,15 +155,46 @@ func TestChainBeginsWithTheCarrierOfBefore(t *testing.T) {
 	}
 }
 
+// The second change comes while the excluded node still has its connections.
+func TestChainReachesAnExcludedNodeWhileAnotherJoins(t *testing.T) {
+	for _, nodes := range []int{3, 5, 6} {
+		s := spreadState(t, func(s *State) { addNodes(s, nodes) })
+		vip := s.Services[0].VIPs[0]
+		before := chains(t, s, vip)
+		s.Nodes[1].Excluded = "x"
+		reached := func(what string) {
+			for slot, chain := range chains(t, s, vip) {
+				if strings.HasPrefix(before[slot], "node2 ") && !slices.Contains(strings.Fields(chain), "node2") {
+					t.Errorf("%d nodes, %s: slot %d was at node2, and its chain is %s", nodes, what, slot, chain)
+				}
+			}
+		}
+		addNodes(&s, nodes+1)
+		name := s.Nodes[nodes].Name
+		s.change(name, func(m *Member) { m.Spreads = false })
+		reached("the kernel of " + name + " has no rules yet")
+		s.change(name, func(m *Member) { m.Spreads = true })
+		reached(name + " carries slots")
+	}
+}
+
 func TestChainEndsWithNodesThatCannotHandOn(t *testing.T) {
 	s := spreadState(t, func(s *State) {
-		addNodes(s, 4)
-		s.change("node1", func(m *Member) { m.Spreads = false })
+		addNodes(s, 5)
+		for _, name := range []string{"node1", "node4"} {
+			s.change(name, func(m *Member) { m.Spreads = false })
+		}
 	})
+	ends := map[string]int{}
 	for slot, chain := range chains(t, s, addr("192.0.2.7")) {
-		if names := strings.Fields(chain); len(names) != 4 || names[3] != "node1" {
+		names := slices.Sorted(slices.Values(strings.Fields(chain)[:3]))
+		if !slices.Equal(names, []string{"node2", "node3", "node5"}) || strings.Count(chain, " ") != 3 {
 			t.Errorf("slot %d: %s", slot, chain)
 		}
+		ends[chain[strings.LastIndex(chain, " ")+1:]]++
+	}
+	if len(ends) != 2 || ends["node1"] == 0 || ends["node4"] == 0 {
+		t.Errorf("the chains end with %v", ends)
 	}
 }
 

@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -57,6 +58,9 @@ func (s *State) whyNotSpread(d *Decision, svc Service) string {
 	}
 	if s.CannotSpread != "" {
 		return fmt.Sprintf("no node that may announce it can spread; node %s: %s", s.Node, s.CannotSpread)
+	}
+	if slices.ContainsFunc(s.Holders, func(m Member) bool { return m.Name == s.Node && !m.Spreads }) {
+		return fmt.Sprintf("no node that may announce it can spread; the kernel of node %s does not have the rules yet. If this stays, the page /debug/spread of the node says why", s.Node)
 	}
 	family := "IPv4"
 	if d.VIP.Is6() {

@@ -25,6 +25,11 @@ func TestSpreadStatusSaysWhyAndWhatToDo(t *testing.T) {
 				s.change(n.Name, func(m *Member) { m.Spreads = false })
 			}
 		}, "false NotCapable: 192.0.2.7 is not spread: no node that may announce it can spread; node node3: the kernel has no nftables; load the module nf_tables"},
+		"the kernel of the owner has no rules": {func(s *State) {
+			for _, n := range s.Nodes {
+				s.change(n.Name, func(m *Member) { m.Spreads = false })
+			}
+		}, "false NotCapable: 192.0.2.7 is not spread: no node that may announce it can spread; the kernel of node node3 does not have the rules yet. If this stays, the page /debug/spread of the node says why"},
 		"one candidate": {func(s *State) { s.Nodes[0].Excluded, s.Nodes[1].Excluded = "x", "x" },
 			"false OneCandidate: 192.0.2.7 is not spread: only node node3 may announce it and can spread. The page /debug/plan of the other speakers says why they cannot"},
 		"one node has endpoints": {func(s *State) { s.local(map[string]int{"node2": 3}) },

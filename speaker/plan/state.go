@@ -138,7 +138,7 @@ type Member struct {
 	Advertises bool
 	// Spreads is set if it can hand flows on to other nodes.
 	Spreads bool
-	// HandsOn is set if it may hand segments of unknown connections on although Spreads is not set:
+	// HandsOn is set if it hands segments of unknown connections on although Spreads may not be set:
 	// its speaker has just started, and the rules of the speaker before are still there.
 	HandsOn  bool
 	Segments []Segment

@@ -89,7 +89,10 @@ func (l *Loop) SpreadDocument() debugapi.Spread {
 		return debugapi.Spread{Header: debugapi.Header{Problem: noPass}}
 	}
 	d := spreadDocument(last.plan)
-	d.Rules = l.Spread != nil && l.Spread.HasRules()
+	if l.Spread != nil {
+		status := l.Spread.Status()
+		d.Rules, d.RulesProblem = status.HasRules, status.Problem
+	}
 	return d
 }
 
@@ -167,6 +170,9 @@ func DescribeSpread(d debugapi.Spread) string {
 	fmt.Fprintf(&b, "node %s rules=%t\n", d.Node, d.Rules)
 	if d.Obstacle != "" {
 		fmt.Fprintf(&b, "cannot spread: %s\n", d.Obstacle)
+	}
+	if d.RulesProblem != "" {
+		fmt.Fprintf(&b, "the kernel did not take the rules: %s\n", d.RulesProblem)
 	}
 	for _, v := range d.VIPs {
 		fmt.Fprintf(&b, "%s services=%s owner=%s reason=%s", v.VIP, strings.Join(v.Services, ","), cmp.Or(v.Owner, "none"), v.Reason)

@@ -84,8 +84,9 @@ func TestSpreadDocumentHasTheSlotsOfEachNode(t *testing.T) {
 		},
 		Spread: []plan.Spread{{VIP: a, Link: "eth0", Slots: &plan.SlotTable{Ring: 2}}, {VIP: a, Link: "eth1", Slots: &plan.SlotTable{}}},
 	})
-	d.Node = "node1"
+	d.Node, d.RulesProblem = "node1", "writing the tables: message too long"
 	want := `node node1 rules=false
+the kernel did not take the rules: writing the tables: message too long
 192.0.2.1 services=default/a owner=node1 reason=Spread slots=node1:100,node2:156 links=eth0,eth1
 192.0.2.3 services=default/c owner=none reason=NoOwner
 `

@@ -181,7 +181,7 @@ func (l *Loop) pass(ctx context.Context) (again time.Duration) {
 	}
 	state, rejoin, again := l.self.update(time.Now(), in, beats)
 	again = sooner(again, in.Again)
-	state.CannotSpread, state.SaysSpreads = l.canSpread()
+	l.setSpread(&state)
 	state.Advertises = slices.ContainsFunc(l.BGP.Status(), func(s bgp.Status) bool { return s.Up })
 	if rejoin {
 		l.self.rejoining(l.Members.Rejoin())
@@ -199,7 +199,7 @@ func (l *Loop) pass(ctx context.Context) (again time.Duration) {
 	before := l.Plan()
 	foreign := unannounced(conflicts)
 	l.NodeLinks.SetConflicts(foreign)
-	l.NodeLinks.SetSpread(view.SpreadLinks(in.Links, state.CannotSpread == ""))
+	l.NodeLinks.SetSpread(view.SpreadLinks(in.Links, state.HandsOn))
 	seen := view.State(in, beats, state, foreign)
 	p := plan.Make(seen, before)
 	byMAC := view.MembersByMAC(in, beats)

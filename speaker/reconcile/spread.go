@@ -42,13 +42,16 @@ func spreadFlows(p plan.Plan, in view.Inputs, members map[[6]byte]layer2.Member,
 	return w
 }
 
-// canSpread says why this node cannot share the traffic of VIPs; "" if it can. ready is set when its
-// kernel has the rules, too: before that, other nodes should forward no flows to this one, because it would
-// not hand on the connections that it does not know.
-func (l *Loop) canSpread() (obstacle string, ready bool) {
+// setSpread notes what this node can do, and what its kernel does. It tells the other nodes that it spreads when
+// its kernel has the rules: before that, they should forward no flows to it, because it would not hand on the
+// connections that it does not know.
+func (l *Loop) setSpread(self *view.Self) {
 	if l.Spread == nil {
-		return "the speaker runs with --spread=off", false
+		self.CannotSpread = "the speaker runs with --spread=off"
+		return
 	}
-	obstacle = l.Spread.Obstacle()
-	return obstacle, obstacle == "" && l.Spread.HasRules()
+	status := l.Spread.Status()
+	self.CannotSpread = status.Obstacle
+	self.SaysSpreads = status.Obstacle == "" && status.HasRules
+	self.HandsOn = status.Obstacle == "" && status.HandsOn
 }

@@ -28,12 +28,17 @@ type link struct {
 
 // flows are the rules and sets for the VIPs that share a Table.
 type flows struct {
-	number    int
+	number int
+	kind
+	index int // of the link
+	ring  int // Table.Ring; the rules change with it, and the sets do not
+}
+
+// kind is what flows must have in common to share their sets.
+type kind struct {
 	link      string
-	index     int // of the link
 	ipv6      bool
 	byAddress bool
-	ring      int // Table.Ring
 }
 
 // place is a VIP on a link.
@@ -71,9 +76,10 @@ func (w *Wanted) rules(before *ruleset) *ruleset {
 	r := &ruleset{elements: elements{}, numbers: map[place]int{}, tables: map[int]*Table{}, nodes: w.Nodes}
 	n, keys := newNumbers(before), newKeys()
 	for _, v := range w.vips() {
-		number, isNew := n.number(v)
+		k := kind{link: v.Link, ipv6: v.Addr.Is6(), byAddress: v.ByAddress}
+		number, isNew := n.number(k, v)
 		r.numbers[place{v.Link, v.Addr}] = number
-		f := flows{number: number, link: v.Link, index: w.Links[v.Link], ipv6: v.Addr.Is6(), byAddress: v.ByAddress, ring: v.Table.Ring}
+		f := flows{number: number, kind: k, index: w.Links[v.Link], ring: v.Table.Ring}
 		if isNew {
 			r.addFlows(f, v.Table, keys, before)
 		}
@@ -120,7 +126,7 @@ func (r *ruleset) addFlows(f flows, t *Table, k *keys, before *ruleset) {
 		r.elements[slots], r.elements[next] = before.elements[slots], before.elements[next]
 		return
 	}
-	r.elements[slots], r.elements[next] = k.elements(&t.Carriers), k.elements(&t.Next)
+	r.elements[slots], r.elements[next] = k.elements(&t.Carriers, 0), slices.Concat(k.elements(&t.Next, 0), k.elements(&t.Last, lastSlots))
 }
 
 func (r *ruleset) addVIP(f flows, vip netip.Addr) {

@@ -9,20 +9,23 @@ import (
 // difference is how a ruleset differs from another one with the same links.
 type difference struct {
 	gone, fresh []flows
+	// rings are the flows, as they are after the change, of which only the size of the ring changes.
+	rings []flows
 	// remove and add are elements. The sets of gone flows end with all their elements, so these are not
 	// in remove.
 	remove, add elements
 }
 
 func (d difference) isEmpty() bool {
-	return len(d.gone)+len(d.fresh)+len(d.remove)+len(d.add) == 0
+	return len(d.gone)+len(d.fresh)+len(d.rings)+len(d.remove)+len(d.add) == 0
 }
 
 // difference returns what makes the ruleset the same as after. Both have the same links.
 func (r *ruleset) difference(after *ruleset) difference {
 	var d difference
 	d.remove, d.add = r.elements.change(after.elements)
-	d.gone, d.fresh = withoutFlows(r.flows, after.flows), withoutFlows(after.flows, r.flows)
+	d.gone, _ = withoutFlows(r.flows, after.flows)
+	d.fresh, d.rings = withoutFlows(after.flows, r.flows)
 	for _, f := range d.gone {
 		for _, set := range f.sets() {
 			delete(d.remove, setName{set.family, set.name})
@@ -31,15 +34,23 @@ func (r *ruleset) difference(after *ruleset) difference {
 	return d
 }
 
-// withoutFlows returns the flows of all that are not in others. Both are in order.
-func withoutFlows(all, others []flows) (rest []flows) {
+// withoutFlows returns the flows of all that are not in others, and those that are there with another size of
+// the ring. Both are in order.
+func withoutFlows(all, others []flows) (rest, rings []flows) {
 	for _, f := range all {
-		if i, found := slices.BinarySearchFunc(others, f, flows.compare); !found || others[i] != f {
+		i, found := slices.BinarySearchFunc(others, f, flows.compare)
+		switch {
+		case !found || !others[i].sharesSets(f):
 			rest = append(rest, f)
+		case others[i] != f:
+			rings = append(rings, f)
 		}
 	}
-	return rest
+	return rest, rings
 }
+
+// sharesSets reports whether flows of one number have the same sets, whatever their rings are.
+func (f flows) sharesSets(o flows) bool { return f.kind == o.kind && f.index == o.index }
 
 func (f flows) compare(o flows) int { return cmp.Compare(f.number, o.number) }
 

@@ -59,36 +59,50 @@ func (v ipVersion) innerClientAndPort() key {
 	return key{list(v.innerClient().load, payload(expr.PayloadBaseTransportHeader, innerStart+v.daddr+v.addrLen+2, 2, v.port)), v.addrLen + 4}
 }
 
-// innerStart is where the packet is that an ICMP error repeats, in the transport header.
-const innerStart = 8
+// innerStart is where the packet is that an ICMP error repeats, in the transport header. In a fragment, the
+// fragment header follows that of IPv6 (RFC 8200, section 4.5). It begins with the protocol, and is in each
+// fragment of a datagram.
+const (
+	innerStart = 8
+	ipv6Header = 40
+)
 
-// kind is a kind of packets that are hashed in the same way.
-type kind struct {
+// packets are a kind of packets that are hashed in the same way.
+type packets struct {
 	comment string
 	match   []expression
 	key     key
 }
 
-// kinds returns how packets are hashed. No packet is of two kinds, because a packet in a slot of
+// packets returns how packets are hashed. No packet is of two kinds, because a packet in a slot of
 // this node goes on to the next rule. Fragments of a datagram do not have ports. A UDP flow can have both fragments and whole datagrams,
 // so all of it is hashed by the address.
-func (v ipVersion) kinds(byAddress bool) []kind {
+func (v ipVersion) packets(byAddress bool) []packets {
 	protocol := meta(expr.MetaKeyL4PROTO)
 	inner := list(v.icmpError(), payload(expr.PayloadBaseTransportHeader, innerStart+v.next, 1, r0))
+	innerFragment := list(inner, is([]byte{unix.IPPROTO_FRAGMENT}), payload(expr.PayloadBaseTransportHeader, innerStart+ipv6Header, 1, r0))
+	udp := is([]byte{unix.IPPROTO_UDP})
 	if byAddress {
-		return []kind{
+		all := []packets{
 			{"all flows of a client", list(protocol, in(spreadProtocols)), v.clientAddr()},
 			{"ICMP errors", list(inner, in(spreadProtocols)), v.innerClient()},
 		}
+		if v.family == ip6 {
+			all = append(all, packets{"ICMP errors for fragments", list(innerFragment, in(spreadProtocols)), v.innerClient()})
+		}
+		return all
 	}
-	udp := is([]byte{unix.IPPROTO_UDP})
-	return []kind{
+	all := []packets{
 		{"TCP and SCTP", list(protocol, in(withPorts), v.isFragment(false)), v.clientAndPort()},
 		{"UDP", list(protocol, udp), v.clientAddr()},
 		{"fragments of TCP and SCTP", list(protocol, in(withPorts), v.isFragment(true)), v.clientAddr()},
 		{"ICMP errors for TCP and SCTP", list(inner, in(withPorts)), v.innerClientAndPort()},
 		{"ICMP errors for UDP", list(inner, udp), v.innerClient()},
 	}
+	if v.family == ip6 { // the header of IPv4 has the protocol, also in a fragment
+		all = append(all, packets{"ICMP errors for fragments of UDP", list(innerFragment, udp), v.innerClient()})
+	}
+	return all
 }
 
 // isFragment matches the parts of a packet that was divided, or packets that were not.

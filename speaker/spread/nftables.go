@@ -1,13 +1,16 @@
 package spread
 
-import "golang.org/x/sys/unix"
+import (
+	"github.com/google/nftables"
+	"golang.org/x/sys/unix"
+)
 
 // tables is the kernel.
 type tables struct{}
 
 func (tables) check() error {
 	var t transaction
-	probe := &ruleset{links: []link{{name: "lo", index: 1, ipv4: true, ipv6: true}}, flows: []flows{{number: 1, index: 1}, {number: 2, index: 1, ipv6: true}}}
+	probe := &ruleset{links: []link{{name: "lo", index: 1, ipv4: true, ipv6: true}}, flows: []flows{{number: 1, index: 1}, {number: 2, index: 1, kind: kind{ipv6: true}}}}
 	t.table = TableName + "-check"
 	t.addTables(probe)
 	for _, c := range probe.chains() {
@@ -41,6 +44,9 @@ func (tables) change(d difference) error {
 			t.addChain(c)
 		}
 	}
+	for _, f := range d.rings {
+		t.replaceRules(f.handOnChain())
+	}
 	t.setElements(unix.NFT_MSG_DELSETELEM, d.remove, 0)
 	t.setElements(unix.NFT_MSG_NEWSETELEM, d.add, 0)
 	for _, f := range d.gone {
@@ -60,6 +66,16 @@ func (tables) refresh() error {
 	t.setElements(unix.NFT_MSG_DELSETELEM, aliveElements(), 0)
 	t.setElements(unix.NFT_MSG_NEWSETELEM, aliveElements(), lifetime)
 	return t.send("refreshing the tables")
+}
+
+func (tables) isAlive() bool {
+	conn, err := nftables.New()
+	if err != nil {
+		return false
+	}
+	// All tables are written at once, so one of them says it for all.
+	elements, err := conn.GetSetElements(&nftables.Set{Table: &nftables.Table{Name: TableName, Family: nftables.TableFamilyIPv4}, Name: alive})
+	return err == nil && len(elements) > 0
 }
 
 func (tables) remove() error {

@@ -9,7 +9,7 @@ import (
 // numbers gives numbers to flows.
 type numbers struct {
 	before map[place]int
-	kinds  map[int]flows // of before, without the numbers and the indexes of their links
+	kinds  map[int]kind // of before
 	byRef  map[flowsRef]int
 	byBody map[flowsBody]int
 	used   map[int]bool
@@ -17,23 +17,21 @@ type numbers struct {
 }
 
 type flowsRef struct {
-	flows
+	kind
 	table *Table
 }
 
 type flowsBody struct {
-	flows
+	kind
 	table Table
 }
 
 func newNumbers(before *ruleset) *numbers {
-	n := &numbers{kinds: map[int]flows{}, byRef: map[flowsRef]int{}, byBody: map[flowsBody]int{}, used: map[int]bool{}}
+	n := &numbers{kinds: map[int]kind{}, byRef: map[flowsRef]int{}, byBody: map[flowsBody]int{}, used: map[int]bool{}}
 	if before != nil {
 		n.before = before.numbers
 		for _, f := range before.flows {
-			number := f.number
-			f.number, f.index = 0, 0
-			n.kinds[number] = f
+			n.kinds[f.number] = f.kind
 		}
 	}
 	for _, number := range n.before {
@@ -44,19 +42,18 @@ func newNumbers(before *ruleset) *numbers {
 
 // number returns the number of a VIP's flows. isNew is set if no other VIP has it. VIPs with equal
 // tables on one link share a number. Flows that keep their number keep their rules, too.
-func (n *numbers) number(v VIP) (number int, isNew bool) {
-	kind := flows{link: v.Link, ipv6: v.Addr.Is6(), byAddress: v.ByAddress, ring: v.Table.Ring}
-	ref := flowsRef{kind, v.Table}
+func (n *numbers) number(k kind, v VIP) (number int, isNew bool) {
+	ref := flowsRef{k, v.Table}
 	if number, ok := n.byRef[ref]; ok {
 		return number, false
 	}
-	body := flowsBody{kind, *v.Table}
+	body := flowsBody{k, *v.Table}
 	if number, ok := n.byBody[body]; ok {
 		n.byRef[ref] = number
 		return number, false
 	}
 	number = n.before[place{v.Link, v.Addr}]
-	if number == 0 || n.used[number] || n.kinds[number] != kind {
+	if number == 0 || n.used[number] || n.kinds[number] != k {
 		n.last++
 		number = n.last
 	}
@@ -66,7 +63,7 @@ func (n *numbers) number(v VIP) (number int, isNew bool) {
 
 // keys has each key and each address once: with many Tables the elements are many.
 type keys struct {
-	slots [election.Slots]string
+	slots [lastSlots + election.Slots]string
 	addrs map[netip.Addr]string
 }
 
@@ -78,8 +75,8 @@ func newKeys() *keys {
 	return k
 }
 
-// elements returns the elements of a map from slots to nodes.
-func (k *keys) elements(nodes *[election.Slots]netip.Addr) []element {
+// elements returns the elements of a map from slots to nodes. first is the key of slot 0.
+func (k *keys) elements(nodes *[election.Slots]netip.Addr, first int) []element {
 	count := 0
 	for _, node := range nodes {
 		if node.IsValid() {
@@ -96,7 +93,7 @@ func (k *keys) elements(nodes *[election.Slots]netip.Addr) []element {
 			data = bytesOf(node)
 			k.addrs[node] = data
 		}
-		all = append(all, element{key: k.slots[slot], data: data})
+		all = append(all, element{key: k.slots[first+slot], data: data})
 	}
 	return all
 }

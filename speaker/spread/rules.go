@@ -36,6 +36,8 @@ import (
 //	chain flows-1 {
 //	    ip ttl > 8 ip ttl set 8 dup to jhash ip saddr . tcp sport mod 256 map @next-1 device eth0 drop
 //	    ip ttl > 5              dup to the same
+//	    ct state invalid and no FIN or RST: accept
+//	    ip ttl > 4 ip ttl set 5 dup to jhash ip saddr . tcp sport mod 256 offset 256 map @next-1 device eth0 drop
 //	}
 //
 // VIPs with the same slots share the rules and the sets of their flows.
@@ -70,9 +72,12 @@ const (
 	betweenConntrackAndNAT = -199
 	// minHandedTTL ends the way of a segment: it is handed on only if its TTL is higher. The first node sets
 	// the TTL to minHandedTTL and the size of the ring, and each step takes one. So a segment that no node
-	// knows ends where it began. If the tables of the nodes differ, it ends after as many steps. The
-	// rest of the TTL is for the way to a pod.
+	// knows ends where it began. If the tables of the nodes differ, it ends after as many steps. A segment
+	// with exactly this TTL has come around, and makes one last step to a node that cannot hand on. The rest of
+	// the TTL is for the way to a pod.
 	minHandedTTL = 5
+	// lastSlots is added to a slot for the node of the last step: both kinds of nodes are in the same map.
+	lastSlots = election.Slots
 	// seed is the same on all nodes, so that a flow has the same slot on all of them.
 	seed = 0x6c627370
 )
@@ -134,11 +139,13 @@ func (r *ruleset) chains() (all []chain) {
 
 // chains returns the rules for the flows.
 func (f flows) chains() []chain {
+	return []chain{{family: netdev, name: f.chain(), rules: f.forward(f.version())}, f.handOnChain()}
+}
+
+// handOnChain is the one whose rules change with the ring.
+func (f flows) handOnChain() chain {
 	v := f.version()
-	return []chain{
-		{family: netdev, name: f.chain(), rules: f.forward(v)},
-		{family: v.family, name: f.chain(), rules: f.handOn(v)},
-	}
+	return chain{family: v.family, name: f.chain(), rules: f.handOn(v)}
 }
 
 func (l link) versions() (versions []ipVersion) {
@@ -159,42 +166,42 @@ func (v ipVersion) goToFlows(link string) []expression {
 
 // forward returns the rules that forward frames to other nodes.
 func (f flows) forward(v ipVersion) (rules []rule) {
-	for _, k := range v.kinds(f.byAddress) {
-		rules = append(rules, rule{k.comment, list(
-			k.match, f.load(k.key, f.slotsSet(), v), forward{device: v.device, addr: v.node, family: v.family})})
+	for _, p := range v.packets(f.byAddress) {
+		rules = append(rules, rule{p.comment, list(
+			p.match, f.load(p.key, 0, f.slotsSet(), v), forward{device: v.device, addr: v.node, family: v.family})})
 	}
 	return rules
 }
 
-// handOn returns the rules that hand segments on to the next node.
-func (f flows) handOn(v ipVersion) (rules []rule) {
+// handOn returns the rules that hand segments on to the next node, and in the end to a node that cannot hand on. That one
+// does not get what may be a segment of a connection of this node, out of its window: a pod there would
+// reset the connection.
+func (f flows) handOn(v ipVersion) []rule {
 	key := v.clientAndPort()
 	if f.byAddress {
 		key = v.clientAddr()
 	}
-	first := byte(minHandedTTL + f.ring)
-	for _, step := range []struct {
-		comment string
-		above   byte
-		setTTL  []expression
-	}{
-		{"the first step", first, v.writeTTL(first)},
-		{"another step", minHandedTTL, nil},
-	} {
-		rules = append(rules, rule{step.comment, list(
-			payload(expr.PayloadBaseNetworkHeader, v.ttl, 1, r0), &expr.Cmp{Op: expr.CmpOpGt, Register: r0, Data: []byte{step.above}},
-			f.load(key, f.nextSet(), v), step.setTTL,
+	step := func(comment string, above byte, offset uint32, setTTL []expression) rule {
+		return rule{comment, list(
+			payload(expr.PayloadBaseNetworkHeader, v.ttl, 1, r0), &expr.Cmp{Op: expr.CmpOpGt, Register: r0, Data: []byte{above}},
+			f.load(key, offset, f.nextSet(), v), setTTL,
 			&expr.Dup{RegAddr: v.node, RegDev: v.device, IsRegDevSet: true}, drop(),
-		)})
+		)}
 	}
-	return rules
+	first := byte(minHandedTTL + f.ring)
+	return []rule{
+		step("the first step", first, 0, v.writeTTL(first)),
+		step("another step", minHandedTTL, 0, nil),
+		{"out of the window of a connection", list(isInState(expr.CtStateBitINVALID), tcpFlagsIn(fin|rst), is([]byte{0}), accept())},
+		step("the last step", minHandedTTL-1, lastSlots, v.writeTTL(minHandedTTL)),
+	}
 }
 
 // load loads the node to which the set sends the slot of the key, and the link. The rule ends if there
 // is none.
-func (f flows) load(k key, set string, v ipVersion) []expression {
+func (f flows) load(k key, offset uint32, set string, v ipVersion) []expression {
 	return list(k.load,
-		&expr.Hash{SourceRegister: v.client, DestRegister: v.node, Length: k.length, Modulus: election.Slots, Seed: seed, Type: expr.HashTypeJenkins},
+		&expr.Hash{SourceRegister: v.client, DestRegister: v.node, Length: k.length, Modulus: election.Slots, Seed: seed, Offset: offset, Type: expr.HashTypeJenkins},
 		&expr.Lookup{SourceRegister: v.node, DestRegister: v.node, IsDestRegSet: true, SetName: set},
 		immediate(v.device, native(uint32(f.index))))
 }
@@ -203,17 +210,29 @@ func (f flows) load(k key, set string, v ipVersion) []expression {
 // conntrack knows. For a FIN or a RST of such a connection, and if there is an old connection of the same
 // addresses and ports, it says invalid and not new (tcp_conntracks in
 // net/netfilter/nf_conntrack_proto_tcp.c). It also says invalid for a segment of a connection
-// of this node that is out of the window. Such a segment comes around, and is dropped here.
+// of this node that is out of the window. Such a segment comes around, and kube-proxy drops it here.
 func isUnknownSegment() []expression {
 	return list(
-		meta(expr.MetaKeyL4PROTO), is([]byte{unix.IPPROTO_TCP}),
-		payload(expr.PayloadBaseTransportHeader, tcpFlags, 1, r0), masked([]byte{syn}), is([]byte{0}),
-		&expr.Ct{Key: expr.CtKeySTATE, Register: r0}, masked(native(expr.CtStateBitNEW|expr.CtStateBitINVALID)), differs(make([]byte, 4)),
+		meta(expr.MetaKeyL4PROTO), is([]byte{unix.IPPROTO_TCP}), tcpFlagsIn(syn), is([]byte{0}),
+		isInState(expr.CtStateBitNEW|expr.CtStateBitINVALID),
 	)
 }
 
-// The place of the flags in the header of TCP, and the one that opens a connection (RFC 9293, section 3.1).
+// tcpFlagsIn loads those flags of a segment that are in the mask.
+func tcpFlagsIn(mask byte) []expression {
+	return list(payload(expr.PayloadBaseTransportHeader, tcpFlags, 1, r0), masked([]byte{mask}))
+}
+
+// isInState matches if conntrack says one of the states.
+func isInState(states uint32) []expression {
+	return list(&expr.Ct{Key: expr.CtKeySTATE, Register: r0}, masked(native(states)), differs(make([]byte, 4)))
+}
+
+// The place of the flags in the header of TCP, those that end a connection, and the one that opens it (RFC 9293,
+// section 3.1).
 const (
 	tcpFlags = 13
+	fin      = 0x01
 	syn      = 0x02
+	rst      = 0x04
 )

@@ -16,8 +16,6 @@ package spread
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
 	"net/netip"
@@ -26,23 +24,26 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sys/unix"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/election"
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/loglimit"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/signal"
 )
 
 const (
 	// lifetime is how long the rules have an effect without a refresh. The rules stay when the
-	// speaker ends, because it is restarted in most cases.
-	lifetime = 10 * time.Minute
+	// speaker ends, because it is restarted in most cases. The other nodes leave this one in their rings for ten
+	// minutes (departedMemory of the package view), and the last refresh can be a minute old when the speaker ends.
+	lifetime = 12 * time.Minute
 	// refreshInterval leaves time for some refreshes that fail.
 	refreshInterval = time.Minute
 	// youth is for how long an address that becomes spread stays with its announcer. Its connections are
 	// there, and the other nodes need their rules first, to hand segments of these connections back.
 	youth = 500 * time.Millisecond
-	// retryInterval is the time after a failure until the rules are written again.
+	// retryInterval is the time after a failure until the rules are written again, or until the next look.
 	retryInterval = 5 * time.Second
+	// repairLogInterval is the shortest time between two warnings that the rules had to be written again.
+	repairLogInterval = 10 * time.Minute
 )
 
 // Table says what happens to the flows of each slot.
@@ -53,6 +54,9 @@ type Table struct {
 	// Next are the addresses of the nodes to which segments of unknown connections are handed
 	// on; the zero Addr for none.
 	Next [election.Slots]netip.Addr
+	// Last are the addresses of the nodes that are asked in the end, when no node of the ring knows the
+	// connection; the zero Addr for none.
+	Last [election.Slots]netip.Addr
 	// Ring is the number of nodes among which segments of unknown connections are handed on.
 	Ring int
 }
@@ -89,26 +93,43 @@ func (w *Wanted) equal(o *Wanted) bool {
 type Options struct {
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
-	// Changed is called when the result of Obstacle or of HasRules changes. It must not wait.
+	// Changed is called when the Status changes. It must not wait.
 	Changed func()
+}
+
+// Status is what this node can do, and what its kernel does.
+type Status struct {
+	// Obstacle says why this node cannot spread; "" if it can.
+	Obstacle string
+	// Problem says why the kernel did not take the rules when they were written last; "" if it did.
+	Problem string
+	// HasRules is set if the kernel has what the last Set has asked for, or what one before has.
+	HasRules bool
+	// HandsOn is set if the kernel hands segments on: it has the rules of this speaker, or those of
+	// the speaker before, which still have an effect.
+	HandsOn bool
 }
 
 // Spreader keeps the rules in the kernel.
 type Spreader struct {
-	log      *slog.Logger
-	kernel   kernel
-	active   prometheus.Gauge
-	wanted   atomic.Pointer[Wanted] // nil before the first Set
-	changed  signal.Signal
-	removed  signal.Signal // see Repair
-	obstacle atomic.Pointer[string]
-	news     func()
-
-	// young says since when an address is spread that this node has announced before. For Run alone.
-	young map[place]time.Time
+	log     *slog.Logger
+	kernel  kernel
+	active  prometheus.Gauge
+	repairs prometheus.Counter
+	wanted  atomic.Pointer[Wanted] // nil before the first Set
+	changed signal.Signal
+	removed signal.Signal // see Repair
+	status  atomic.Pointer[Status]
+	news    func()
 	// installed is what the kernel has; nil if that is unknown. Only Run writes it.
 	installed atomic.Pointer[ruleset]
-	problem   string // the last error that was logged; empty if there is none. For Run alone.
+
+	// The rest is for Run alone. young says since when an address is spread that this node has announced before.
+	young map[place]time.Time
+	// doubted is set if the last look has found an obstacle that does not count yet.
+	doubted bool
+	// repairLogs bounds the warnings about tables that another program removes.
+	repairLogs *loglimit.Limiter
 }
 
 // kernel is the tables in the kernel. Each method is one transaction: all of it has an
@@ -120,14 +141,16 @@ type kernel interface {
 	replace(*ruleset) error
 	// change changes some flows, and the elements of the sets.
 	change(difference) error
-	// refresh begins the lifetime again.
+	// refresh begins the lifetime again. It fails without the tables, and after the lifetime.
 	refresh() error
+	// isAlive reports whether there are tables whose lifetime has not ended.
+	isAlive() bool
 	// remove removes the tables, if there are any.
 	remove() error
 }
 
-// New returns a Spreader that writes nothing before the first Set. It asks the kernel what it can do,
-// so that the first profile of the speaker says it: other speakers choose the nodes of the rings by that.
+// New returns a Spreader that writes nothing before the first Set. It asks the kernel what it can do, and what it
+// has, so that the first profile of the speaker says it: other speakers choose the nodes of the rings by that.
 func New(o Options) *Spreader {
 	s := newSpreader(o, tables{})
 	o.Metrics.MustRegister(newCollector(s, tables{}))
@@ -135,22 +158,36 @@ func New(o Options) *Spreader {
 }
 
 func newSpreader(o Options, k kernel) *Spreader {
-	s := &Spreader{log: o.Log, kernel: k, changed: signal.New(), removed: signal.New(), news: o.Changed, active: prometheus.NewGauge(prometheus.GaugeOpts{
-		Namespace: "baremetal", Subsystem: "spread", Name: "active",
-		Help: "1 while the kernel spreads the flows to addresses over the nodes.",
-	})}
-	o.Metrics.MustRegister(s.active)
-	none := ""
-	s.obstacle.Store(&none)
+	s := &Spreader{
+		log: o.Log, kernel: k, changed: signal.New(), removed: signal.New(), news: o.Changed, repairLogs: loglimit.New(1, repairLogInterval),
+		doubted: true, // the first obstacle counts at once
+		active: prometheus.NewGauge(prometheus.GaugeOpts{
+			Namespace: "baremetal", Subsystem: "spread", Name: "active",
+			Help: "1 while the kernel spreads the flows to addresses over the nodes.",
+		}),
+		repairs: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: "baremetal", Subsystem: "spread", Name: "repairs_total",
+			Help: "How often all rules were written again, in most cases because another program has removed them.",
+		}),
+	}
+	o.Metrics.MustRegister(s.active, s.repairs)
+	s.status.Store(&Status{HandsOn: k.isAlive()})
 	s.check()
 	return s
 }
 
-// Obstacle says why this node cannot spread; "" if it can.
-func (s *Spreader) Obstacle() string { return *s.obstacle.Load() }
+// Status returns what is known now.
+func (s *Spreader) Status() Status { return *s.status.Load() }
 
-// HasRules reports whether the kernel has what the last Set has asked for, or what one before has.
-func (s *Spreader) HasRules() bool { return s.installed.Load() != nil }
+// update changes the status. Only the goroutine of Run calls it, and New.
+func (s *Spreader) update(change func(*Status)) {
+	before := s.Status()
+	after := before
+	if change(&after); after != before {
+		s.status.Store(&after)
+		s.news()
+	}
+}
 
 // Set replaces what is spread. It does not wait for the kernel. Setting the same again does
 // nothing. It is for one goroutine.
@@ -170,7 +207,8 @@ func (s *Spreader) Repair() { s.removed.Set() }
 func (s *Spreader) Run(ctx context.Context) error {
 	refresh := time.NewTicker(refreshInterval)
 	defer refresh.Stop()
-	var again <-chan time.Time
+	var again, look <-chan time.Time
+	s.keep() // the speaker before may have ended almost a lifetime ago
 	for {
 		isRefresh := false
 		select {
@@ -179,8 +217,11 @@ func (s *Spreader) Run(ctx context.Context) error {
 		case <-s.removed.C():
 			isRefresh = true // it fails without the tables, and then they are written anew
 		case <-refresh.C:
-			s.check()
+			look = s.check()
 			isRefresh = true
+		case <-look:
+			look = s.check()
+			continue
 		case <-ctx.Done():
 			return nil
 		}
@@ -202,94 +243,7 @@ func (s *Spreader) Remove() {
 
 // RemoveLeftovers removes the rules of an earlier speaker, when this one does not spread.
 func RemoveLeftovers(log *slog.Logger) {
-	if err := (tables{}).remove(); err != nil && !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EOPNOTSUPP) {
+	if err := (tables{}).remove(); err != nil && !cannotHaveTables(err) {
 		log.Warn("the rules of an earlier speaker that spread flows were not removed", "error", err, "end_after", lifetime)
 	}
-}
-
-// check asks the kernel whether it can do what the rules need.
-func (s *Spreader) check() {
-	obstacle := datapath()
-	if obstacle == "" && s.installed.Load() == nil {
-		if err := s.kernel.check(); err != nil {
-			obstacle = fmt.Sprintf("%v (%s)", err, hint(err))
-		}
-	}
-	if obstacle == s.Obstacle() {
-		return
-	}
-	if s.obstacle.Store(&obstacle); obstacle == "" {
-		s.log.Info("this node can spread the flows to an address")
-	} else {
-		s.log.Info("this node cannot spread the flows to an address", "reason", obstacle)
-	}
-	s.news()
-}
-
-// apply brings the kernel to what is wanted, and reports whether that worked. With refresh it also
-// begins the lifetime of the rules again.
-func (s *Spreader) apply(refresh bool) (ok bool) {
-	wanted := s.wanted.Load()
-	if wanted == nil {
-		return true
-	}
-	installed := s.installed.Load()
-	held := s.holdYoung(*wanted, installed, time.Now())
-	want := held.rules(installed)
-	if err := s.update(installed, want, refresh); err != nil {
-		if s.installed.Store(nil); installed != nil {
-			s.news()
-		}
-		s.active.Set(0)
-		if text := err.Error(); text != s.problem {
-			s.problem = text
-			s.log.Warn("flows cannot be spread, trying again", "error", err, "hint", hint(err))
-		}
-		return false
-	}
-	if s.installed.Store(want); installed == nil {
-		s.news()
-	}
-	s.problem = ""
-	if want.isEmpty() {
-		s.active.Set(0)
-		return true
-	}
-	s.active.Set(1)
-	if installed == nil || installed.isEmpty() {
-		s.log.Info("flows are spread over the nodes", "addresses", len(wanted.VIPs))
-	}
-	return true
-}
-
-// update changes the tables from installed to want. If that fails, for example because another
-// program has removed them, it writes them anew.
-func (s *Spreader) update(installed, want *ruleset, refresh bool) error {
-	switch {
-	case want.isEmpty() && installed != nil && installed.isEmpty():
-		return nil
-	case want.isEmpty():
-		return s.kernel.remove()
-	case installed == nil || !slices.Equal(installed.links, want.links):
-		return s.kernel.replace(want)
-	}
-	var err error
-	if d := installed.difference(want); !d.isEmpty() {
-		err = s.kernel.change(d)
-	}
-	if err == nil && refresh {
-		err = s.kernel.refresh()
-	}
-	if err != nil {
-		return s.kernel.replace(want)
-	}
-	return nil
-}
-
-// hint says what an operator can do about an error of the kernel.
-func hint(err error) string {
-	if errors.Is(err, unix.EPERM) {
-		return "give the speaker's container the capability NET_ADMIN as in manifests/speaker.yaml"
-	}
-	return "the kernel must be 5.7 or later, with nftables (nf_tables, nft_fwd_netdev, nft_dup_ipv4, nft_dup_ipv6, nft_hash, nft_ct)"
 }

@@ -5,10 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
+	"os"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,81 +17,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fakeKernel notes what it is told.
-type fakeKernel struct {
-	mu    sync.Mutex
-	calls []string
-	fails map[string]error // by method
-	has   elements         // what the sets have
-}
-
-func (k *fakeKernel) call(method, text string) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.calls = append(k.calls, text)
-	return k.fails[method]
-}
-
-func (k *fakeKernel) fail(method string, err error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.fails = map[string]error{method: err}
-}
-
-// said returns the calls since the last time.
-func (k *fakeKernel) said() []string {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	calls := k.calls
-	k.calls = nil
-	return slices.DeleteFunc(calls, func(c string) bool { return c == "check" })
-}
-
-func (k *fakeKernel) check() error { return k.call("check", "check") }
-func (k *fakeKernel) replace(r *ruleset) error {
-	k.mu.Lock()
-	k.has = maps.Clone(r.elements)
-	k.mu.Unlock()
-	return k.call("replace", "replace")
-}
-
-// count returns how many elements a set has.
-func (k *fakeKernel) count(set setName) int {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return len(k.has[set])
-}
-
-// change does what the kernel does, and fails where the kernel would fail.
-func (k *fakeKernel) change(d difference) error {
-	text := fmt.Sprintf("change -%d +%d", total(d.remove), total(d.add))
-	if len(d.gone)+len(d.fresh) > 0 {
-		text += fmt.Sprintf(", flows -%d +%d", len(d.gone), len(d.fresh))
-	}
-	k.mu.Lock()
-	for name, remove := range d.remove {
-		if k.has[name] = without(k.has[name], remove); len(k.has[name]) == 0 {
-			delete(k.has, name)
-		}
-	}
-	for name, add := range d.add {
-		k.has[name] = slices.SortedFunc(slices.Values(slices.Concat(k.has[name], add)), element.compare)
-	}
-	for _, f := range d.gone {
-		for _, s := range f.sets() {
-			delete(k.has, setName{s.family, s.name})
-		}
-	}
-	k.mu.Unlock()
-	return k.call("change", text)
-}
-func (k *fakeKernel) refresh() error { return k.call("refresh", "refresh") }
-func (k *fakeKernel) remove() error  { return k.call("remove", "remove") }
-
 // running runs a test with a Spreader in a bubble of its own time.
 func running(t *testing.T, test func(t *testing.T, s *Spreader, k *fakeKernel, log *bytes.Buffer)) {
+	runningOn(t, &fakeKernel{}, test)
+}
+
+// runningOn does the same with a kernel that may have rules.
+func runningOn(t *testing.T, k *fakeKernel, test func(t *testing.T, s *Spreader, k *fakeKernel, log *bytes.Buffer)) {
 	synctest.Test(t, func(t *testing.T) {
-		k, log := &fakeKernel{}, &bytes.Buffer{}
+		log := &bytes.Buffer{}
 		s := newSpreader(Options{Log: slog.New(slog.NewTextHandler(log, nil)), Metrics: prometheus.NewRegistry(), Changed: func() {}}, k)
 		done := make(chan error)
 		go func() { done <- s.Run(t.Context()) }()
@@ -114,7 +47,7 @@ func TestSpreaderWritesOnlyWhatHasChanged(t *testing.T) {
 	running(t, func(t *testing.T, s *Spreader, k *fakeKernel, log *bytes.Buffer) {
 		s.Set(wanted())
 		expect(t, k, "nothing, with tables of an earlier speaker", "remove")
-		if !s.HasRules() {
+		if !s.Status().HasRules {
 			t.Error("it says that the kernel has no rules")
 		}
 		s.Set(wanted())
@@ -162,31 +95,180 @@ func TestSpreaderForwardsNothingForAYoungAddress(t *testing.T) {
 
 func TestSpreaderRepairsItsTables(t *testing.T) {
 	running(t, func(t *testing.T, s *Spreader, k *fakeKernel, log *bytes.Buffer) {
-		s.Set(wanted(VIP{vip, "eth0", false, false, table(neighbour, 2)}))
+		s.Set(wanted(VIP{vip, "eth0", false, true, table(neighbour, 2)}))
 		expect(t, k, "the first address", "replace")
 		time.Sleep(refreshInterval)
 		expect(t, k, "a minute later", "refresh")
-		k.fail("refresh", unix.ENOENT) // another program has removed the tables
+		k.flush()
 		time.Sleep(refreshInterval)
 		expect(t, k, "the tables are gone", "refresh", "replace")
+		k.flush()
+		s.Set(wanted(VIP{vip, "eth0", false, true, table(other, 2)}))
+		expect(t, k, "the tables are gone when slots move", "change -128 +128", "replace")
+	})
+}
+
+// A program that removes the rules again and again breaks connections, and must be found.
+func TestSpreaderNamesWhatRemovesItsTables(t *testing.T) {
+	running(t, func(t *testing.T, s *Spreader, k *fakeKernel, log *bytes.Buffer) {
+		s.Set(wanted(VIP{vip, "eth0", false, true, table(neighbour, 2)}))
+		synctest.Wait()
+		s.Repair()
+		synctest.Wait()
+		if got := testutil.ToFloat64(s.repairs); got != 0 || strings.Contains(log.String(), "WARN") {
+			t.Errorf("%v repairs of tables that are there: %s", got, log)
+		}
+		for range 100 {
+			k.flush()
+			s.Repair()
+			time.Sleep(time.Second)
+		}
+		synctest.Wait()
+		if got := testutil.ToFloat64(s.repairs); got != 100 {
+			t.Errorf("%v repairs", got)
+		}
+		if n := strings.Count(log.String(), "level=WARN"); n != 1 || !strings.Contains(log.String(), "nft flush ruleset") || !strings.Contains(log.String(), "no such file") {
+			t.Errorf("%d warnings: %s", n, log)
+		}
+		time.Sleep(repairLogInterval)
+		k.flush()
+		s.Repair()
+		synctest.Wait()
+		if !strings.Contains(log.String(), "more=99") {
+			t.Errorf("later: %s", log)
+		}
 	})
 }
 
 func TestSpreaderSaysWhyItCannotSpread(t *testing.T) {
 	running(t, func(t *testing.T, s *Spreader, k *fakeKernel, log *bytes.Buffer) {
 		k.fail("check", fmt.Errorf("checking: %w", unix.EPERM))
-		time.Sleep(refreshInterval)
+		time.Sleep(refreshInterval + retryInterval)
 		synctest.Wait()
-		if got := s.Obstacle(); !strings.Contains(got, "NET_ADMIN") {
+		if got := s.Status().Obstacle; !strings.Contains(got, "NET_ADMIN") {
 			t.Errorf("obstacle: %q", got)
 		}
 		k.fail("", nil)
 		time.Sleep(refreshInterval)
 		synctest.Wait()
-		if got := s.Obstacle(); got != "" {
+		if got := s.Status().Obstacle; got != "" {
 			t.Errorf("obstacle: %q", got)
 		}
 	})
+}
+
+// An obstacle removes the rules, and breaks connections.
+func TestSpreaderLooksAgainBeforeAnObstacleCounts(t *testing.T) {
+	running(t, func(t *testing.T, s *Spreader, k *fakeKernel, log *bytes.Buffer) {
+		k.fail("check", unix.ENOBUFS)
+		time.Sleep(refreshInterval)
+		synctest.Wait()
+		k.fail("", nil)
+		time.Sleep(refreshInterval)
+		synctest.Wait()
+		k.fail("check", unix.ENOBUFS)
+		time.Sleep(refreshInterval)
+		synctest.Wait()
+		if got := s.Status().Obstacle; got != "" || strings.Contains(log.String(), "cannot") {
+			t.Errorf("obstacle %q: %s", got, log)
+		}
+		time.Sleep(retryInterval)
+		synctest.Wait()
+		if s.Status().Obstacle == "" {
+			t.Error("no obstacle, although the look fails again")
+		}
+	})
+}
+
+func TestFirstLookOfASpreaderCounts(t *testing.T) {
+	k := &fakeKernel{}
+	k.fail("check", fmt.Errorf("checking: %w", unix.EOPNOTSUPP))
+	runningOn(t, k, func(t *testing.T, s *Spreader, k *fakeKernel, log *bytes.Buffer) {
+		if got := s.Status().Obstacle; !strings.Contains(got, "5.7 or later") {
+			t.Errorf("obstacle: %q", got)
+		}
+	})
+}
+
+func TestHintFitsTheErrorOfTheKernel(t *testing.T) {
+	for err, want := range map[error]string{
+		unix.EPERM: "NET_ADMIN", unix.EMSGSIZE: "net.core.wmem_max", unix.ENOMEM: "memory", os.ErrDeadlineExceeded: "overloaded", unix.EEXIST: "",
+	} {
+		if got := hint(fmt.Errorf("writing the tables: %w", err)); !strings.Contains(got, want) || want == "" && got != "" {
+			t.Errorf("%v: %q", err, got)
+		}
+	}
+}
+
+// While the speaker is fenced or has no configuration, it sets nothing.
+func TestSpreaderKeepsTheRulesOfTheSpeakerBefore(t *testing.T) {
+	runningOn(t, &fakeKernel{exists: true, alive: true}, func(t *testing.T, s *Spreader, k *fakeKernel, log *bytes.Buffer) {
+		if !s.Status().HandsOn || s.Status().HasRules {
+			t.Errorf("at the start: %+v", s.Status())
+		}
+		expect(t, k, "at the start", "refresh")
+		time.Sleep(2 * refreshInterval)
+		expect(t, k, "two minutes later", "refresh", "refresh")
+		k.flush()
+		time.Sleep(refreshInterval)
+		expect(t, k, "another program has removed them", "refresh")
+		if s.Status().HandsOn {
+			t.Error("it says that it hands on without rules")
+		}
+		time.Sleep(refreshInterval)
+		expect(t, k, "there is nothing to refresh")
+		s.Set(wanted(VIP{vip, "eth0", false, true, table(neighbour, 2)}))
+		expect(t, k, "it knows what is wanted", "replace")
+		if !s.Status().HandsOn || !s.Status().HasRules {
+			t.Errorf("with rules: %+v", s.Status())
+		}
+	})
+}
+
+func TestSpreaderDoesNotHandOnWithoutRules(t *testing.T) {
+	for name, k := range map[string]*fakeKernel{"a new node": {}, "no speaker for long": {exists: true}} {
+		runningOn(t, k, func(t *testing.T, s *Spreader, k *fakeKernel, log *bytes.Buffer) {
+			if s.Status().HandsOn {
+				t.Errorf("%s: it says that it hands on", name)
+			}
+			time.Sleep(refreshInterval)
+			expect(t, k, name)
+		})
+	}
+}
+
+func TestSpreaderHandsOnWithTheRulesThatAreLeft(t *testing.T) {
+	running(t, func(t *testing.T, s *Spreader, k *fakeKernel, log *bytes.Buffer) {
+		s.Set(wanted(VIP{vip, "eth0", false, true, table(neighbour, 2)}))
+		synctest.Wait()
+		k.fail("replace", unix.ENOMEM)
+		s.Set(wanted(VIP{vip, "eth1", false, true, table(neighbour, 2)}))
+		synctest.Wait()
+		if st := s.Status(); st.HasRules || !st.HandsOn || !strings.Contains(st.Problem, "memory") {
+			t.Errorf("the write has failed: %+v", st)
+		}
+		k.expire()
+		time.Sleep(retryInterval)
+		synctest.Wait()
+		if st := s.Status(); st.HandsOn {
+			t.Errorf("the rules have ended: %+v", st)
+		}
+	})
+}
+
+func TestSpreaderIsSilentWithoutRightsIfNothingIsSpread(t *testing.T) {
+	for _, refused := range []error{unix.EPERM, unix.EOPNOTSUPP} {
+		k := &fakeKernel{}
+		k.fail("remove", fmt.Errorf("removing the tables: %w", refused))
+		runningOn(t, k, func(t *testing.T, s *Spreader, k *fakeKernel, log *bytes.Buffer) {
+			s.Set(wanted())
+			time.Sleep(time.Minute)
+			expect(t, k, refused.Error(), "remove")
+			if strings.Contains(log.String(), "WARN") {
+				t.Errorf("%v: %s", refused, log)
+			}
+		})
+	}
 }
 
 func TestSpreaderLogsAFailureOnce(t *testing.T) {
@@ -195,7 +277,7 @@ func TestSpreaderLogsAFailureOnce(t *testing.T) {
 		s.Set(wanted(VIP{vip, "eth0", false, false, table(neighbour, 2)}))
 		time.Sleep(2 * retryInterval)
 		expect(t, k, "it tries again", "replace", "replace", "replace")
-		if s.HasRules() {
+		if s.Status().HasRules {
 			t.Error("it says that the kernel has the rules")
 		}
 		if n := strings.Count(log.String(), "flows cannot be spread"); n != 1 {

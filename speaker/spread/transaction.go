@@ -19,7 +19,7 @@ import (
 // expressions is used here.
 
 const (
-	// timeout is how long the kernel may take for a transaction.
+	// timeout is how long the kernel may take for its answer.
 	timeout = 10 * time.Second
 	// socketBuffer is the number of bytes that a transaction may have.
 	socketBuffer = 64 << 20
@@ -185,6 +185,14 @@ func (t *transaction) addChain(c chain) {
 	}
 }
 
+// replaceRules replaces all rules of a chain that exists.
+func (t *transaction) replaceRules(c chain) {
+	t.add(unix.NFT_MSG_DELRULE, c.family, attr(unix.NFTA_RULE_TABLE, text(t.table)), attr(unix.NFTA_RULE_CHAIN, text(c.name)))
+	for _, r := range c.rules {
+		t.addRule(c, r)
+	}
+}
+
 func (t *transaction) addRule(c chain, r rule) {
 	var exprs []netlink.Attribute
 	for _, e := range r.exprs {
@@ -253,9 +261,22 @@ func exchange(messages []netlink.Message) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
-	if err := errors.Join(conn.SetWriteBuffer(socketBuffer), conn.SetDeadline(time.Now().Add(timeout))); err != nil {
+	if err := conn.SetWriteBuffer(socketBuffer); err != nil {
 		return err
 	}
+	return exchangeOn(conn, messages)
+}
+
+// socket is a netlink.Conn.
+type socket interface {
+	SendMessages([]netlink.Message) ([]netlink.Message, error)
+	SetDeadline(time.Time) error
+	Receive() ([]netlink.Message, error)
+}
+
+// exchangeOn sends one batch, and reads the answer. The kernel carries the transaction out while it is sent, however long that
+// takes, and the answer is there afterwards. So the deadline begins after that.
+func exchangeOn(conn socket, messages []netlink.Message) error {
 	messages[len(messages)-1].Header.Flags |= netlink.Acknowledge
 	boundary := func(kind uint16) netlink.Message {
 		return netlink.Message{
@@ -267,6 +288,9 @@ func exchange(messages []netlink.Message) (err error) {
 	if _, err := conn.SendMessages(append(batch, boundary(unix.NFNL_MSG_BATCH_END))); err != nil {
 		return err
 	}
-	_, err = conn.Receive()
+	if err := conn.SetDeadline(time.Now().Add(timeout)); err != nil {
+		return err
+	}
+	_, err := conn.Receive()
 	return err
 }

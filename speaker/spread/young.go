@@ -20,7 +20,7 @@ func (s *Spreader) holdYoung(w Wanted, installed *ruleset, now time.Time) Wanted
 		}
 		if now.Sub(since) < youth {
 			young[at] = since
-			vips[i].Table = &Table{Next: v.Table.Next, Ring: v.Table.Ring}
+			vips[i].Table = &Table{Next: v.Table.Next, Last: v.Table.Last, Ring: v.Table.Ring}
 		}
 	}
 	s.young = young

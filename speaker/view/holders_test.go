@@ -75,11 +75,23 @@ func TestSpeakerSaysWhetherItCanSpread(t *testing.T) {
 	in := twoLinks()
 	in.Others[0].Profile.Spreads = true
 	for _, why := range []string{"", "the kernel has no nftables"} {
-		self := Self{CannotSpread: why, SaysSpreads: why == ""}
+		self := Self{CannotSpread: why, SaysSpreads: why == "", HandsOn: why == ""}
 		s := State(in, heartbeat.View{}, self, nil)
 		got := fmt.Sprint(Profile(in, heartbeat.View{}, self).Spreads, s.CannotSpread, s.Members[0].Spreads, s.Holders[0].Spreads, s.Members[1].Spreads, s.Holders[1].Spreads)
 		if can := why == ""; got != fmt.Sprint(can, why, can, can, true, true) {
 			t.Errorf("%q: %s", why, got)
+		}
+	}
+}
+
+// A node whose speaker has just started for the first time has no rules. In a ring, it would lose the
+// segments of other nodes.
+func TestSpeakerHandsOnOnlyIfTheKernelHasRules(t *testing.T) {
+	for _, hasRules := range []bool{false, true} {
+		self := Self{Fenced: "it hears no member", HandsOn: hasRules}
+		s := State(twoLinks(), heartbeat.View{}, self, nil)
+		if p := Profile(twoLinks(), heartbeat.View{}, self); p.HandsOn != hasRules || s.Holders[0].HandsOn != hasRules {
+			t.Errorf("rules %v: it tells %+v, and plans with %+v", hasRules, p, s.Holders[0])
 		}
 	}
 }

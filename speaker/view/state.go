@@ -39,6 +39,8 @@ type Self struct {
 	CannotSpread string
 	// SaysSpreads is what this speaker tells the other members: it can, and its kernel has the rules.
 	SaysSpreads bool
+	// HandsOn is set if its kernel hands segments on. The rules may be those of the speaker before.
+	HandsOn bool
 }
 
 // State returns the state for a plan. conflicts are the VIPs that this node does not
@@ -54,7 +56,7 @@ func State(in Inputs, beats heartbeat.View, self Self, conflicts map[netip.Addr]
 
 // Profile returns what this speaker tells the other members about itself.
 func Profile(in Inputs, beats heartbeat.View, self Self) members.Profile {
-	p := members.Profile{Fenced: self.Fenced != "", Advertises: self.Advertises, Spreads: self.SaysSpreads, HandsOn: self.CannotSpread == "", Suppressed: self.SaysSuppressed, Returned: self.Returned, Starting: self.Starting}
+	p := members.Profile{Fenced: self.Fenced != "", Advertises: self.Advertises, Spreads: self.SaysSpreads, HandsOn: self.HandsOn, Suppressed: self.SaysSuppressed, Returned: self.Returned, Starting: self.Starting}
 	for _, l := range in.Links {
 		p.Links = append(p.Links, members.Link{Name: l.Name, MAC: l.MAC, IPv4: l.IPv4, IPv6: l.IPv6, Networks: l.Networks, Ports: l.Ports})
 	}

@@ -15,16 +15,16 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/spread"
 )
 
-// segment4 returns a TCP segment from a client's port that opens no connection.
-func segment4(to net.HardwareAddr, vip netip.Addr, port uint16) []byte {
+// segment4 returns a TCP segment from a client's port with these flags.
+func segment4(to net.HardwareAddr, vip netip.Addr, port uint16, ttl, flags byte) []byte {
 	f := append(append(append([]byte{}, to...), client...), 0x08, 0x00)
 	ip := make([]byte, 40)
-	ip[0], ip[3], ip[8], ip[9] = 0x45, 40, 64, 6
+	ip[0], ip[3], ip[8], ip[9] = 0x45, 40, ttl, 6
 	copy(ip[12:], client4.AsSlice())
 	copy(ip[16:], vip.AsSlice())
 	binary.BigEndian.PutUint16(ip[10:], sum16(ip[:20], 0))
 	binary.BigEndian.PutUint16(ip[20:], port)
-	ip[23], ip[32], ip[33] = 80, 0x50, 0x10 // to port 80, no options, ACK
+	ip[23], ip[32], ip[33] = 80, 0x50, flags // to port 80, no options
 	pseudo := uint32(6 + 20)
 	for _, a := range [][]byte{ip[12:14], ip[14:16], ip[16:18], ip[18:20]} {
 		pseudo += uint32(binary.BigEndian.Uint16(a))
@@ -32,6 +32,11 @@ func segment4(to net.HardwareAddr, vip netip.Addr, port uint16) []byte {
 	binary.BigEndian.PutUint16(ip[36:], sum16(ip[20:], pseudo))
 	return append(f, ip...)
 }
+
+const (
+	fin = 0x01
+	ack = 0x10
+)
 
 func sum16(data []byte, sum uint32) uint16 {
 	for i := 0; i < len(data); i += 2 {
@@ -62,7 +67,7 @@ func TestSpreadRulesHaveNoGapWhenTheyAreReplaced(t *testing.T) {
 	wanted := spread.Wanted{Links: map[string]int{"eth0": ifi.Index}, Members: [][6]byte{{2, 0, 0, 0, 0, 0x22}}, VIPs: []spread.VIP{{Addr: vip4, Link: "eth0", Table: all}}}
 	s := startSpreader(t)
 	s.Set(wanted)
-	eventually(t, "the rules are written", s.HasRules)
+	eventually(t, "the rules are written", s.hasRules)
 	passed := func() (packets int) {
 		out, err := exec.Command("nft", "list", "table", "ip", "late").Output()
 		if err != nil {
@@ -81,7 +86,7 @@ func TestSpreadRulesHaveNoGapWhenTheyAreReplaced(t *testing.T) {
 			case <-stop:
 				return
 			default:
-				w.put(segment4(net.HardwareAddr{2, 0, 0, 0, 0, 0x10}, vip4, port))
+				w.put(segment4(net.HardwareAddr{2, 0, 0, 0, 0, 0x10}, vip4, port, 64, ack))
 			}
 		}
 	})
@@ -90,7 +95,7 @@ func TestSpreadRulesHaveNoGapWhenTheyAreReplaced(t *testing.T) {
 		s.stop()
 		s = startSpreader(t)
 		s.Set(wanted)
-		eventually(t, "the next speaker has written the rules", s.HasRules)
+		eventually(t, "the next speaker has written the rules", s.hasRules)
 	}
 	close(stop)
 	flood.Wait()

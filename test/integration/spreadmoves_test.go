@@ -232,6 +232,29 @@ func TestSpreadLosesNoConnectionWhenANodeIsAdded(t *testing.T) {
 	f.loseNone(talks, begun)
 }
 
+// A node that cannot hand on ends the way of a segment, and may have connections itself.
+func TestSpreadLosesNoConnectionBesideANodeThatIsOff(t *testing.T) {
+	f := setUp(t)
+	f.Cleanup(func() { f.restartSpeakers() })
+	f.create(service("mixed", spread))
+	vip := f.spreads("mixed", allNodes...)[0]
+	talks := f.talks(cluster.OnSegment, vip)
+	begun := time.Now()
+	off, excluded := f.cluster.Node("node3"), f.cluster.Node("node2")
+	off.Speaker().Stop()
+	f.must(off.StartSpeaker(f.Context(), "--spread=off"))
+	f.must(off.WaitReady(f.Context()))
+	f.settled()
+	f.carriedBy(vip, others(off)...)
+	f.isExcluded(excluded, true)
+	f.Cleanup(func() { f.isExcluded(excluded, false) })
+	f.carriedBy(vip, "node1")
+	f.loseNone(talks, begun)
+	f.isExcluded(excluded, false)
+	f.carriedBy(vip, others(off)...)
+	f.loseNone(talks, begun)
+}
+
 func TestSpreadLosesOnlyConnectionsOfTheDeadAnnouncer(t *testing.T) {
 	f := setUp(t)
 	f.Cleanup(func() { f.restartSpeakers() })
