@@ -29,7 +29,8 @@ address-pools:
 // story is what happens while the programs are scraped.
 type story struct {
 	*cluster.Cluster
-	router *cluster.Router
+	router  *cluster.Router
+	clients []*cluster.Probe
 }
 
 // deploy starts the programs and the pods of the Services.
@@ -75,6 +76,7 @@ func (s *story) tell(ctx context.Context) error {
 			return err
 		}
 		defer client.Stop()
+		s.clients = append(s.clients, client)
 	}
 	if err := s.pass(ctx, "a client uses the Services", 50*time.Second); err != nil {
 		return err
@@ -114,15 +116,26 @@ func (s *story) powerFailure(ctx context.Context, vip string) error {
 	return s.pass(ctx, victim.Name+" has power again", 70*time.Second)
 }
 
-// pass lets time pass. It fails if a program crashes.
+// pass lets time pass, and says how many requests of the clients have failed in it. It fails if a program crashes.
 func (s *story) pass(ctx context.Context, what string, d time.Duration) error {
-	fmt.Println(time.Now().UTC().Format(time.TimeOnly), what)
+	begun := time.Now()
+	fmt.Printf("%s %s: ", begun.UTC().Format(time.TimeOnly), what)
 	select {
 	case <-time.After(d):
-		return s.Crashed()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	sent, failed := 0, 0
+	for _, client := range s.clients {
+		for _, a := range client.Attempts(begun) {
+			sent++
+			if !a.OK {
+				failed++
+			}
+		}
+	}
+	fmt.Printf("%d of %d requests failed\n", failed, sent)
+	return s.Crashed()
 }
 
 // expose makes the Services: two of the pool "default", of which one is spread, some of the two other pools, and

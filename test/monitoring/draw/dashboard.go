@@ -77,6 +77,9 @@ type annotation struct {
 	Enable                      bool
 }
 
+// drawn reports whether the annotation is a query, and switched on.
+func (a annotation) drawn() bool { return a.Expr != "" && a.Enable }
+
 type variable struct {
 	Name, Type, AllValue string
 	Query                any

@@ -2,6 +2,12 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
+	"image"
+	"image/color"
+	"image/png"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -193,85 +199,77 @@ func TestLineIsBrokenWhereAPointIsMissing(t *testing.T) {
 	}
 }
 
-// recorded returns the data of a program that is scraped every 5 s. It has no power from the third scrape to the fifth.
-func recorded(t *testing.T) *data {
-	t.Helper()
-	begin := time.Unix(1_700_000_000, 0)
-	var scrapes []scrape
-	for i := range 8 {
-		s := scrape{Time: begin.Add(time.Duration(i) * 5 * time.Second), Labels: map[string]string{"instance": "a:1", "node": "node1"}, Up: i < 2 || i > 4}
-		if s.Up {
-			s.Page = "# TYPE requests_total counter\nrequests_total{node=\"node2\"} " + []string{"0", "10", "", "", "", "20", "30", "40"}[i] + "\n"
+func TestNumberHasTheTextAndColorOfItsMapping(t *testing.T) {
+	var p panel
+	if err := json.Unmarshal([]byte(`{"type": "stat", "options": {"colorMode": "background"}, "fieldConfig": {"defaults": {
+		"mappings": [{"options": {"0": {"text": "refused", "color": "red"}}}], "thresholds": {"steps": [{"color": "green", "value": null}]}, "noValue": "none"}}}`), &p); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		found             []series
+		text, empty, back string
+	}{
+		{[]series{{points: []promql.FPoint{{F: 0}}}}, "refused", "", named["red"]},
+		{[]series{{points: []promql.FPoint{{F: 7}}}}, "7", "", named["green"]},
+		{nil, "", "none", ""},
+	} {
+		if got := draw(p, box{}, test.found, chart{}); got.Stat != test.text || got.Empty != test.empty || string(got.Background) != test.back {
+			t.Errorf("%v is drawn as %+v", test.found, got)
 		}
-		scrapes = append(scrapes, s)
-	}
-	db, err := openStorage(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Close() })
-	if err := store(t.Context(), db, scrapes); err != nil {
-		t.Fatal(err)
-	}
-	engine := newEngine()
-	t.Cleanup(func() { engine.Close() })
-	return &data{storage: db, engine: engine, from: begin, to: scrapes[7].Time, scrapes: betweenScrapes(scrapes), variables: map[string]string{"node": ".*"}}
-}
-
-func TestSeriesEndWhenTheirProgramIsNotScraped(t *testing.T) {
-	d := recorded(t)
-	found, err := d.run(t.Context(), target{Expr: `requests_total{node=~"$node"}`, LegendFormat: "{{node}} {{exported_node}}"}, 400)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(found) != 1 || found[0].name != "node1 node2" {
-		t.Fatalf("got %+v", found)
-	}
-	if parts := runs(found[0].points, d.scrapes); len(parts) != 2 || len(parts[0]) != 2 || len(parts[1]) != 3 {
-		t.Errorf("the line has the parts %v, want one of 2 points and one of 3", parts)
 	}
 }
 
-func TestReportSaysWhyAQueryHasNoData(t *testing.T) {
-	d := recorded(t)
-	dash := dashboard{Panels: []panel{{Type: "timeseries", Title: "P", GridPos: gridPos{0, 0, 8, 8}, Targets: []target{
-		{Expr: "up"}, {Expr: "absent_total"}, {Expr: `sum(requests_total{node="node7"})`}, {Expr: "up > 5"},
-	}}}}
-	var report bytes.Buffer
-	if _, err := d.page(t.Context(), dash, 1000, &report); err != nil {
+func TestTableHasTheColumnsOfTheDashboard(t *testing.T) {
+	var p panel
+	if err := json.Unmarshal([]byte(`{"transformations": [{"id": "organize", "options": {
+		"excludeByName": {"job": true}, "indexByName": {"vip": 0, "node": 1}, "renameByName": {"vip": "address"}}}]}`), &p); err != nil {
 		t.Fatal(err)
 	}
-	want := "no data: P: absent_total\n    no program has the metric absent_total in this run\n" +
-		"no data: P: sum(requests_total{node=\"node7\"})\n    no series is requests_total{node=\"node7\"}\n" +
-		"no data: P: up > 5\n    the query keeps none of the values\n"
-	if report.String() != want {
-		t.Errorf("the report is\n%s\nwant\n%s", &report, want)
+	columns, rows := table(p, []series{
+		{labels: labels.FromStrings("node", "node2", "vip", "192.0.2.2", "job", "j")}, {labels: labels.FromStrings("node", "node1", "vip", "192.0.2.1", "job", "j")},
+	})
+	if !slices.Equal(columns, []string{"address", "node"}) || len(rows) != 2 || !slices.Equal(rows[0], []string{"192.0.2.1", "node1"}) {
+		t.Errorf("got %v, %v", columns, rows)
 	}
 }
 
-// The dashboard of the project uses nothing that this program does not draw.
-func TestDashboardOfTheProjectIsDrawn(t *testing.T) {
-	dash, err := readDashboard("../../../manifests/monitoring/dashboard/cloud-provider-baremetal.json")
+func TestSinglePointIsDrawnUnlessPointsAreNeverDrawn(t *testing.T) {
+	c := chart{size: box{W: 400, H: 200}, from: time.Unix(0, 0), to: time.Unix(60, 0), step: 5 * time.Second, lines: []series{{points: []promql.FPoint{{T: 30_000, F: 1}}}}}
+	for show, want := range map[string]bool{"auto": true, "never": false} {
+		c.config.Custom.ShowPoints = show
+		if got := strings.Contains(string(c.svg()), "<circle"); got != want {
+			t.Errorf("showPoints %s: the point is drawn: %v, want %v", show, got, want)
+		}
+	}
+}
+
+func TestPictureIsWrittenWithItsMostFrequentColors(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.png")
+	full := image.NewRGBA(image.Rect(0, 0, 40, 40))
+	for i := range 1600 {
+		full.Set(i%40, i/40, color.RGBA{uint8(min(i, 300)), uint8(i / 300), 0, 255})
+	}
+	var text bytes.Buffer
+	if err := png.Encode(&text, full); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, text.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := shrink(path); err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := recorded(t)
-	var html, report bytes.Buffer
-	p, err := d.page(t.Context(), dash, 1400, &report)
+	defer file.Close()
+	got, err := png.Decode(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.write(&html); err != nil {
-		t.Fatal(err)
-	}
-	for _, one := range dash.Panels {
-		if !strings.Contains(html.String(), "<h2>"+one.Title+"</h2>") {
-			t.Errorf("the page has no panel %s", one.Title)
-		}
-	}
-	for _, bad := range []string{"cannot draw", "ZgotmplZ", "http://", "https://"} {
-		if strings.Contains(html.String(), bad) {
-			t.Errorf("the page contains %q", bad)
-		}
+	small, ok := got.(*image.Paletted)
+	if !ok || len(small.Palette) != 256 || got.At(39, 39) != full.At(39, 39) {
+		t.Errorf("the picture is a %T, the last point is %v, want %v", got, got.At(39, 39), full.At(39, 39))
 	}
 }

@@ -4,9 +4,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
+	"html/template"
 	"io"
 	"os"
 	"strings"
@@ -109,6 +111,11 @@ func (d *data) page(ctx context.Context, dash dashboard, width int, report io.Wr
 	if err != nil {
 		return p, err
 	}
+	for _, a := range dash.Annotations.List {
+		if a.drawn() {
+			p.Marks = append(p.Marks, legendEntry{a.Name, template.CSS(named[a.IconColor])})
+		}
+	}
 	for _, one := range dash.Panels {
 		at := place(one.GridPos, width-16)
 		if !knownUnit(one.FieldConfig.Defaults.Unit) {
@@ -133,15 +140,23 @@ func (d *data) page(ctx context.Context, dash dashboard, width int, report io.Wr
 // regions returns the times that the annotations of the dashboard mark.
 func (d *data) regions(ctx context.Context, annotations []annotation) (marked []region, err error) {
 	for _, a := range annotations {
-		if a.Expr == "" || !a.Enable {
+		if !a.drawn() {
 			continue
 		}
-		found, err := d.run(ctx, target{Expr: a.Expr}, 1000)
+		step, err := time.ParseDuration(cmp.Or(a.Step, "1m"))
+		if err != nil {
+			return nil, fmt.Errorf("annotation %s: %w", a.Name, err)
+		}
+		query, err := d.text(a.Expr, step)
+		if err != nil {
+			return nil, fmt.Errorf("annotation %s: %w", a.Name, err)
+		}
+		found, err := d.exec(ctx, query, target{}, step)
 		if err != nil {
 			return nil, fmt.Errorf("annotation %s: %w", a.Name, err)
 		}
 		for _, s := range found {
-			for _, part := range runs(s.points, d.scrapes) {
+			for _, part := range runs(s.points, step) {
 				marked = append(marked, region{time.UnixMilli(part[0].T), time.UnixMilli(part[len(part)-1].T), named[a.IconColor]})
 			}
 		}

@@ -19,6 +19,7 @@ var pageTemplate = template.Must(template.New("page").Parse(pageHTML))
 // page is the drawn dashboard.
 type page struct {
 	Title, Subtitle string
+	Marks           []legendEntry // the annotations
 	Height          int
 	Panels          []drawn
 }

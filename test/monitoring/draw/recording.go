@@ -15,6 +15,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/textparse"
 	"github.com/prometheus/prometheus/model/value"
@@ -99,7 +100,7 @@ func storePage(app storage.Appender, s scrape) (found map[string]labels.Labels, 
 		up = 1
 	}
 	at := s.Time.UnixMilli()
-	if _, err := app.Append(0, withTarget(labels.FromStrings(labels.MetricName, "up"), s.Labels), at, up); err != nil {
+	if _, err := app.Append(0, withTarget(labels.FromStrings(model.MetricNameLabel, "up"), s.Labels), at, up); err != nil {
 		return nil, err
 	}
 	for parser := textparse.NewPromParser([]byte(s.Page), labels.NewSymbolTable(), false); s.Up; {

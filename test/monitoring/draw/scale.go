@@ -35,7 +35,7 @@ func scaleOf(low, high float64, fixedMin, fixedMax *float64, whole bool, base fl
 		step = math.Max(1, math.Round(step))
 	}
 	for n := math.Ceil(s.min / step); n*step <= s.max*(1+1e-9); n++ {
-		s.ticks = append(s.ticks, n*step)
+		s.ticks = append(s.ticks, n*step+0) // + 0: never -0
 	}
 	return s
 }
