@@ -45,7 +45,7 @@ ifeq ($(RUN),)
 	(cd test/tools/release && nice -n 19 go test -count=1 -timeout 30m .) & release=$$!; \
 	go test -count=1 -timeout 15m ./speaker/wire && wait $$release
 	cd test/chart && go test -count=1 .
-	cd test/monitoring && go test -count=1 .
+	cd test/monitoring && go test -count=1 ./...
 	cd test && go test -count=1 -timeout 40m -skip '^TestSpread' ./cluster ./integration ./schema ./tutorial ./browser ./cmd/...
 	cd test && go test -count=1 -timeout 20m -run '^TestSpread' ./integration # on a cluster of their own, without old connections
 else

@@ -49,18 +49,31 @@ func newMetrics(allocator *ipam.Allocator, counts func() (refused, orphans int))
 }
 
 // register adds the metrics to a registry, with two of its functions. Counts from before
-// the registration are lost.
+// the registration are lost. All counters begin at 0: Prometheus sees no growth in a counter that
+// appears with its first count.
 func (m *metricSet) register(must func(...metrics.Registerable), customMust func(...metrics.StableCollector)) {
 	must(m.allocations, m.durations, m.losses, m.loads)
 	customMust(m.state)
+	for _, result := range []ipam.Reason{allocated, ipam.Exhausted, ipam.Quota, ipam.NoPool, ipam.InUse, ipam.Invalid, ipam.Reserved, ipam.Forbidden, ipam.Cooldown, reasonNotReady} {
+		m.allocations.WithLabelValues(label(result))
+	}
+	for _, reason := range []ipam.Reason{ipam.Reserved, ipam.InUse} {
+		m.losses.WithLabelValues(label(reason))
+	}
+	for _, result := range []string{"ok", "refused"} {
+		m.loads.WithLabelValues(result)
+	}
 }
 
+// label returns the value of a metric's label for a reason.
+func label(r ipam.Reason) string { return strings.ToLower(string(r)) }
+
 func (m *metricSet) count(result ipam.Reason) {
-	m.allocations.WithLabelValues(strings.ToLower(string(result))).Inc()
+	m.allocations.WithLabelValues(label(result)).Inc()
 }
 
 func (m *metricSet) lost(reason ipam.Reason) {
-	m.losses.WithLabelValues(strings.ToLower(string(reason))).Inc()
+	m.losses.WithLabelValues(label(reason)).Inc()
 }
 
 func (m *metricSet) observe(d time.Duration) { m.durations.Observe(d.Seconds()) }

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/component-base/metrics"
 	"k8s.io/component-base/metrics/legacyregistry"
+
+	"github.com/baremetal-lb/cloud-provider-baremetal/cloudprovider/deadnodes"
 )
 
 func TestClusterManagerServesItsBuildInfo(t *testing.T) {
@@ -78,5 +81,39 @@ func TestMetricsCanBeScrapedAndAreDocumented(t *testing.T) {
 	}
 	if !maps.Equal(gauges, want) {
 		t.Errorf("got %v", gauges)
+	}
+}
+
+// Prometheus' increase() does not see the first count of a counter that appears with it.
+func TestCountersExistBeforeTheirFirstCount(t *testing.T) {
+	page, err := os.ReadFile("../docs/reference/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	registry := metrics.NewKubeRegistry()
+	newMetrics(nil, nil).register(registry.MustRegister, func(...metrics.StableCollector) {})
+	deadnodes.NewMetrics().Register(registry.MustRegister)
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string][]string{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			for _, l := range m.GetLabel() {
+				got[f.GetName()] = append(got[f.GetName()], l.GetValue())
+			}
+		}
+	}
+	for _, name := range []string{"baremetal_ipam_allocations_total", "baremetal_ipam_lost_addresses_total", "baremetal_config_loads_total", "baremetal_dead_nodes_withheld_total", "baremetal_dead_nodes_pods_total"} {
+		_, row, _ := strings.Cut(string(page), "\n| `"+name+"` | ")
+		row, _, _ = strings.Cut(row, " |")
+		_, values, _ := strings.Cut(row, " = ")
+		want := strings.Split(strings.ReplaceAll(values, "`", ""), ", ")
+		slices.Sort(want)
+		slices.Sort(got[name])
+		if !slices.Equal(got[name], want) {
+			t.Errorf("%s begins with the labels %v, want %v as in docs/reference/metrics.md", name, got[name], want)
+		}
 	}
 }

@@ -42,9 +42,16 @@ func NewMetrics() *Metrics {
 	}
 }
 
-// Register adds the metrics to a registry, with one of its functions.
+// Register adds the metrics to a registry, with one of its functions. All counters begin at 0: Prometheus
+// sees no growth in a counter that appears with its first count.
 func (m *Metrics) Register(must func(...metrics.Registerable)) {
 	must(m.speakers, m.reports, m.withheld, m.pods, m.duration)
+	for _, reason := range []Reason{NoAgreement, TooMany, TooOften, Alive, Failed} {
+		m.withheld.WithLabelValues(string(reason))
+	}
+	for _, result := range []string{"marked", "failed"} {
+		m.pods.WithLabelValues(result)
+	}
 }
 
 func (m *Metrics) setSpeakers(n int) { m.speakers.Set(float64(n)) }

@@ -34,6 +34,9 @@ func newMetrics(registry prometheus.Registerer, h *Heartbeat) *metrics {
 		rejected:  prometheus.NewCounterVec(prometheus.CounterOpts(opts("rejected_total", "Number of heartbeats that were rejected: malformed, another version, or another key.")), []string{"reason"}),
 	}
 	registry.MustRegister(m.rejected)
+	for _, reason := range []error{errMalformed, errVersion, errKey} {
+		m.rejected.WithLabelValues(reason.Error()) // begins at 0, so that Prometheus sees the first one, too
+	}
 	return m
 }
 
