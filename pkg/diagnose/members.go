@@ -29,6 +29,8 @@ func (f *facts) memberProblems() []Problem {
 			switch {
 			case (isAbsent || isUnheard) && s.rejects(f.addressesOf(other, m)):
 				rejected = append(rejected, other.Node())
+			case (isAbsent || isUnheard) && other.Members != nil && other.rejects(f.addressesOf(s, other.member(s.Node()))):
+				// It is the other speaker that says so.
 			case isAbsent:
 				absent = append(absent, other.Node())
 			case isUnheard:
