@@ -98,7 +98,8 @@ func New(o Options) *Members {
 	}
 	m.guard = newGuard(m.knownAddrs, o.Log, o.Metrics)
 	m.keys.set(o.Keys)
-	m.self.Store(&Profile{Fenced: true})
+	m.self.Store(&Profile{})
+	m.store(Profile{Fenced: true}) // it is newer than what the speaker before has said by heartbeats
 	gauge := func(name, help string, value func() int) {
 		o.Metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "baremetal", Subsystem: "members", Name: name, Help: help},
 			func() float64 { return float64(value()) }))

@@ -147,6 +147,16 @@ func TestMembersFindEachOtherAndDetectLeaving(t *testing.T) {
 	eventuallyAlive(t, all[0], "node0")
 }
 
+// Without a version the others would believe the last profile of the speaker that ran there before, and
+// elect one that does not announce yet.
+func TestNewMemberIsFencedAndSaysSince(t *testing.T) {
+	all := loopback(t, "s", "s")
+	eventuallyAlive(t, all[0], "node0", "node1")
+	if p := all[0].Others()[0].Profile; !p.Fenced || p.Version == 0 {
+		t.Errorf("%+v", p)
+	}
+}
+
 func TestProfileReachesTheOtherMembers(t *testing.T) {
 	all := loopback(t, "s", "s")
 	eventuallyAlive(t, all[0], "node0", "node1")
