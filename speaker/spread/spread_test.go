@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,15 +18,33 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// logText is a log that a test reads while the Spreader writes.
+type logText struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logText) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logText) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
 // running runs a test with a Spreader in a bubble of its own time.
-func running(t *testing.T, test func(t *testing.T, s *Spreader, k *fakeKernel, log *bytes.Buffer)) {
+func running(t *testing.T, test func(t *testing.T, s *Spreader, k *fakeKernel, log *logText)) {
 	runningOn(t, &fakeKernel{}, test)
 }
 
 // runningOn does the same with a kernel that may have rules.
-func runningOn(t *testing.T, k *fakeKernel, test func(t *testing.T, s *Spreader, k *fakeKernel, log *bytes.Buffer)) {
+func runningOn(t *testing.T, k *fakeKernel, test func(t *testing.T, s *Spreader, k *fakeKernel, log *logText)) {
 	synctest.Test(t, func(t *testing.T) {
-		log := &bytes.Buffer{}
+		log := &logText{}
 		s := newSpreader(Options{Log: slog.New(slog.NewTextHandler(log, nil)), Metrics: prometheus.NewRegistry(), Changed: func() {}}, k)
 		done := make(chan error)
 		go func() { done <- s.Run(t.Context()) }()
@@ -44,7 +63,7 @@ func expect(t *testing.T, k *fakeKernel, what string, want ...string) {
 }
 
 func TestSpreaderWritesOnlyWhatHasChanged(t *testing.T) {
-	running(t, func(t *testing.T, s *Spreader, k *fakeKernel, log *bytes.Buffer) {
+	running(t, func(t *testing.T, s *Spreader, k *fakeKernel, log *logText) {
 		s.Set(wanted())
 		expect(t, k, "nothing, with tables of an earlier speaker", "remove")
 		if !s.Status().HasRules {
@@ -73,7 +92,7 @@ func TestSpreaderWritesOnlyWhatHasChanged(t *testing.T) {
 
 // When an address becomes spread, its announcer has all connections.
 func TestSpreaderForwardsNothingForAYoungAddress(t *testing.T) {
-	running(t, func(t *testing.T, s *Spreader, k *fakeKernel, log *bytes.Buffer) {
+	running(t, func(t *testing.T, s *Spreader, k *fakeKernel, log *logText) {
 		s.Set(wanted(VIP{vip, "eth0", false, false, table(neighbour, 2)}))
 		expect(t, k, "an address that was spread before the speaker began", "replace")
 		slots := func() int { return k.count(setName{netdev, flows{number: 2}.slotsSet()}) }
@@ -94,7 +113,7 @@ func TestSpreaderForwardsNothingForAYoungAddress(t *testing.T) {
 }
 
 func TestSpreaderRepairsItsTables(t *testing.T) {
-	running(t, func(t *testing.T, s *Spreader, k *fakeKernel, log *bytes.Buffer) {
+	running(t, func(t *testing.T, s *Spreader, k *fakeKernel, log *logText) {
 		s.Set(wanted(VIP{vip, "eth0", false, true, table(neighbour, 2)}))
 		expect(t, k, "the first address", "replace")
 		time.Sleep(refreshInterval)
@@ -110,7 +129,7 @@ func TestSpreaderRepairsItsTables(t *testing.T) {
 
 // A program that removes the rules again and again breaks connections, and must be found.
 func TestSpreaderNamesWhatRemovesItsTables(t *testing.T) {
-	running(t, func(t *testing.T, s *Spreader, k *fakeKernel, log *bytes.Buffer) {
+	running(t, func(t *testing.T, s *Spreader, k *fakeKernel, log *logText) {
 		s.Set(wanted(VIP{vip, "eth0", false, true, table(neighbour, 2)}))
 		synctest.Wait()
 		s.Repair()
@@ -141,7 +160,7 @@ func TestSpreaderNamesWhatRemovesItsTables(t *testing.T) {
 }
 
 func TestSpreaderSaysWhyItCannotSpread(t *testing.T) {
-	running(t, func(t *testing.T, s *Spreader, k *fakeKernel, log *bytes.Buffer) {
+	running(t, func(t *testing.T, s *Spreader, k *fakeKernel, log *logText) {
 		k.fail("check", fmt.Errorf("checking: %w", unix.EPERM))
 		time.Sleep(refreshInterval + retryInterval)
 		synctest.Wait()
@@ -159,7 +178,7 @@ func TestSpreaderSaysWhyItCannotSpread(t *testing.T) {
 
 // An obstacle removes the rules, and breaks connections.
 func TestSpreaderLooksAgainBeforeAnObstacleCounts(t *testing.T) {
-	running(t, func(t *testing.T, s *Spreader, k *fakeKernel, log *bytes.Buffer) {
+	running(t, func(t *testing.T, s *Spreader, k *fakeKernel, log *logText) {
 		k.fail("check", unix.ENOBUFS)
 		time.Sleep(refreshInterval)
 		synctest.Wait()
@@ -183,7 +202,7 @@ func TestSpreaderLooksAgainBeforeAnObstacleCounts(t *testing.T) {
 func TestFirstLookOfASpreaderCounts(t *testing.T) {
 	k := &fakeKernel{}
 	k.fail("check", fmt.Errorf("checking: %w", unix.EOPNOTSUPP))
-	runningOn(t, k, func(t *testing.T, s *Spreader, k *fakeKernel, log *bytes.Buffer) {
+	runningOn(t, k, func(t *testing.T, s *Spreader, k *fakeKernel, log *logText) {
 		if got := s.Status().Obstacle; !strings.Contains(got, "5.7 or later") {
 			t.Errorf("obstacle: %q", got)
 		}
@@ -202,7 +221,7 @@ func TestHintFitsTheErrorOfTheKernel(t *testing.T) {
 
 // While the speaker is fenced or has no configuration, it sets nothing.
 func TestSpreaderKeepsTheRulesOfTheSpeakerBefore(t *testing.T) {
-	runningOn(t, &fakeKernel{exists: true, alive: true}, func(t *testing.T, s *Spreader, k *fakeKernel, log *bytes.Buffer) {
+	runningOn(t, &fakeKernel{exists: true, alive: true}, func(t *testing.T, s *Spreader, k *fakeKernel, log *logText) {
 		if !s.Status().HandsOn || s.Status().HasRules {
 			t.Errorf("at the start: %+v", s.Status())
 		}
@@ -227,7 +246,7 @@ func TestSpreaderKeepsTheRulesOfTheSpeakerBefore(t *testing.T) {
 
 func TestSpreaderDoesNotHandOnWithoutRules(t *testing.T) {
 	for name, k := range map[string]*fakeKernel{"a new node": {}, "no speaker for long": {exists: true}} {
-		runningOn(t, k, func(t *testing.T, s *Spreader, k *fakeKernel, log *bytes.Buffer) {
+		runningOn(t, k, func(t *testing.T, s *Spreader, k *fakeKernel, log *logText) {
 			if s.Status().HandsOn {
 				t.Errorf("%s: it says that it hands on", name)
 			}
@@ -238,7 +257,7 @@ func TestSpreaderDoesNotHandOnWithoutRules(t *testing.T) {
 }
 
 func TestSpreaderHandsOnWithTheRulesThatAreLeft(t *testing.T) {
-	running(t, func(t *testing.T, s *Spreader, k *fakeKernel, log *bytes.Buffer) {
+	running(t, func(t *testing.T, s *Spreader, k *fakeKernel, log *logText) {
 		s.Set(wanted(VIP{vip, "eth0", false, true, table(neighbour, 2)}))
 		synctest.Wait()
 		k.fail("replace", unix.ENOMEM)
@@ -260,7 +279,7 @@ func TestSpreaderIsSilentWithoutRightsIfNothingIsSpread(t *testing.T) {
 	for _, refused := range []error{unix.EPERM, unix.EOPNOTSUPP} {
 		k := &fakeKernel{}
 		k.fail("remove", fmt.Errorf("removing the tables: %w", refused))
-		runningOn(t, k, func(t *testing.T, s *Spreader, k *fakeKernel, log *bytes.Buffer) {
+		runningOn(t, k, func(t *testing.T, s *Spreader, k *fakeKernel, log *logText) {
 			s.Set(wanted())
 			time.Sleep(time.Minute)
 			expect(t, k, refused.Error(), "remove")
@@ -272,7 +291,7 @@ func TestSpreaderIsSilentWithoutRightsIfNothingIsSpread(t *testing.T) {
 }
 
 func TestSpreaderLogsAFailureOnce(t *testing.T) {
-	running(t, func(t *testing.T, s *Spreader, k *fakeKernel, log *bytes.Buffer) {
+	running(t, func(t *testing.T, s *Spreader, k *fakeKernel, log *logText) {
 		k.fail("replace", errors.New("no memory"))
 		s.Set(wanted(VIP{vip, "eth0", false, false, table(neighbour, 2)}))
 		time.Sleep(2 * retryInterval)
