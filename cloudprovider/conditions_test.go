@@ -2,6 +2,7 @@ package cloudprovider
 
 import (
 	"context"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -121,6 +122,18 @@ func TestConditionsOfOthersStay(t *testing.T) {
 	}
 }
 
+// annotate replaces the annotations of a Service, and looks at it again when the cache has them, as upstream's
+// service controller does.
+func (r *rig) annotate(name string, annotations ...string) {
+	r.t.Helper()
+	r.change(name, func(s *v1.Service) { annotated(s, annotations...) })
+	r.eventually("the cache has the annotations", func() bool {
+		s, err := r.cloud.services.Services("default").Get(name)
+		return err == nil && maps.Equal(s.Annotations, r.get(name).Annotations)
+	})
+	r.cloud.retryAll()
+}
+
 func TestServiceCanAskForIPModeAndHostname(t *testing.T) {
 	r := start(t, onePool("10.0.0.1-10.0.0.9"), annotated(svc("a", time.Hour, "10.0.0.1"), service.IPModeAnnotation, "Proxy", service.HostnameAnnotation, "lb.example.com"))
 	entry := func() v1.LoadBalancerIngress {
@@ -134,15 +147,13 @@ func TestServiceCanAskForIPModeAndHostname(t *testing.T) {
 		return e.IP == "10.0.0.1" && e.Hostname == "lb.example.com" && e.IPMode != nil && *e.IPMode == v1.LoadBalancerIPModeProxy
 	})
 	r.allocatedSays("a", metav1.ConditionTrue, "Allocated", "hostname lb.example.com")
-	r.change("a", func(s *v1.Service) { s.Annotations = nil })
-	r.cloud.retryAll() // upstream's service controller calls Ensure when an annotation changes
+	r.annotate("a")
 	r.eventually("the status has neither", func() bool {
 		e := entry()
 		return e.Hostname == "" && e.IPMode != nil && *e.IPMode == v1.LoadBalancerIPModeVIP
 	})
 	for annotation, value := range map[string]string{service.IPModeAnnotation: "VIP ", service.HostnameAnnotation: "-.example.com", service.SpreadAnnotation: "yes"} {
-		r.change("a", func(s *v1.Service) { annotated(s, annotation, value) })
-		r.cloud.retryAll()
+		r.annotate("a", annotation, value)
 		r.allocatedSays("a", metav1.ConditionTrue, "Kept", "annotation "+annotation)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -115,18 +116,18 @@ func TestGatherReadsAllProgramsAndNamesTheMissingOne(t *testing.T) {
 
 func TestStatusDoesNotReadTheStatesOfPlans(t *testing.T) {
 	o, _ := testOptions()
-	asked := 0
+	var asked atomic.Int32
 	ports := fakePorts(func(pod string, port uint16, path string) (any, error) {
 		if strings.HasPrefix(path, debugapi.PlanPath) {
-			asked++
+			asked.Add(1)
 			if path != debugapi.PlanPath+"?"+debugapi.WithoutState {
 				t.Errorf("asked for %s", path)
 			}
 		}
 		return documentsOf(t)(pod, port, strings.TrimSuffix(path, "?"+debugapi.WithoutState))
 	})
-	if in, err := o.look(context.Background(), fake.NewClientset(clusterObjects()...), ports); err != nil || asked != 2 || in.Speakers[0].Plan == nil {
-		t.Errorf("%d plans were read: %v", asked, err)
+	if in, err := o.look(context.Background(), fake.NewClientset(clusterObjects()...), ports); err != nil || asked.Load() != 2 || in.Speakers[0].Plan == nil {
+		t.Errorf("%d plans were read: %v", asked.Load(), err)
 	}
 }
 
