@@ -102,7 +102,11 @@ func (c *cluster) speaker(node string) ui.Speaker {
 		s.BGP.Sessions = append(s.BGP.Sessions, debugapi.Session{Peer: "tor-2", Address: netip.MustParseAddr("192.0.2.254"), State: "ACTIVE", Problem: "connection refused"})
 	}
 	for _, a := range c.addresses {
-		s.Plan.Decisions = append(s.Plan.Decisions, c.decision(node, a))
+		d := c.decision(node, a)
+		s.Plan.Decisions = append(s.Plan.Decisions, d)
+		if d.BGP == "Advertised" {
+			s.BGP.Routes = append(s.BGP.Routes, debugapi.Route{Prefix: netip.PrefixFrom(a.addr, a.addr.BitLen())})
+		}
 	}
 	return s
 }
