@@ -10,7 +10,7 @@ import (
 // LoopCount counts the IPv4 frames to addresses that nodes have forwarded more often than spreading
 // does. The clients on the segment send with a TTL of 64. The owner forwards a frame once, which
 // leaves 63. A segment of a connection that its node does not know is handed on with a TTL of
-// 13 at most and of 5 at least: docs/concepts/spread.md.
+// 13 at most and of 4 at least: docs/concepts/spread.md.
 type LoopCount struct{}
 
 // CountLoops starts to count the frames to these addresses. Only one LoopCount can run at a time.
@@ -19,7 +19,7 @@ func (c *Cluster) CountLoops(vips []string) (*LoopCount, error) {
 	counter looped { }
 	chain forward {
 		type filter hook forward priority 10
-		ip daddr { %s } ip ttl != { 5-13, 63, 64 } counter name looped
+		ip daddr { %s } ip ttl != { 4-13, 63, 64 } counter name looped
 	}
 }`, strings.Join(vips, ", ")))
 }
