@@ -27,8 +27,8 @@ var layers = [][]string{
 	{"cloudprovider", "speaker"},
 	{"speaker/reconcile", "cloudprovider/deadnodes"},
 	{"speaker/view", "speaker/plandoc", "speaker/simulate", "speaker/trace", "pkg/diagnose"},
-	{"speaker/plan", "speaker/layer2", "speaker/bgp", "speaker/closedports", "speaker/spread", "speaker/tablewatch", "speaker/heartbeat", "speaker/members", "speaker/links", "speaker/access", "speaker/serve", "speaker/capture"},
-	{"speaker/bfd", "speaker/probe", "pkg/configmap", "pkg/ipam", "pkg/metallb", "pkg/ui"},
+	{"speaker/plan", "speaker/layer2", "speaker/bgp", "speaker/closedports", "speaker/spread", "speaker/heartbeat", "speaker/members", "speaker/links", "speaker/access", "speaker/serve", "speaker/capture"},
+	{"speaker/bfd", "speaker/probe", "speaker/tablewatch", "pkg/configmap", "pkg/ipam", "pkg/metallb", "pkg/ui"},
 	{"pkg/config", "pkg/election", "pkg/service", "pkg/memberkey", "pkg/speakerapi", "pkg/debugapi", "pkg/signal"},
 	{"pkg/loglimit", "pkg/quote", "pkg/build"},
 }

@@ -22,8 +22,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
 
-	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/loglimit"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/signal"
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/tablewatch"
 )
 
 const (
@@ -32,8 +32,6 @@ const (
 	lifetime = 5 * time.Minute
 	// refreshInterval leaves time for some refreshes that fail.
 	refreshInterval = time.Minute
-	// repairLogInterval is the shortest time between two warnings that the rules had to be written again.
-	repairLogInterval = 10 * time.Minute
 )
 
 // Wanted says which packets are refused.
@@ -78,7 +76,7 @@ type Refuser struct {
 	log     *slog.Logger
 	kernel  kernel
 	active  prometheus.Gauge
-	repairs prometheus.Counter
+	repairs *tablewatch.Repairs
 	wanted  atomic.Pointer[Wanted] // nil before the first Set
 	changed signal.Signal
 	removed signal.Signal // see Repair
@@ -87,8 +85,6 @@ type Refuser struct {
 	installed contents // what the kernel has; nil if that is unknown
 	exists    bool     // the table may exist
 	problem   string   // the last error that was logged; empty if there is none
-	// repairLogs bounds the warnings about a table that another program removes.
-	repairLogs *loglimit.Limiter
 }
 
 // kernel is the table in the kernel. Each method is one transaction: all of it has an
@@ -109,17 +105,14 @@ func New(o Options) *Refuser { return newRefuser(o, table{answerPing: o.AnswerPi
 
 func newRefuser(o Options, k kernel) *Refuser {
 	r := &Refuser{
-		log: o.Log, kernel: k, changed: signal.New(), removed: signal.New(), repairLogs: loglimit.New(1, repairLogInterval),
+		log: o.Log, kernel: k, changed: signal.New(), removed: signal.New(),
 		active: prometheus.NewGauge(prometheus.GaugeOpts{
 			Namespace: "baremetal", Subsystem: "closed_ports", Name: "active",
 			Help: "1 while the kernel refuses packets for ports that no Service has.",
 		}),
-		repairs: prometheus.NewCounter(prometheus.CounterOpts{
-			Namespace: "baremetal", Subsystem: "closed_ports", Name: "repairs_total",
-			Help: "How often all rules were written again, in most cases because another program has removed them.",
-		}),
+		repairs: tablewatch.NewRepairs("closed_ports", o.Log, o.Metrics),
 	}
-	o.Metrics.MustRegister(r.active, r.repairs)
+	o.Metrics.MustRegister(r.active)
 	return r
 }
 
@@ -166,11 +159,7 @@ func (r *Refuser) apply(refresh bool) {
 	err := r.update(want, refresh)
 	if err != nil {
 		if err != errUnknown {
-			r.repairs.Inc()
-			if more, ok := r.repairLogs.Allow(""); ok {
-				r.log.Warn("the rules for closed ports are not as this speaker has written them, writing all of them again", "error", err, "more", more,
-					"hint", "if this repeats, another program removes them: look for a service or a job that runs \"nft flush ruleset\", such as nftables.service")
-			}
+			r.repairs.Note(err)
 		}
 		r.exists = true
 		err = r.kernel.replace(want)

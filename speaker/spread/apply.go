@@ -79,10 +79,6 @@ func (s *Spreader) write(installed, want *ruleset, refresh bool) error {
 	if err == nil {
 		return nil
 	}
-	s.repairs.Inc()
-	if more, ok := s.repairLogs.Allow(""); ok {
-		s.log.Warn("the rules that spread flows are not as this speaker has written them, writing all of them again", "error", err, "more", more,
-			"hint", "if this repeats, another program removes them: look for a service or a job that runs \"nft flush ruleset\", such as nftables.service")
-	}
+	s.repairs.Note(err)
 	return s.kernel.replace(want)
 }

@@ -26,8 +26,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/election"
-	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/loglimit"
 	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/signal"
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/tablewatch"
 )
 
 const (
@@ -42,8 +42,6 @@ const (
 	youth = 500 * time.Millisecond
 	// retryInterval is the time after a failure until the rules are written again, or until the next look.
 	retryInterval = 5 * time.Second
-	// repairLogInterval is the shortest time between two warnings that the rules had to be written again.
-	repairLogInterval = 10 * time.Minute
 )
 
 // Table says what happens to the flows of each slot.
@@ -115,7 +113,7 @@ type Spreader struct {
 	log     *slog.Logger
 	kernel  kernel
 	active  prometheus.Gauge
-	repairs prometheus.Counter
+	repairs *tablewatch.Repairs
 	wanted  atomic.Pointer[Wanted] // nil before the first Set
 	changed signal.Signal
 	removed signal.Signal // see Repair
@@ -128,8 +126,6 @@ type Spreader struct {
 	young map[place]time.Time
 	// doubted is set if the last look has found an obstacle that does not count yet.
 	doubted bool
-	// repairLogs bounds the warnings about tables that another program removes.
-	repairLogs *loglimit.Limiter
 }
 
 // kernel is the tables in the kernel. Each method is one transaction: all of it has an
@@ -159,18 +155,15 @@ func New(o Options) *Spreader {
 
 func newSpreader(o Options, k kernel) *Spreader {
 	s := &Spreader{
-		log: o.Log, kernel: k, changed: signal.New(), removed: signal.New(), news: o.Changed, repairLogs: loglimit.New(1, repairLogInterval),
+		log: o.Log, kernel: k, changed: signal.New(), removed: signal.New(), news: o.Changed,
 		doubted: true, // the first obstacle counts at once
 		active: prometheus.NewGauge(prometheus.GaugeOpts{
 			Namespace: "baremetal", Subsystem: "spread", Name: "active",
 			Help: "1 while the kernel spreads the flows to addresses over the nodes.",
 		}),
-		repairs: prometheus.NewCounter(prometheus.CounterOpts{
-			Namespace: "baremetal", Subsystem: "spread", Name: "repairs_total",
-			Help: "How often all rules were written again, in most cases because another program has removed them.",
-		}),
+		repairs: tablewatch.NewRepairs("spread", o.Log, o.Metrics),
 	}
-	o.Metrics.MustRegister(s.active, s.repairs)
+	o.Metrics.MustRegister(s.active)
 	s.status.Store(&Status{HandsOn: k.isAlive()})
 	s.check()
 	return s

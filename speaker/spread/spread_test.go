@@ -16,6 +16,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"golang.org/x/sys/unix"
+
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/tablewatch"
 )
 
 // logText is a log that a test reads while the Spreader writes.
@@ -149,7 +151,7 @@ func TestSpreaderNamesWhatRemovesItsTables(t *testing.T) {
 		if n := strings.Count(log.String(), "level=WARN"); n != 1 || !strings.Contains(log.String(), "nft flush ruleset") || !strings.Contains(log.String(), "no such file") {
 			t.Errorf("%d warnings: %s", n, log)
 		}
-		time.Sleep(repairLogInterval)
+		time.Sleep(tablewatch.RepairLogInterval)
 		k.flush()
 		s.Repair()
 		synctest.Wait()
