@@ -36,8 +36,9 @@ import (
 //	chain flows-1 {
 //	    ip ttl > 8 ip ttl set 8 dup to jhash ip saddr . tcp sport mod 256 map @next-1 device eth0 drop
 //	    ip ttl > 5              dup to the same
-//	    ct state invalid and no FIN or RST: accept
+//	    ct state invalid and no FIN or RST: drop
 //	    ip ttl > 4 ip ttl set 5 dup to jhash ip saddr . tcp sport mod 256 offset 256 map @next-1 device eth0 drop
+//	    ct state invalid drop
 //	}
 //
 // VIPs with the same slots share the rules and the sets of their flows.
@@ -175,7 +176,9 @@ func (f flows) forward(v ipVersion) (rules []rule) {
 
 // handOn returns the rules that hand segments on to the next node, and in the end to a node that cannot hand on. That one
 // does not get what may be a segment of a connection of this node, out of its window: a pod there would
-// reset the connection.
+// reset the connection. What conntrack calls invalid ends here, because the kernel does not translate it to the
+// address of a pod. kube-proxy drops it only in the mode iptables. In the other modes the kernel would route it
+// to the VIP, so to the announcer, and kube-proxy there would take it for a new connection.
 func (f flows) handOn(v ipVersion) []rule {
 	key := v.clientAndPort()
 	if f.byAddress {
@@ -192,8 +195,9 @@ func (f flows) handOn(v ipVersion) []rule {
 	return []rule{
 		step("the first step", first, 0, v.writeTTL(first)),
 		step("another step", minHandedTTL, 0, nil),
-		{"out of the window of a connection", list(isInState(expr.CtStateBitINVALID), tcpFlagsIn(fin|rst), is([]byte{0}), accept())},
+		{"out of the window of a connection", list(isInState(expr.CtStateBitINVALID), tcpFlagsIn(fin|rst), is([]byte{0}), drop())},
 		step("the last step", minHandedTTL-1, lastSlots, v.writeTTL(minHandedTTL)),
+		{"kube-proxy does not take it", list(isInState(expr.CtStateBitINVALID), drop())},
 	}
 }
 
@@ -210,7 +214,7 @@ func (f flows) load(k key, offset uint32, set string, v ipVersion) []expression 
 // conntrack knows. For a FIN or a RST of such a connection, and if there is an old connection of the same
 // addresses and ports, it says invalid and not new (tcp_conntracks in
 // net/netfilter/nf_conntrack_proto_tcp.c). It also says invalid for a segment of a connection
-// of this node that is out of the window. Such a segment comes around, and kube-proxy drops it here.
+// of this node that is out of the window. Such a segment comes around, and is dropped here.
 func isUnknownSegment() []expression {
 	return list(
 		meta(expr.MetaKeyL4PROTO), is([]byte{unix.IPPROTO_TCP}), tcpFlagsIn(syn), is([]byte{0}),
