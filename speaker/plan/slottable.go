@@ -58,6 +58,9 @@ const (
 	// ring. They may have connections from the time before, so one of them is asked when a segment has come
 	// around.
 	last
+	// absent are the nodes whose speakers had left before the VIP was spread. They have no rules for it, and no
+	// connections.
+	absent
 )
 
 const (
@@ -157,7 +160,7 @@ func ringOf(slot int, roles string, scores []*[election.Slots]uint64) (carrier i
 		if r.carries() && (best.holder < 0 || h.score > best.score) {
 			best = h
 		}
-		if h.place == last {
+		if h.place >= last {
 			continue
 		}
 		at := n

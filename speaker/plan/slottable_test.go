@@ -178,6 +178,29 @@ func TestChainReachesAnExcludedNodeWhileAnotherJoins(t *testing.T) {
 	}
 }
 
+// A node without rules for the VIP would end the way of each segment.
+func TestChainLeavesOutANodeWhoseSpeakerLeftBeforeTheVIPWasSpread(t *testing.T) {
+	old, young := addr("192.0.2.7"), addr("192.0.2.22")
+	s := spreadState(t, func(s *State) {
+		addNodes(s, 5)
+		s.Services = append(s.Services, Service{Name: "default/young", VIPs: []netip.Addr{young}})
+		s.leaves("node2")
+		for i, m := range s.Holders {
+			if m.Name == "node2" {
+				s.Holders[i].HasRules = map[netip.Addr]bool{old: true}
+			}
+		}
+	})
+	for vip, members := range map[netip.Addr]string{old: "node1 node2 node3 node4 node5", young: "node1 node3 node4 node5"} {
+		for slot, chain := range chains(t, s, vip) {
+			names := slices.Sorted(slices.Values(strings.Fields(chain)))
+			if got := strings.Join(names, " "); got != members {
+				t.Errorf("%s, slot %d: the chain has %s, want %s", vip, slot, got, members)
+			}
+		}
+	}
+}
+
 func TestChainEndsWithNodesThatCannotHandOn(t *testing.T) {
 	s := spreadState(t, func(s *State) {
 		addNodes(s, 5)

@@ -97,7 +97,7 @@ type subnet struct {
 	self int
 	// id has the names and addresses of the holders.
 	id string
-	// cluster are the roles for the policy Cluster, as soon as they are needed.
+	// cluster are the roles for the policy Cluster if no holder is absent, as soon as they are needed.
 	cluster string
 }
 
@@ -107,7 +107,12 @@ type holder struct {
 	// able holders can carry flows. inRing holders can hand segments on. selected holders are those that the pool's node-selectors
 	// select.
 	able, inRing, selected bool
+	// hasRules are the VIPs for which its kernel hands segments on; nil for all.
+	hasRules map[netip.Addr]bool
 }
+
+// isAbsent reports whether the speaker of a holder had left before the VIP was spread.
+func (h holder) isAbsent(vip netip.Addr) bool { return h.hasRules != nil && !h.hasRules[vip] }
 
 // reach computes how the holders reach each other. A holder that may not announce now counts,
 // too: it still has connections.
@@ -132,7 +137,8 @@ func (b *builder) reach(key groupKey) reach {
 				byNetwork[p.Masked()] = s
 			}
 			if n := len(s.holders); n == 0 || s.holders[n-1].name != m.Name {
-				s.add(holder{m.Name, p.Addr(), m.Spreads, m.Spreads || m.HandsOn, key.pool.Announces(b.nodes[m.Name].Labels)}, m.Name == b.Node)
+				selected := key.pool.Announces(b.nodes[m.Name].Labels)
+				s.add(holder{name: m.Name, addr: p.Addr(), able: m.Spreads, inRing: m.Spreads || m.HandsOn, selected: selected, hasRules: m.HasRules}, m.Name == b.Node)
 			}
 			if r.home[m.Name] == nil {
 				r.home[m.Name], r.able[m.Name] = s, m.Spreads
@@ -191,7 +197,7 @@ func (b *builder) divide(d *Decision, g *group, fit []string, local bool, servic
 	}
 	byAddress := slices.ContainsFunc(services, func(s Service) bool { return s.Sticky })
 	for _, own := range g.reach.own {
-		v := b.division(own.name, own.subnet, fit, local, services)
+		v := b.division(own.name, own.subnet, d.VIP, fit, local, services)
 		if own.subnet == home {
 			d.Carriers = v.carriers
 		}
@@ -200,7 +206,7 @@ func (b *builder) divide(d *Decision, g *group, fit []string, local bool, servic
 		}
 	}
 	if home != nil && d.Carriers == nil { // this node has no link there
-		d.Carriers = b.division("", home, fit, local, services).carriers
+		d.Carriers = b.division("", home, d.VIP, fit, local, services).carriers
 	}
 	if len(d.Carriers) == 1 {
 		d.Spread = OneCandidate // its second chances matter all the same
@@ -209,12 +215,13 @@ func (b *builder) divide(d *Decision, g *group, fit []string, local bool, servic
 
 // division returns how the flows are divided among the holders of a subnet. It computes each
 // division once, and takes it from the previous plan if that has it.
-func (b *builder) division(link string, s *subnet, fit []string, local bool, services []Service) *division {
+func (b *builder) division(link string, s *subnet, vip netip.Addr, fit []string, local bool, services []Service) *division {
+	isSpecial := local || slices.ContainsFunc(s.holders, func(h holder) bool { return h.isAbsent(vip) })
 	roles := s.cluster
-	if local || roles == "" {
-		roles = s.roles(fit, local, services)
+	if isSpecial || roles == "" {
+		roles = s.roles(vip, fit, local, services)
 	}
-	if !local {
+	if !isSpecial {
 		s.cluster = roles
 	}
 	key := divisionKey{link, s.id, roles}
@@ -234,7 +241,7 @@ const heaviest = 32
 
 // roles returns a role for each holder. fit are the nodes that carry flows if they are in the
 // subnet, sorted by name.
-func (s *subnet) roles(fit []string, local bool, services []Service) string {
+func (s *subnet) roles(vip netip.Addr, fit []string, local bool, services []Service) string {
 	endpoints, most := make([]int, len(s.holders)), 1
 	for i, h := range s.holders {
 		for _, svc := range services { // those that share a VIP have the same pods, so they do not add up
@@ -257,6 +264,8 @@ func (s *subnet) roles(fit []string, local bool, services []Service) string {
 			weight = max(1, weight)
 		}
 		switch {
+		case h.isAbsent(vip):
+			at = absent
 		case !h.inRing:
 			at = last
 		case !carries && (!h.selected || local && endpoints[i] == 0):

@@ -33,7 +33,7 @@ type State struct {
 	Members []Member
 	// Holders are the nodes that may have connections of clients: those of the Members, this
 	// node, and all other nodes whose kernel lives as far as is known. Of each only Name,
-	// Spreads and Segments count. Dead segments are those on which the node is not reached
+	// Spreads, HandsOn, HasRules and Segments count. Dead segments are those on which the node is not reached
 	// although it is reached on another one.
 	Holders []Member
 	// CannotSpread says why this node cannot hand flows on to other nodes; empty if it can.
@@ -140,7 +140,9 @@ type Member struct {
 	Spreads bool
 	// HandsOn is set if it hands segments of unknown connections on although Spreads may not be set:
 	// its speaker has just started, and the rules of the speaker before are still there.
-	HandsOn  bool
+	HandsOn bool
+	// HasRules are the VIPs for which the kernel of a node without a speaker hands segments on. It is nil for all VIPs.
+	HasRules map[netip.Addr]bool
 	Segments []Segment
 }
 

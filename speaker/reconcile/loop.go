@@ -164,7 +164,7 @@ func after(d time.Duration) <-chan time.Time {
 func (l *Loop) pass(ctx context.Context) (again time.Duration) {
 	// What is counted here is handled below. A change after this line sets Wake.
 	returned, lostHeard := l.Members.Returned(), l.Layer2.LostHeard()
-	in, err := l.Reader.Read(l.Members.Others(), l.Heartbeat.View())
+	in, err := l.Reader.Read(l.Members.Others(), l.Heartbeat.View(), l.spreadNow)
 	if err != nil {
 		l.Log.Error("planning failed, the last plan stays in use", "error", err)
 		return minPlanInterval

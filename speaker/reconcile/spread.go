@@ -28,7 +28,11 @@ func spreadFlows(p plan.Plan, in view.Inputs, members map[[6]byte]layer2.Member,
 			w.Members = append(w.Members, mac)
 		}
 	}
-	for _, o := range slices.Concat(in.Departed, in.Others) {
+	all := slices.Clone(in.Others)
+	for _, o := range in.Departed {
+		all = append(all, o.Member)
+	}
+	for _, o := range all {
 		for _, l := range o.Profile.Links {
 			w.Members = append(append(w.Members, l.MAC), l.Ports...)
 			for _, p := range []netip.Prefix{l.IPv4, l.IPv6} {
@@ -40,6 +44,22 @@ func spreadFlows(p plan.Plan, in view.Inputs, members map[[6]byte]layer2.Member,
 	}
 	w.Members = unique(w.Members, func(a, b [6]byte) int { return slices.Compare(a[:], b[:]) })
 	return w
+}
+
+// spreadNow returns the VIPs that should be spread by the last plan; nil if there is none that says it. A node
+// can have rules for them, on a link that this node has not.
+func (l *Loop) spreadNow() map[netip.Addr]bool {
+	p := l.last.Load()
+	if p == nil || p.plan.KeepSpread {
+		return nil
+	}
+	vips := map[netip.Addr]bool{}
+	for _, d := range p.plan.Decisions {
+		if d.Spread != "" {
+			vips[d.VIP] = true
+		}
+	}
+	return vips
 }
 
 // setSpread notes what this node can do, and what its kernel does. It tells the other nodes that it spreads when

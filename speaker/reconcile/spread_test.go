@@ -17,7 +17,7 @@ func TestSpreadFlowsNameLinksMembersAndNodes(t *testing.T) {
 	p := plan.Plan{Spread: []plan.Spread{{VIP: addr("192.0.2.7"), Link: "eth0", ByAddress: true, Slots: table}}}
 	in := view.Inputs{
 		AllLinks: []links.Link{{Name: "eth0", Index: 2}, {Name: "eth1", Index: 3}},
-		Departed: []members.Member{{Name: "node4", Profile: members.Profile{Links: []members.Link{{Name: "eth0", MAC: [6]byte{4}, IPv4: netip.MustParsePrefix("192.0.2.4/24")}}}}},
+		Departed: []view.Departed{{Member: members.Member{Name: "node4", Profile: members.Profile{Links: []members.Link{{Name: "eth0", MAC: [6]byte{4}, IPv4: netip.MustParsePrefix("192.0.2.4/24")}}}}}},
 		Others:   []members.Member{{Name: "node2", Profile: members.Profile{Links: []members.Link{{Name: "ens3", MAC: [6]byte{2}, IPv4: netip.MustParsePrefix("192.0.2.2/24")}}}}},
 	}
 	w := spreadFlows(p, in, map[[6]byte]layer2.Member{{1}: {Self: true}, {3}: {Name: "node3", Lost: true}, {2}: {Name: "node2"}}, nil)

@@ -2,6 +2,7 @@ package view
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -23,22 +24,31 @@ type departed struct {
 	again time.Time
 }
 
-// lastSeen is a member as it was when it was in the member list last.
+// lastSeen is a member as it was when it was in the member list last. departed is nil while it is present.
 type lastSeen struct {
-	member members.Member
-	at     time.Time
+	member   members.Member
+	at       time.Time
+	departed *Departed
+}
+
+// Departed is a member that has left or died.
+type Departed struct {
+	members.Member
+	// Spread are the VIPs that should be spread when this speaker noticed it. The kernel of the member has no rules for
+	// others. It is nil if that is unknown, because the member left before this speaker started.
+	Spread map[netip.Addr]bool
 }
 
 // update returns the members, sorted by name, that have left or died, and whose kernels may live.
 // A kernel does not live, and is forgotten for good, if the heartbeats say so, or if its Node is
 // not Ready or is gone. others are the present members, readyNodes the names of the Nodes that are
-// Ready.
-func (d *departed) update(now time.Time, others []members.Member, beats heartbeat.View, readyNodes []string) (gone []members.Member) {
+// Ready. spread returns the VIPs that should be spread now, nil if that is unknown.
+func (d *departed) update(now time.Time, others []members.Member, beats heartbeat.View, readyNodes []string, spread func() map[netip.Addr]bool) (gone []Departed) {
 	present := map[string]bool{}
 	for _, o := range others {
 		if isPresent(o, beats) {
 			present[o.Name] = true
-			d.last[o.Name] = lastSeen{o, now}
+			d.last[o.Name] = lastSeen{member: o, at: now}
 		}
 	}
 	d.again = time.Time{}
@@ -54,9 +64,13 @@ func (d *departed) update(now time.Time, others []members.Member, beats heartbea
 		if d.again.IsZero() || until.Before(d.again) {
 			d.again = until
 		}
-		gone = append(gone, seen.member)
+		if seen.departed == nil {
+			seen.departed = &Departed{seen.member, spread()}
+			d.last[name] = seen
+		}
+		gone = append(gone, *seen.departed)
 	}
-	slices.SortFunc(gone, func(a, b members.Member) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(gone, func(a, b Departed) int { return cmp.Compare(a.Name, b.Name) })
 	return gone
 }
 

@@ -2,10 +2,15 @@ package view
 
 import (
 	"fmt"
+	"maps"
+	"net/netip"
+	"reflect"
 	"testing"
 	"time"
 
+	"github.com/baremetal-lb/cloud-provider-baremetal/pkg/configmap"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/heartbeat"
+	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/links"
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/members"
 )
 
@@ -62,7 +67,7 @@ func TestDepartedMemberIsRememberedWhileItsKernelMayLive(t *testing.T) {
 		for _, step := range tt.steps {
 			now := start.Add(step.at)
 			got := ""
-			for _, m := range d.update(now, lettered(step.members), heartbeat.View{KernelDead: letters(step.kernelDead)}, letters(step.ready)) {
+			for _, m := range d.update(now, lettered(step.members), heartbeat.View{KernelDead: letters(step.kernelDead)}, letters(step.ready), noneSpread) {
 				got += m.Name
 				if len(m.Profile.Links) == 0 {
 					t.Errorf("%s: after %v the links of %s are forgotten", tt.name, step.at, m.Name)
@@ -90,11 +95,44 @@ func lettered(text string) (all []members.Member) {
 	return all
 }
 
+func noneSpread() map[netip.Addr]bool { return nil }
+
+// The kernel of a member has rules for what was spread when its speaker left, and not for what is spread later.
+func TestDepartedMemberHasRulesForWhatWasSpreadWhenItLeft(t *testing.T) {
+	first, second := addr("192.0.2.7"), addr("192.0.2.8")
+	now, spread := time.Unix(1000, 0), map[netip.Addr]bool{}
+	var d departed
+	d.seed(now, "self", map[string]configmap.NodeLinks{"c": {Spread: SpreadLinks([]links.Link{{Name: "eth0"}}, true)}})
+	for _, step := range []struct {
+		members string
+		becomes netip.Addr // spread, before this step
+		want    map[string]map[netip.Addr]bool
+	}{
+		{"ab", first, map[string]map[netip.Addr]bool{"c": nil}},
+		{"a", netip.Addr{}, map[string]map[netip.Addr]bool{"b": {first: true}, "c": nil}},
+		{"a", second, map[string]map[netip.Addr]bool{"b": {first: true}, "c": nil}},
+		{"ab", netip.Addr{}, map[string]map[netip.Addr]bool{"c": nil}},
+		{"a", netip.Addr{}, map[string]map[netip.Addr]bool{"b": {first: true, second: true}, "c": nil}},
+	} {
+		if step.becomes.IsValid() {
+			spread[step.becomes] = true
+		}
+		now = now.Add(time.Second)
+		got := map[string]map[netip.Addr]bool{}
+		for _, m := range d.update(now, lettered(step.members), heartbeat.View{}, letters("abc"), func() map[netip.Addr]bool { return maps.Clone(spread) }) {
+			got[m.Name] = m.Spread
+		}
+		if !reflect.DeepEqual(got, step.want) {
+			t.Errorf("%s: %v, want %v", step.members, got, step.want)
+		}
+	}
+}
+
 func TestLostMemberThatIsHeardAgainIsNotDeparted(t *testing.T) {
 	var d departed
 	d.seed(time.Time{}, "self", nil)
-	d.update(time.Unix(1000, 0), lettered("ab"), heartbeat.View{}, letters("ab"))
-	if gone := d.update(time.Unix(1001, 0), lettered("aB"), heartbeat.View{Returned: letters("b")}, letters("ab")); len(gone) > 0 {
+	d.update(time.Unix(1000, 0), lettered("ab"), heartbeat.View{}, letters("ab"), noneSpread)
+	if gone := d.update(time.Unix(1001, 0), lettered("aB"), heartbeat.View{Returned: letters("b")}, letters("ab"), noneSpread); len(gone) > 0 {
 		t.Errorf("%+v", gone)
 	}
 }

@@ -28,16 +28,18 @@ func TestHoldersAreAllNodesWhoseKernelsMayLive(t *testing.T) {
 		}, "node1 node2-ens3-ens4-ens5 / node1 node2"},
 		"the speaker is dead, and the member list knows": {func(in *Inputs, beats *heartbeat.View, _ *Self) {
 			beats.Dead = map[string][]netip.Addr{"node2": {addr("10.0.0.2"), addr("2001:db8::2")}}
-			in.Departed = []members.Member{in.Others[0]}
+			in.Departed = []Departed{{Member: in.Others[0]}}
 			in.Others[0].Lost = true
 		}, "node1 / node1 node2"},
 		"the kernel is dead": {func(in *Inputs, beats *heartbeat.View, _ *Self) {
 			beats.Dead = map[string][]netip.Addr{"node2": {addr("10.0.0.2"), addr("2001:db8::2")}}
 			beats.KernelDead = []string{"node2"}
 		}, "node1 node2-ens3-ens4-ens5 / node1"},
-		"the speaker has left": {func(in *Inputs, _ *heartbeat.View, _ *Self) { in.Departed, in.Others = in.Others, nil }, "node1 / node1 node2"},
+		"the speaker has left": {func(in *Inputs, _ *heartbeat.View, _ *Self) {
+			in.Departed, in.Others = []Departed{{Member: in.Others[0]}}, nil
+		}, "node1 / node1 node2"},
 		"the speaker has left, and the kernel is dead": {func(in *Inputs, beats *heartbeat.View, _ *Self) {
-			in.Departed, in.Others, beats.KernelDead = in.Others, nil, []string{"node2"}
+			in.Departed, in.Others, beats.KernelDead = []Departed{{Member: in.Others[0]}}, nil, []string{"node2"}
 		}, "node1 / node1"},
 		"one link is dead": {func(_ *Inputs, beats *heartbeat.View, _ *Self) {
 			beats.Dead, beats.FencedLinks = map[string][]netip.Addr{"node2": {addr("2001:db8::2")}}, map[string]bool{"eth1": true}

@@ -44,7 +44,7 @@ type Inputs struct {
 	Deleted []string
 	// Departed are the members, as they were, that have left or died a short time ago, and whose
 	// kernels may live. Lost members are among the Others, too.
-	Departed []members.Member
+	Departed []Departed
 	// Addrs are the addresses of type InternalIP of this Node.
 	Addrs []netip.Addr
 	// Ready is set if this Node is Ready since ReadySince, and its kubelet has said so since the
@@ -106,8 +106,8 @@ func NewReader(node string, addr func() netip.Addr, cluster *Cluster, config *co
 }
 
 // Read reads everything once. others are the other members at this moment, and beats what the
-// heartbeats say.
-func (r *Reader) Read(others []members.Member, beats heartbeat.View) (Inputs, error) {
+// heartbeats say. spread returns the VIPs that should be spread now, or nil if that is unknown.
+func (r *Reader) Read(others []members.Member, beats heartbeat.View, spread func() map[netip.Addr]bool) (Inputs, error) {
 	now, state := time.Now(), r.config.State()
 	in := Inputs{Node: r.node, Addr: r.addr(), Config: state.Config, Source: Source{State: state}}
 	in.Earlier, in.Source.Earlier, in.Orphans = r.readPublished(state.Hash)
@@ -137,7 +137,7 @@ func (r *Reader) Read(others []members.Member, beats heartbeat.View) (Inputs, er
 	if r.departed.last == nil {
 		r.departed.seed(now, r.node, r.config.Nodes())
 	}
-	in.Departed = r.departed.update(now, in.Others, beats, in.ReadyNodes)
+	in.Departed = r.departed.update(now, in.Others, beats, in.ReadyNodes, spread)
 	in.Again = after(now, r.settling.again, r.departed.again)
 	in.Routers = r.readRouters(in.Config, in.Nodes)
 	return in, nil

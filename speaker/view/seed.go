@@ -42,7 +42,7 @@ func (d *departed) seed(now time.Time, self string, nodes map[string]configmap.N
 			}
 		}
 		if profile.Spreads = len(profile.Links) > 0; profile.Spreads {
-			d.last[name] = lastSeen{members.Member{Name: name, Profile: profile}, now}
+			d.last[name] = lastSeen{at: now, departed: &Departed{Member: members.Member{Name: name, Profile: profile}}}
 		}
 	}
 }

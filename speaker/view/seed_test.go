@@ -28,13 +28,13 @@ func TestSpeakerThatStartsAloneKnowsTheOtherNodes(t *testing.T) {
 	start := time.Unix(1000, 0)
 	d.seed(start, "self", nodes)
 	ready := []string{"a", "cannot", "odd", "self"}
-	want := []members.Member{{Name: "a", Profile: members.Profile{Spreads: true, Links: []members.Link{{
+	want := []Departed{{Member: members.Member{Name: "a", Profile: members.Profile{Spreads: true, Links: []members.Link{{
 		Name: "eth0", MAC: link.MAC, Ports: link.Ports, IPv4: link.IPv4, Networks: []netip.Prefix{network},
-	}}}}}
-	if got := d.update(start, nil, heartbeat.View{}, ready); !reflect.DeepEqual(got, want) {
+	}}}}}}
+	if got := d.update(start, nil, heartbeat.View{}, ready, noneSpread); !reflect.DeepEqual(got, want) {
 		t.Errorf("at the start: %+v, want %+v", got, want)
 	}
-	if got := d.update(start.Add(departedMemory), nil, heartbeat.View{}, ready); len(got) > 0 {
+	if got := d.update(start.Add(departedMemory), nil, heartbeat.View{}, ready, noneSpread); len(got) > 0 {
 		t.Errorf("for ever: %+v", got)
 	}
 }

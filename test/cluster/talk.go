@@ -55,7 +55,7 @@ func (c *Cluster) StartTalks(ctx context.Context, from, vip string, n int, every
 		talk, err := c.open(ctx, from, vip)
 		if err != nil {
 			t.Stop()
-			return nil, fmt.Errorf("opening connection %d of %d to %s: %w", i+1, n, vip, err)
+			return nil, fmt.Errorf("opening connection %d of %d to %s: %w; without an answer:\n%s", i+1, n, vip, err, c.Connections(vip, "[UNREPLIED]"))
 		}
 		t.all = append(t.all, talk)
 		t.done.Go(func() { talk.run(every, t.stop) })
@@ -199,6 +199,12 @@ func (t *Talks) Stalled(since time.Time, limit time.Duration) (stalled []*Talk) 
 		}
 	}
 	return stalled
+}
+
+// Known returns what the kernels of the nodes know of the connection.
+func (t *Talk) Known() string {
+	client := t.conn.LocalAddr().(*net.TCPAddr)
+	return t.cluster.Connections(t.conn.RemoteAddr().(*net.TCPAddr).IP.String(), fmt.Sprintf("sport=%d ", client.Port))
 }
 
 // String says what connection it is, and when which answer took longest.

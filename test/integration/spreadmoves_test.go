@@ -42,7 +42,7 @@ func (f *fixture) loseNone(talks *cluster.Talks, since time.Time, except ...stri
 	}
 	wrong := slices.DeleteFunc(lost, func(t *cluster.Talk) bool { return slices.Contains(except, t.Carrier) })
 	for i, t := range wrong {
-		f.Errorf("a connection is lost (%d of %d): %v", i+1, len(wrong), t.Err())
+		f.Errorf("a connection is lost (%d of %d): %v; the nodes know of it:\n%s", i+1, len(wrong), t.Err(), t.Known())
 		if i == 5 {
 			break
 		}
@@ -253,6 +253,31 @@ func TestSpreadLosesNoConnectionWhenANodeIsAdded(t *testing.T) {
 	f.loseNone(talks, begun)
 	begun = time.Now()
 	f.isExcluded(added, true)
+	f.carriedBy(vip, allNodes...)
+	f.loseNone(talks, begun)
+}
+
+// The kernel of a node without a speaker has no rules for an address that becomes spread later.
+func TestSpreadLosesNoConnectionAfterASpeakerHasLeft(t *testing.T) {
+	f := setUp(t)
+	gone, excluded := f.cluster.Node("worker"), f.cluster.Node("node2")
+	f.isExcluded(gone, false)
+	f.Cleanup(func() { f.isExcluded(gone, true) })
+	f.must(gone.StartSpeaker(f.Context()))
+	f.must(gone.WaitReady(f.Context()))
+	f.create(service("before", spread))
+	vip := f.spreads("before", append(slices.Clone(allNodes), gone.Name)...)[0]
+	gone.Speaker().Stop()
+	f.carriedBy(vip, allNodes...)
+	f.create(service("after", spread))
+	vip = f.spreads("after", allNodes...)[0]
+	talks := f.talks(cluster.OnSegment, vip)
+	begun := time.Now()
+	f.isExcluded(excluded, true)
+	f.Cleanup(func() { f.isExcluded(excluded, false) })
+	f.carriedBy(vip, others(excluded)...)
+	f.loseNone(talks, begun)
+	f.isExcluded(excluded, false)
 	f.carriedBy(vip, allNodes...)
 	f.loseNone(talks, begun)
 }
