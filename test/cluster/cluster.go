@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -68,6 +69,7 @@ type Cluster struct {
 	ccms        []*Process
 	kubelet     *kubelet
 	cancel      context.CancelFunc
+	talks       atomic.Uint32 // how many Talks were opened
 
 	mu        sync.Mutex
 	processes []*Process

@@ -200,9 +200,13 @@ func (c *Cluster) Settled(ctx context.Context) error {
 
 // dialIn returns a function that connects from inside a network namespace.
 func dialIn(netns string) func(context.Context, string, string) (net.Conn, error) {
+	return dialWith(new(net.Dialer), netns)
+}
+
+func dialWith(d *net.Dialer, netns string) func(context.Context, string, string) (net.Conn, error) {
 	return func(ctx context.Context, network, addr string) (conn net.Conn, err error) {
 		err = inNetns(netns, func() error {
-			conn, err = new(net.Dialer).DialContext(ctx, network, addr)
+			conn, err = d.DialContext(ctx, network, addr)
 			return err
 		})
 		return conn, err

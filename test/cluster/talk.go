@@ -45,6 +45,11 @@ const (
 	// talkTimeout is the time without an answer after which a connection counts as lost.
 	talkTimeout = 15 * time.Second
 	openTimeout = 3 * time.Second
+	// firstTalkPort is the first of the ports of the client. The kernel gives other connections ports above these. If
+	// a client uses a port again within two minutes, a node may still know an old connection of this port to the
+	// address. Then the node calls the segments of the new one invalid.
+	firstTalkPort = 25000
+	talkPorts     = 7000
 )
 
 // StartTalks opens n connections to port 80 of vip, from the network namespace from, which is
@@ -55,7 +60,7 @@ func (c *Cluster) StartTalks(ctx context.Context, from, vip string, n int, every
 		talk, err := c.open(ctx, from, vip)
 		if err != nil {
 			t.Stop()
-			return nil, fmt.Errorf("opening connection %d of %d to %s: %w; without an answer:\n%s", i+1, n, vip, err, c.Connections(vip, "[UNREPLIED]"))
+			return nil, fmt.Errorf("opening connection %d of %d to %s: %w", i+1, n, vip, err)
 		}
 		t.all = append(t.all, talk)
 		t.done.Go(func() { talk.run(every, t.stop) })
@@ -66,9 +71,10 @@ func (c *Cluster) StartTalks(ctx context.Context, from, vip string, n int, every
 func (c *Cluster) open(ctx context.Context, from, vip string) (*Talk, error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	conn, err := dialIn(from)(ctx, "tcp", net.JoinHostPort(vip, "80"))
+	client := &net.TCPAddr{Port: firstTalkPort + int(c.talks.Add(1)%talkPorts)}
+	conn, err := dialWith(&net.Dialer{LocalAddr: client}, from)(ctx, "tcp", net.JoinHostPort(vip, "80"))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w; the nodes know of it:\n%s", err, c.Connections(vip, client.Port))
 	}
 	t := &Talk{conn: conn, read: bufio.NewReader(conn), cluster: c}
 	if t.ask(); t.err != nil {
@@ -204,7 +210,7 @@ func (t *Talks) Stalled(since time.Time, limit time.Duration) (stalled []*Talk) 
 // Known returns what the kernels of the nodes know of the connection.
 func (t *Talk) Known() string {
 	client := t.conn.LocalAddr().(*net.TCPAddr)
-	return t.cluster.Connections(t.conn.RemoteAddr().(*net.TCPAddr).IP.String(), fmt.Sprintf("sport=%d ", client.Port))
+	return t.cluster.Connections(t.conn.RemoteAddr().(*net.TCPAddr).IP.String(), client.Port)
 }
 
 // String says what connection it is, and when which answer took longest.
