@@ -3,6 +3,7 @@ package cluster
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"testing"
 )
 
@@ -15,6 +16,15 @@ func TestPageIsReadAsItIsWritten(t *testing.T) {
 	}
 	if p, err := ParsePage("404 page not found"); err == nil {
 		t.Errorf("another page is read as %+v", p)
+	}
+}
+
+func TestLoopsAreRead(t *testing.T) {
+	const text = `{"nftables": [{"metainfo": {"version": "1.0.6"}}, {"set": {"name": "looped", "elem": [
+		{"elem": {"val": {"concat": ["02:00:00:00:00:0b", 62]}, "counter": {"packets": 3, "bytes": 120}}}]}}]}`
+	loops, err := parseLoops([]byte(text))
+	if want := []Loop{{"02:00:00:00:00:0b", 62, 3}}; err != nil || !slices.Equal(loops, want) {
+		t.Errorf("got %v, %v; want %v", loops, err, want)
 	}
 }
 

@@ -11,29 +11,70 @@ import (
 // does. The clients on the segment send with a TTL of 64. The owner forwards a frame once, which
 // leaves 63. A segment of a connection that its node does not know is handed on with a TTL of
 // 13 at most and of 4 at least: docs/concepts/spread.md.
-type LoopCount struct{}
+type LoopCount struct{ cluster *Cluster }
+
+// Loop is frames of one kind that a LoopCount has counted.
+type Loop struct {
+	From        string // the node that sent them last, or its MAC address
+	TTL, Frames int
+}
 
 // CountLoops starts to count the frames to these addresses. Only one LoopCount can run at a time.
 func (c *Cluster) CountLoops(vips []string) (*LoopCount, error) {
-	return &LoopCount{}, run("nft", fmt.Sprintf(`table bridge loops {
-	counter looped { }
+	return &LoopCount{c}, run("nft", fmt.Sprintf(`table bridge loops {
+	set looped { typeof ether saddr . ip ttl; flags dynamic; size 4096; }
 	chain forward {
 		type filter hook forward priority 10
-		ip daddr { %s } ip ttl != { 4-13, 63, 64 } counter name looped
+		ip daddr { %s } ip ttl != { 4-13, 63, 64 } update @looped { ether saddr . ip ttl counter }
 	}
 }`, strings.Join(vips, ", ")))
 }
 
-// Stop stops counting, and returns how many frames were counted.
-func (l *LoopCount) Stop() (n int, err error) {
-	out, err := exec.Command("nft", "--json", "list", "counter", "bridge", "loops", "looped").Output()
+// Stop stops counting, and returns what was counted.
+func (l *LoopCount) Stop() ([]Loop, error) {
+	out, err := exec.Command("nft", "--json", "list", "set", "bridge", "loops", "looped").Output()
 	if err != nil {
-		return 0, fmt.Errorf("reading the counted loops: %w", err)
+		return nil, fmt.Errorf("reading the counted loops: %w", err)
 	}
-	if n, err = parseCounter(out); err != nil {
-		return 0, err
+	loops, err := parseLoops(out)
+	if err != nil {
+		return nil, err
 	}
-	return n, run("nft", "delete table bridge loops")
+	for i := range loops {
+		for _, n := range l.cluster.nodes {
+			if n.MAC == loops[i].From {
+				loops[i].From = n.Name
+			}
+		}
+	}
+	return loops, run("nft", "delete table bridge loops")
+}
+
+// parseLoops reads a set of MAC addresses and TTLs with counters, as nft prints it.
+func parseLoops(text []byte) (loops []Loop, err error) {
+	var list struct {
+		Nftables []struct {
+			Set struct {
+				Elem []struct {
+					Elem struct {
+						Val     struct{ Concat [2]any }
+						Counter struct{ Packets int }
+					}
+				}
+			}
+		}
+	}
+	if err := json.Unmarshal(text, &list); err != nil {
+		return nil, fmt.Errorf("reading the counted loops: %w", err)
+	}
+	for _, object := range list.Nftables {
+		for _, e := range object.Set.Elem {
+			mac, _ := e.Elem.Val.Concat[0].(string)
+			ttl, _ := e.Elem.Val.Concat[1].(float64)
+			loops = append(loops, Loop{From: mac, TTL: int(ttl), Frames: e.Elem.Counter.Packets})
+		}
+	}
+	return loops, nil
 }
 
 // parseCounter reads the packets of a counter, as nft prints it.

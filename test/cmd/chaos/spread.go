@@ -19,10 +19,12 @@ func (c *chaos) checkSpread(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.report.loops(looped)
-	if looped > 0 {
-		c.violate(fmt.Sprintf("%d frames were forwarded more often than they may be", looped))
+	frames := 0
+	for _, l := range looped {
+		frames += l.Frames
+		c.violate(fmt.Sprintf("%d frames with the TTL %d came from %s: they were forwarded more often than they may be", l.Frames, l.TTL, l.From))
 	}
+	c.report.loops(frames)
 	for _, v := range c.vips {
 		if err := c.Client.CoreV1().Services("default").Delete(ctx, v.service, metav1.DeleteOptions{}); err != nil {
 			return err
