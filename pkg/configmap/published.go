@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -60,6 +61,8 @@ type NodeLinks struct {
 	Conflicts map[netip.Addr]string `json:"conflicts,omitempty"`
 	// Spread are the links over which this node hands flows of spread addresses on; empty if it cannot.
 	Spread []SpreadLink `json:"spread,omitempty"`
+	// Left is when the speaker of this node has left, as another speaker has written; the zero value while it runs.
+	Left time.Time `json:"left,omitzero"`
 }
 
 // SpreadLink is a link over which a node hands flows on.

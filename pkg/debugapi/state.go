@@ -72,12 +72,13 @@ type NodeNetwork struct {
 
 // PlanMember is a speaker that may announce.
 type PlanMember struct {
-	Name       string    `json:"name"`
-	Suppressed bool      `json:"suppressed,omitempty"`
-	Advertises bool      `json:"advertises,omitempty"`
-	Spreads    bool      `json:"spreads,omitempty"`
-	HandsOn    bool      `json:"handsOn,omitempty"`
-	Segments   []Segment `json:"segments,omitempty"`
+	Name       string              `json:"name"`
+	Suppressed bool                `json:"suppressed,omitempty"`
+	Advertises bool                `json:"advertises,omitempty"`
+	Spreads    bool                `json:"spreads,omitempty"`
+	HandsOn    bool                `json:"handsOn,omitempty"`
+	HasRules   map[netip.Addr]bool `json:"hasRules,omitempty"`
+	Segments   []Segment           `json:"segments,omitempty"`
 }
 
 // Segment is a link of a member.

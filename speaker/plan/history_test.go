@@ -170,6 +170,12 @@ func randomMember(rng *rand.Rand, name string, number int) Member {
 		}
 		return seg
 	}
+	if rng.IntN(5) == 0 {
+		m.HasRules = map[netip.Addr]bool{}
+		for i := range 256 {
+			m.HasRules[netip.AddrFrom4([4]byte{192, 0, 2, byte(i)})] = rng.IntN(2) == 0
+		}
+	}
 	m.Segments = append(m.Segments, segment("eth0"))
 	if rng.IntN(2) == 0 {
 		m.Segments = append(m.Segments, segment("vlan7"))

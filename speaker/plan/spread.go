@@ -264,10 +264,10 @@ func (s *subnet) roles(vip netip.Addr, fit []string, local bool, services []Serv
 			weight = max(1, weight)
 		}
 		switch {
-		case h.isAbsent(vip):
-			at = absent
 		case !h.inRing:
 			at = last
+		case h.isAbsent(vip) && !carries:
+			at = absent
 		case !carries && (!h.selected || local && endpoints[i] == 0):
 			at = far
 		}

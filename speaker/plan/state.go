@@ -141,7 +141,8 @@ type Member struct {
 	// HandsOn is set if it hands segments of unknown connections on although Spreads may not be set:
 	// its speaker has just started, and the rules of the speaker before are still there.
 	HandsOn bool
-	// HasRules are the VIPs for which the kernel of a node without a speaker hands segments on. It is nil for all VIPs.
+	// HasRules are the VIPs for which its kernel hands segments on; nil for all. It is set for a node whose speaker does
+	// not write rules now.
 	HasRules map[netip.Addr]bool
 	Segments []Segment
 }

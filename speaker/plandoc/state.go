@@ -141,14 +141,14 @@ func toService(s debugapi.Service) plan.Service {
 
 func fromMembers(all []plan.Member) []debugapi.PlanMember {
 	return each(all, func(m plan.Member) debugapi.PlanMember {
-		return debugapi.PlanMember{Name: m.Name, Suppressed: m.Suppressed, Advertises: m.Advertises, Spreads: m.Spreads, HandsOn: m.HandsOn,
+		return debugapi.PlanMember{Name: m.Name, Suppressed: m.Suppressed, Advertises: m.Advertises, Spreads: m.Spreads, HandsOn: m.HandsOn, HasRules: m.HasRules,
 			Segments: each(m.Segments, func(s plan.Segment) debugapi.Segment { return debugapi.Segment(s) })}
 	})
 }
 
 func toMembers(all []debugapi.PlanMember) []plan.Member {
 	return each(all, func(m debugapi.PlanMember) plan.Member {
-		return plan.Member{Name: m.Name, Suppressed: m.Suppressed, Advertises: m.Advertises, Spreads: m.Spreads, HandsOn: m.HandsOn,
+		return plan.Member{Name: m.Name, Suppressed: m.Suppressed, Advertises: m.Advertises, Spreads: m.Spreads, HandsOn: m.HandsOn, HasRules: m.HasRules,
 			Segments: each(m.Segments, func(s debugapi.Segment) plan.Segment { return plan.Segment(s) })}
 	})
 }

@@ -200,6 +200,7 @@ func (l *Loop) pass(ctx context.Context) (again time.Duration) {
 	foreign := unannounced(conflicts)
 	l.NodeLinks.SetConflicts(foreign)
 	l.NodeLinks.SetSpread(view.SpreadLinks(in.Links, state.HandsOn))
+	l.NodeLinks.SetLeft(in.Left)
 	seen := view.State(in, beats, state, foreign)
 	p := plan.Make(seen, before)
 	byMAC := view.MembersByMAC(in, beats)

@@ -45,7 +45,8 @@ type NodeLinks struct {
 
 	conflicts atomic.Pointer[map[netip.Addr]string]
 	spread    atomic.Pointer[[]configmap.SpreadLink] // nil until it is known
-	changed   signal.Signal                          // something of this has changed
+	left      atomic.Pointer[map[string]time.Time]
+	changed   signal.Signal // something of this has changed
 }
 
 // NewNodeLinks returns a NodeLinks for a node. exclude matches the names of interfaces that
@@ -68,6 +69,14 @@ func (n *NodeLinks) SetConflicts(conflicts map[netip.Addr]string) {
 // SetSpread replaces the links over which this node hands flows on. It does not block.
 func (n *NodeLinks) SetSpread(spread []configmap.SpreadLink) {
 	if before := n.spread.Swap(&spread); before == nil || !reflect.DeepEqual(*before, spread) {
+		n.changed.Set()
+	}
+}
+
+// SetLeft replaces since when the speakers of other nodes are gone. It is written if it is not known yet. It does not
+// block.
+func (n *NodeLinks) SetLeft(left map[string]time.Time) {
+	if before := n.left.Swap(&left); len(left) > 0 && (before == nil || !maps.EqualFunc(*before, left, time.Time.Equal)) {
 		n.changed.Set()
 	}
 }
@@ -133,14 +142,25 @@ func (n *NodeLinks) write(ctx context.Context) error {
 	if spread := n.spread.Load(); spread != nil {
 		now.Spread = *spread
 	}
-	if exists && reflect.DeepEqual(written, now) {
+	changed := map[string]configmap.NodeLinks{}
+	if !exists || !reflect.DeepEqual(written, now) {
+		changed[n.node] = now
+	}
+	if left := n.left.Load(); left != nil {
+		noteLeft(changed, nodes, *left)
+	}
+	if len(changed) == 0 {
 		return nil
 	}
-	text, err := json.Marshal(now)
-	if err != nil {
-		return fmt.Errorf("encoding the addresses of this node: %w", err)
+	data := map[string]string{}
+	for node, links := range changed {
+		text, err := json.Marshal(links)
+		if err != nil {
+			return fmt.Errorf("encoding the addresses of %s: %w", node, err)
+		}
+		data[node] = string(text)
 	}
-	patch, err := json.Marshal(map[string]any{"data": map[string]string{n.node: string(text)}})
+	patch, err := json.Marshal(map[string]any{"data": data})
 	if err != nil {
 		return fmt.Errorf("encoding a patch: %w", err)
 	}
@@ -148,4 +168,15 @@ func (n *NodeLinks) write(ctx context.Context) error {
 		return fmt.Errorf("writing ConfigMap %s/%s: %w", n.ref.Namespace, n.ref.NodeLinks(), err)
 	}
 	return nil
+}
+
+// noteLeft adds to changed the nodes whose speakers have left, if that is not written yet. A speaker that comes back
+// writes its node anew.
+func noteLeft(changed, written map[string]configmap.NodeLinks, left map[string]time.Time) {
+	for node, at := range left {
+		if links, ok := written[node]; ok && len(links.Spread) > 0 && links.Left.IsZero() {
+			links.Left = at.UTC().Truncate(time.Second)
+			changed[node] = links
+		}
+	}
 }

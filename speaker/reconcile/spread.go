@@ -28,11 +28,7 @@ func spreadFlows(p plan.Plan, in view.Inputs, members map[[6]byte]layer2.Member,
 			w.Members = append(w.Members, mac)
 		}
 	}
-	all := slices.Clone(in.Others)
-	for _, o := range in.Departed {
-		all = append(all, o.Member)
-	}
-	for _, o := range all {
+	for _, o := range slices.Concat(in.Departed, in.Others) {
 		for _, l := range o.Profile.Links {
 			w.Members = append(append(w.Members, l.MAC), l.Ports...)
 			for _, p := range []netip.Prefix{l.IPv4, l.IPv6} {
@@ -46,16 +42,21 @@ func spreadFlows(p plan.Plan, in view.Inputs, members map[[6]byte]layer2.Member,
 	return w
 }
 
-// spreadNow returns the VIPs that should be spread by the last plan; nil if there is none that says it. A node
-// can have rules for them, on a link that this node has not.
+// spreadNow returns the VIPs for which nodes have rules by the last plan; nil if there is none that says it. It
+// does not matter whether this node has a link for them.
 func (l *Loop) spreadNow() map[netip.Addr]bool {
 	p := l.last.Load()
 	if p == nil || p.plan.KeepSpread {
 		return nil
 	}
+	return spreadVIPs(p.plan)
+}
+
+func spreadVIPs(p plan.Plan) map[netip.Addr]bool {
 	vips := map[netip.Addr]bool{}
-	for _, d := range p.plan.Decisions {
-		if d.Spread != "" {
+	for _, d := range p.Decisions {
+		switch d.Spread {
+		case plan.Spreading, plan.OneCandidate, plan.NotCapable: // with NotCapable, the rules of the speakers before may be there
 			vips[d.VIP] = true
 		}
 	}

@@ -177,8 +177,8 @@ func (f flows) forward(v ipVersion) (rules []rule) {
 // handOn returns the rules that hand segments on to the next node, and in the end to a node that cannot hand on. That one
 // does not get what may be a segment of a connection of this node, out of its window: a pod there would
 // reset the connection. What conntrack calls invalid ends here, because the kernel does not translate it to the
-// address of a pod. kube-proxy drops it only in the mode iptables. In the other modes the kernel would route it
-// to the VIP, so to the announcer, and kube-proxy there would take it for a new connection.
+// address of a pod, and could route it to the VIP, so to the announcer. kube-proxy there could take it for a new
+// connection.
 func (f flows) handOn(v ipVersion) []rule {
 	key := v.clientAndPort()
 	if f.byAddress {
@@ -197,7 +197,7 @@ func (f flows) handOn(v ipVersion) []rule {
 		step("another step", minHandedTTL, 0, nil),
 		{"out of the window of a connection", list(isInState(expr.CtStateBitINVALID), tcpFlagsIn(fin|rst), is([]byte{0}), drop())},
 		step("the last step", minHandedTTL-1, lastSlots, v.writeTTL(minHandedTTL)),
-		{"kube-proxy does not take it", list(isInState(expr.CtStateBitINVALID), drop())},
+		{"it belongs to no connection", list(isInState(expr.CtStateBitINVALID), drop())},
 	}
 }
 

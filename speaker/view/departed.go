@@ -17,61 +17,97 @@ import (
 // places in a ring.
 const departedMemory = 10 * time.Minute
 
-// departed remembers what the members were before they left or died. It begins with seed.
+// leftAfter is how long a speaker is gone until another one writes that for the speakers that start later. A
+// restart takes less time, and should cause no write.
+const leftAfter = time.Minute
+
+// departed remembers what the members were before they left or died, and for which VIPs the kernels of all members
+// have rules. It begins with seed.
 type departed struct {
+	self string
 	last map[string]lastSeen // nil before seed
-	// again is when the first of them is forgotten; the zero Time if none will be.
+	// again is when the first of them changes by itself; the zero Time if none will.
 	again time.Time
 }
 
-// lastSeen is a member as it was when it was in the member list last. departed is nil while it is present.
+// lastSeen is a member as it was when it was in the member list last.
 type lastSeen struct {
-	member   members.Member
-	at       time.Time
-	departed *Departed
+	member members.Member
+	at     time.Time
+	// isBehind is set while no speaker of the node writes rules for VIPs that become spread: it has left, has just
+	// started, or is fenced. hasRules are the VIPs that should have been spread when that began; nil if that is unknown.
+	isBehind bool
+	hasRules map[netip.Addr]bool
 }
 
-// Departed is a member that has left or died.
-type Departed struct {
-	members.Member
-	// Spread are the VIPs that should be spread when this speaker noticed it. The kernel of the member has no rules for
-	// others. It is nil if that is unknown, because the member left before this speaker started.
-	Spread map[netip.Addr]bool
+func (s *lastSeen) setBehind(isBehind bool, spread func() map[netip.Addr]bool) {
+	switch {
+	case !isBehind:
+		s.hasRules = nil
+	case !s.isBehind:
+		s.hasRules = spread()
+	}
+	s.isBehind = isBehind
 }
 
-// update returns the members, sorted by name, that have left or died, and whose kernels may live.
-// A kernel does not live, and is forgotten for good, if the heartbeats say so, or if its Node is
-// not Ready or is gone. others are the present members, readyNodes the names of the Nodes that are
-// Ready. spread returns the VIPs that should be spread now, nil if that is unknown.
-func (d *departed) update(now time.Time, others []members.Member, beats heartbeat.View, readyNodes []string, spread func() map[netip.Addr]bool) (gone []Departed) {
+// departures are what departed knows of the members.
+type departures struct {
+	// gone are the members, sorted by name, that have left or died, and whose kernels may live.
+	gone []members.Member
+	// hasRules are the VIPs for which a kernel has rules, for the members for which it may be fewer than all.
+	hasRules map[string]map[netip.Addr]bool
+	// left says since when speakers are gone, for longer than leftAfter. Only the first of the present speakers in
+	// alphabetical order knows, so that one of them writes it.
+	left map[string]time.Time
+}
+
+// update returns what is known of the members. A kernel does not live, and is forgotten for good, if the heartbeats
+// say so, or if its Node is not Ready or is gone. others are the present members, readyNodes the names of the Nodes
+// that are Ready. spread returns the VIPs that should be spread now; nil if that is unknown.
+func (d *departed) update(now time.Time, others []members.Member, beats heartbeat.View, readyNodes []string, spread func() map[netip.Addr]bool) departures {
+	found := departures{hasRules: map[string]map[netip.Addr]bool{}, left: map[string]time.Time{}}
 	present := map[string]bool{}
+	isFirst := true
 	for _, o := range others {
-		if isPresent(o, beats) {
-			present[o.Name] = true
-			d.last[o.Name] = lastSeen{member: o, at: now}
+		if !isPresent(o, beats) {
+			continue
 		}
+		present[o.Name] = true
+		isFirst = isFirst && d.self < o.Name
+		seen := d.last[o.Name]
+		seen.member, seen.at = o, now
+		seen.setBehind(!o.Profile.Spreads || o.Profile.Fenced, spread)
+		d.last[o.Name] = seen
 	}
 	d.again = time.Time{}
 	for name, seen := range d.last {
-		if present[name] {
-			continue
-		}
-		until := seen.at.Add(departedMemory)
-		if !now.Before(until) || slices.Contains(beats.KernelDead, name) || !slices.Contains(readyNodes, name) {
-			delete(d.last, name)
-			continue
-		}
-		if d.again.IsZero() || until.Before(d.again) {
-			d.again = until
-		}
-		if seen.departed == nil {
-			seen.departed = &Departed{seen.member, spread()}
+		if !present[name] {
+			if now.Sub(seen.at) >= departedMemory || slices.Contains(beats.KernelDead, name) || !slices.Contains(readyNodes, name) {
+				delete(d.last, name)
+				continue
+			}
+			d.wakeAt(now, seen.at.Add(leftAfter))
+			d.wakeAt(now, seen.at.Add(departedMemory))
+			seen.setBehind(true, spread)
 			d.last[name] = seen
+			found.gone = append(found.gone, seen.member)
+			if isFirst && now.Sub(seen.at) >= leftAfter {
+				found.left[name] = seen.at
+			}
 		}
-		gone = append(gone, *seen.departed)
+		if seen.hasRules != nil {
+			found.hasRules[name] = seen.hasRules
+		}
 	}
-	slices.SortFunc(gone, func(a, b Departed) int { return cmp.Compare(a.Name, b.Name) })
-	return gone
+	slices.SortFunc(found.gone, func(a, b members.Member) int { return cmp.Compare(a.Name, b.Name) })
+	return found
+}
+
+// wakeAt makes again not later than a time, unless that is over.
+func (d *departed) wakeAt(now, at time.Time) {
+	if at.After(now) && (d.again.IsZero() || at.Before(d.again)) {
+		d.again = at
+	}
 }
 
 // isPresent reports whether a member is not lost and says which links it has. A speaker that has

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
-	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -30,20 +30,21 @@ func TestDepartedMemberIsRememberedWhileItsKernelMayLive(t *testing.T) {
 	}{
 		{"a speaker leaves and does not come back", []step{
 			{0, "ab", "", "ab", "", 0},
-			{time.Second, "a", "", "ab", "b", departedMemory - time.Second},
+			{time.Second, "a", "", "ab", "b", leftAfter - time.Second},
+			{leftAfter, "a", "", "ab", "b", departedMemory - leftAfter},
 			{departedMemory - time.Second, "a", "", "ab", "b", time.Second},
 			{departedMemory, "a", "", "ab", "", 0},
 		}},
 		{"a speaker is restarted", []step{
 			{0, "ab", "", "ab", "", 0},
-			{time.Second, "a", "", "ab", "b", departedMemory - time.Second},
-			{2 * time.Second, "ab-", "", "ab", "b", departedMemory - 2*time.Second},
+			{time.Second, "a", "", "ab", "b", leftAfter - time.Second},
+			{2 * time.Second, "ab-", "", "ab", "b", leftAfter - 2*time.Second},
 			{3 * time.Second, "ab", "", "ab", "", 0},
-			{4 * time.Second, "a", "", "ab", "b", departedMemory - time.Second},
+			{4 * time.Second, "a", "", "ab", "b", leftAfter - time.Second},
 		}},
 		{"a speaker dies, and then its Node is not Ready", []step{
 			{0, "ab", "", "ab", "", 0},
-			{time.Second, "aB", "", "ab", "b", departedMemory - time.Second},
+			{time.Second, "aB", "", "ab", "b", leftAfter - time.Second},
 			{40 * time.Second, "aB", "", "a", "", 0},
 			{50 * time.Second, "aB", "", "ab", "", 0}, // the machine was started again
 		}},
@@ -56,7 +57,7 @@ func TestDepartedMemberIsRememberedWhileItsKernelMayLive(t *testing.T) {
 		{"two leave, one after the other", []step{
 			{0, "abc", "", "abc", "", 0},
 			{time.Minute, "ab", "", "abc", "c", departedMemory - time.Minute},
-			{2 * time.Minute, "a", "", "abc", "bc", departedMemory - 2*time.Minute},
+			{2 * time.Minute, "a", "", "abc", "bc", departedMemory - 2*time.Minute}, // b has left a minute ago
 			{departedMemory, "a", "", "abc", "b", time.Minute},
 		}},
 		{"a lost member that was never seen", []step{{0, "aB", "", "ab", "", 0}}},
@@ -67,7 +68,7 @@ func TestDepartedMemberIsRememberedWhileItsKernelMayLive(t *testing.T) {
 		for _, step := range tt.steps {
 			now := start.Add(step.at)
 			got := ""
-			for _, m := range d.update(now, lettered(step.members), heartbeat.View{KernelDead: letters(step.kernelDead)}, letters(step.ready), noneSpread) {
+			for _, m := range d.update(now, lettered(step.members), heartbeat.View{KernelDead: letters(step.kernelDead)}, letters(step.ready), noneSpread).gone {
 				got += m.Name
 				if len(m.Profile.Links) == 0 {
 					t.Errorf("%s: after %v the links of %s are forgotten", tt.name, step.at, m.Name)
@@ -97,33 +98,69 @@ func lettered(text string) (all []members.Member) {
 
 func noneSpread() map[netip.Addr]bool { return nil }
 
-// The kernel of a member has rules for what was spread when its speaker left, and not for what is spread later.
-func TestDepartedMemberHasRulesForWhatWasSpreadWhenItLeft(t *testing.T) {
+// The kernel of a member has rules for what was spread when its speaker left or was fenced, and not for what is spread
+// later. When it comes back, it says that it spreads as soon as its kernel has the rules. A member with "-" does not
+// spread, one with "!" is fenced.
+func TestKernelHasRulesForWhatWasSpreadWhenItsSpeakerLeft(t *testing.T) {
 	first, second := addr("192.0.2.7"), addr("192.0.2.8")
+	one, two := map[netip.Addr]bool{first: true}, map[netip.Addr]bool{first: true, second: true}
+	type known map[string]map[netip.Addr]bool
 	now, spread := time.Unix(1000, 0), map[netip.Addr]bool{}
 	var d departed
 	d.seed(now, "self", map[string]configmap.NodeLinks{"c": {Spread: SpreadLinks([]links.Link{{Name: "eth0"}}, true)}})
-	for _, step := range []struct {
-		members string
+	for i, step := range []struct {
+		b       string
 		becomes netip.Addr // spread, before this step
-		want    map[string]map[netip.Addr]bool
+		want    known
 	}{
-		{"ab", first, map[string]map[netip.Addr]bool{"c": nil}},
-		{"a", netip.Addr{}, map[string]map[netip.Addr]bool{"b": {first: true}, "c": nil}},
-		{"a", second, map[string]map[netip.Addr]bool{"b": {first: true}, "c": nil}},
-		{"ab", netip.Addr{}, map[string]map[netip.Addr]bool{"c": nil}},
-		{"a", netip.Addr{}, map[string]map[netip.Addr]bool{"b": {first: true, second: true}, "c": nil}},
+		{"b", first, known{}},
+		{"", netip.Addr{}, known{"b": one}},
+		{"", second, known{"b": one}},
+		{"b-", netip.Addr{}, known{"b": one}},
+		{"", netip.Addr{}, known{"b": one}}, // it has crashed before its kernel had the new rules
+		{"b", netip.Addr{}, known{}},
+		{"", netip.Addr{}, known{"b": two}},
+		{"b", netip.Addr{}, known{}},
+		{"b!", netip.Addr{}, known{"b": two}},
+		{"b!", addr("192.0.2.9"), known{"b": two}},
+		{"b", netip.Addr{}, known{}},
 	} {
 		if step.becomes.IsValid() {
 			spread[step.becomes] = true
 		}
-		now = now.Add(time.Second)
-		got := map[string]map[netip.Addr]bool{}
-		for _, m := range d.update(now, lettered(step.members), heartbeat.View{}, letters("abc"), func() map[netip.Addr]bool { return maps.Clone(spread) }) {
-			got[m.Name] = m.Spread
+		var others []members.Member
+		if step.b != "" {
+			b := members.Member{Name: "b", Profile: members.Profile{Links: []members.Link{{Name: "eth0"}}, HandsOn: true}}
+			b.Profile.Spreads, b.Profile.Fenced = !strings.Contains(step.b, "-"), strings.Contains(step.b, "!")
+			others = append(others, b)
 		}
-		if !reflect.DeepEqual(got, step.want) {
-			t.Errorf("%s: %v, want %v", step.members, got, step.want)
+		now = now.Add(time.Second)
+		got := d.update(now, others, heartbeat.View{}, letters("bc"), func() map[netip.Addr]bool { return maps.Clone(spread) }).hasRules
+		if !maps.EqualFunc(got, step.want, maps.Equal[map[netip.Addr]bool, map[netip.Addr]bool]) {
+			t.Errorf("step %d: %v, want %v", i, got, step.want)
+		}
+	}
+}
+
+// One speaker writes which others have left. A restart is not written.
+func TestFirstSpeakerWritesWhichOthersHaveLeft(t *testing.T) {
+	for self, isFirst := range map[string]bool{"a": true, "c": false} {
+		var d departed
+		start := time.Unix(1000, 0)
+		d.seed(start, self, nil)
+		present := map[string]string{"a": "c", "c": "a"}[self]
+		d.update(start, lettered(present+"bd"), heartbeat.View{}, letters("abcd"), noneSpread)
+		d.update(start.Add(time.Second), lettered(present+"d"), heartbeat.View{}, letters("abcd"), noneSpread)
+		if found := d.update(start.Add(leftAfter-time.Second), lettered(present), heartbeat.View{}, letters("abcd"), noneSpread); len(found.left) > 0 {
+			t.Errorf("%s: %v have left so soon", self, found.left)
+		}
+		found := d.update(start.Add(leftAfter), lettered(present), heartbeat.View{}, letters("abcd"), noneSpread)
+		want := map[string]time.Time{}
+		if isFirst {
+			want["b"] = start
+		}
+		if !maps.Equal(found.left, want) {
+			t.Errorf("%s: %v have left, want %v", self, found.left, want)
 		}
 	}
 }
@@ -132,7 +169,7 @@ func TestLostMemberThatIsHeardAgainIsNotDeparted(t *testing.T) {
 	var d departed
 	d.seed(time.Time{}, "self", nil)
 	d.update(time.Unix(1000, 0), lettered("ab"), heartbeat.View{}, letters("ab"), noneSpread)
-	if gone := d.update(time.Unix(1001, 0), lettered("aB"), heartbeat.View{Returned: letters("b")}, letters("ab"), noneSpread); len(gone) > 0 {
+	if gone := d.update(time.Unix(1001, 0), lettered("aB"), heartbeat.View{Returned: letters("b")}, letters("ab"), noneSpread).gone; len(gone) > 0 {
 		t.Errorf("%+v", gone)
 	}
 }

@@ -1,7 +1,6 @@
 package view
 
 import (
-	"net/netip"
 	"slices"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/heartbeat"
@@ -15,9 +14,9 @@ func holders(in Inputs, beats heartbeat.View, self Self) []plan.Member {
 	profile := members.Told(Profile(in, beats, self))
 	own := segments(profile, func(l members.Link) bool { return beats.FencedLinks[l.Name] })
 	all := []plan.Member{{Name: in.Node, Spreads: profile.Spreads, HandsOn: profile.HandsOn, Segments: own}}
-	add := func(o members.Member, hasRules map[netip.Addr]bool, isDead func(members.Link) bool) {
+	add := func(o members.Member, isDead func(members.Link) bool) {
 		if !slices.Contains(beats.KernelDead, o.Name) {
-			all = append(all, plan.Member{Name: o.Name, Spreads: o.Profile.Spreads, HandsOn: o.Profile.HandsOn, HasRules: hasRules, Segments: segments(o.Profile, isDead)})
+			all = append(all, plan.Member{Name: o.Name, Spreads: o.Profile.Spreads, HandsOn: o.Profile.HandsOn, HasRules: in.HasRules[o.Name], Segments: segments(o.Profile, isDead)})
 		}
 	}
 	for _, o := range in.Others {
@@ -26,10 +25,10 @@ func holders(in Inputs, beats heartbeat.View, self Self) []plan.Member {
 		}
 		// A member that is not heard anywhere may be a speaker that has ended.
 		allDead := isDeadEverywhere(in, o, beats)
-		add(o, nil, func(l members.Link) bool { return !allDead && isDeadOn(l, o, beats) })
+		add(o, func(l members.Link) bool { return !allDead && isDeadOn(l, o, beats) })
 	}
 	for _, o := range in.Departed {
-		add(o.Member, o.Spread, func(members.Link) bool { return false })
+		add(o, func(members.Link) bool { return false })
 	}
 	return all
 }

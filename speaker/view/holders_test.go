@@ -2,6 +2,7 @@ package view
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"testing"
 
@@ -28,18 +29,16 @@ func TestHoldersAreAllNodesWhoseKernelsMayLive(t *testing.T) {
 		}, "node1 node2-ens3-ens4-ens5 / node1 node2"},
 		"the speaker is dead, and the member list knows": {func(in *Inputs, beats *heartbeat.View, _ *Self) {
 			beats.Dead = map[string][]netip.Addr{"node2": {addr("10.0.0.2"), addr("2001:db8::2")}}
-			in.Departed = []Departed{{Member: in.Others[0]}}
+			in.Departed = []members.Member{in.Others[0]}
 			in.Others[0].Lost = true
 		}, "node1 / node1 node2"},
 		"the kernel is dead": {func(in *Inputs, beats *heartbeat.View, _ *Self) {
 			beats.Dead = map[string][]netip.Addr{"node2": {addr("10.0.0.2"), addr("2001:db8::2")}}
 			beats.KernelDead = []string{"node2"}
 		}, "node1 node2-ens3-ens4-ens5 / node1"},
-		"the speaker has left": {func(in *Inputs, _ *heartbeat.View, _ *Self) {
-			in.Departed, in.Others = []Departed{{Member: in.Others[0]}}, nil
-		}, "node1 / node1 node2"},
+		"the speaker has left": {func(in *Inputs, _ *heartbeat.View, _ *Self) { in.Departed, in.Others = in.Others, nil }, "node1 / node1 node2"},
 		"the speaker has left, and the kernel is dead": {func(in *Inputs, beats *heartbeat.View, _ *Self) {
-			in.Departed, in.Others, beats.KernelDead = []Departed{{Member: in.Others[0]}}, nil, []string{"node2"}
+			in.Departed, in.Others, beats.KernelDead = in.Others, nil, []string{"node2"}
 		}, "node1 / node1"},
 		"one link is dead": {func(_ *Inputs, beats *heartbeat.View, _ *Self) {
 			beats.Dead, beats.FencedLinks = map[string][]netip.Addr{"node2": {addr("2001:db8::2")}}, map[string]bool{"eth1": true}
@@ -69,6 +68,19 @@ func TestHoldersAreAllNodesWhoseKernelsMayLive(t *testing.T) {
 		}
 		if got != tt.want {
 			t.Errorf("%s: %s, want %s", name, got, tt.want)
+		}
+	}
+}
+
+func TestHoldersHaveTheRulesOfTheirKernels(t *testing.T) {
+	in, rules := twoLinks(), map[netip.Addr]bool{addr("192.0.2.7"): true}
+	in.HasRules = map[string]map[netip.Addr]bool{"node2": rules}
+	left := in
+	left.Departed, left.Others = in.Others, nil
+	for _, in := range []Inputs{in, left} {
+		holders := State(in, heartbeat.View{}, Self{}, nil).Holders
+		if len(holders) != 2 || holders[0].HasRules != nil || !maps.Equal(holders[1].HasRules, rules) {
+			t.Errorf("%+v", holders)
 		}
 	}
 }

@@ -44,7 +44,12 @@ type Inputs struct {
 	Deleted []string
 	// Departed are the members, as they were, that have left or died a short time ago, and whose
 	// kernels may live. Lost members are among the Others, too.
-	Departed []Departed
+	Departed []members.Member
+	// HasRules are the VIPs for which the kernels of members hand segments on, for those members whose speakers do not
+	// write rules now. It has the names of the members.
+	HasRules map[string]map[netip.Addr]bool
+	// Left says since when speakers are gone. This speaker should write it for those that start later.
+	Left map[string]time.Time
 	// Addrs are the addresses of type InternalIP of this Node.
 	Addrs []netip.Addr
 	// Ready is set if this Node is Ready since ReadySince, and its kubelet has said so since the
@@ -137,7 +142,8 @@ func (r *Reader) Read(others []members.Member, beats heartbeat.View, spread func
 	if r.departed.last == nil {
 		r.departed.seed(now, r.node, r.config.Nodes())
 	}
-	in.Departed = r.departed.update(now, in.Others, beats, in.ReadyNodes, spread)
+	found := r.departed.update(now, in.Others, beats, in.ReadyNodes, spread)
+	in.Departed, in.HasRules, in.Left = found.gone, found.hasRules, found.left
 	in.Again = after(now, r.settling.again, r.departed.again)
 	in.Routers = r.readRouters(in.Config, in.Nodes)
 	return in, nil

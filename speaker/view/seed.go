@@ -27,12 +27,16 @@ func SpreadLinks(all []links.Link, can bool) (published []configmap.SpreadLink) 
 }
 
 // seed adds the nodes whose speakers have said that they hand flows on. If all speakers are restarted at
-// once, the first of them has seen no other member yet, but the kernels of the nodes have connections. To a
-// node that is no member any more for another reason, the same applies as to one whose speaker has left now.
+// once, the first of them has seen no other member yet, but the kernels of the nodes have connections. For a
+// node that is no member any more, the time counts from when another speaker has written that it left.
 func (d *departed) seed(now time.Time, self string, nodes map[string]configmap.NodeLinks) {
-	d.last = map[string]lastSeen{}
+	d.self, d.last = self, map[string]lastSeen{}
 	for name, node := range nodes {
-		if name == self {
+		at := now
+		if !node.Left.IsZero() {
+			at = node.Left
+		}
+		if name == self || now.Sub(at) >= departedMemory {
 			continue
 		}
 		var profile members.Profile
@@ -42,7 +46,7 @@ func (d *departed) seed(now time.Time, self string, nodes map[string]configmap.N
 			}
 		}
 		if profile.Spreads = len(profile.Links) > 0; profile.Spreads {
-			d.last[name] = lastSeen{at: now, departed: &Departed{Member: members.Member{Name: name, Profile: profile}}}
+			d.last[name] = lastSeen{member: members.Member{Name: name, Profile: profile}, at: at, isBehind: true}
 		}
 	}
 }

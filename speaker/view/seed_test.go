@@ -28,13 +28,32 @@ func TestSpeakerThatStartsAloneKnowsTheOtherNodes(t *testing.T) {
 	start := time.Unix(1000, 0)
 	d.seed(start, "self", nodes)
 	ready := []string{"a", "cannot", "odd", "self"}
-	want := []Departed{{Member: members.Member{Name: "a", Profile: members.Profile{Spreads: true, Links: []members.Link{{
+	want := []members.Member{{Name: "a", Profile: members.Profile{Spreads: true, Links: []members.Link{{
 		Name: "eth0", MAC: link.MAC, Ports: link.Ports, IPv4: link.IPv4, Networks: []netip.Prefix{network},
-	}}}}}}
-	if got := d.update(start, nil, heartbeat.View{}, ready, noneSpread); !reflect.DeepEqual(got, want) {
+	}}}}}
+	if got := d.update(start, nil, heartbeat.View{}, ready, noneSpread).gone; !reflect.DeepEqual(got, want) {
 		t.Errorf("at the start: %+v, want %+v", got, want)
 	}
-	if got := d.update(start.Add(departedMemory), nil, heartbeat.View{}, ready, noneSpread); len(got) > 0 {
+	if got := d.update(start.Add(departedMemory), nil, heartbeat.View{}, ready, noneSpread).gone; len(got) > 0 {
 		t.Errorf("for ever: %+v", got)
+	}
+}
+
+// A node whose speaker was removed long ago has no rules any more.
+func TestNodeWhoseSpeakerLeftCountsFromThatTime(t *testing.T) {
+	start := time.Unix(10000, 0)
+	published := SpreadLinks([]links.Link{{Name: "eth0"}}, true)
+	var d departed
+	d.seed(start, "self", map[string]configmap.NodeLinks{
+		"a": {Spread: published, Left: start.Add(-departedMemory + time.Minute)},
+		"b": {Spread: published, Left: start.Add(-departedMemory)},
+	})
+	for _, step := range []struct {
+		after time.Duration
+		want  int
+	}{{0, 1}, {time.Minute, 0}} {
+		if got := d.update(start.Add(step.after), nil, heartbeat.View{}, letters("ab"), noneSpread).gone; len(got) != step.want {
+			t.Errorf("after %v: %+v", step.after, got)
+		}
 	}
 }
