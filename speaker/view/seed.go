@@ -33,7 +33,7 @@ func (d *departed) seed(now time.Time, self string, nodes map[string]configmap.N
 	d.self, d.last = self, map[string]lastSeen{}
 	for name, node := range nodes {
 		at := now
-		if !node.Left.IsZero() {
+		if !node.Left.IsZero() && node.Left.Before(now) { // the clock of the other node may be ahead
 			at = node.Left
 		}
 		if name == self || now.Sub(at) >= departedMemory {

@@ -47,12 +47,13 @@ func TestNodeWhoseSpeakerLeftCountsFromThatTime(t *testing.T) {
 	d.seed(start, "self", map[string]configmap.NodeLinks{
 		"a": {Spread: published, Left: start.Add(-departedMemory + time.Minute)},
 		"b": {Spread: published, Left: start.Add(-departedMemory)},
+		"c": {Spread: published, Left: start.Add(time.Hour)}, // by a clock that is ahead
 	})
 	for _, step := range []struct {
 		after time.Duration
 		want  int
-	}{{0, 1}, {time.Minute, 0}} {
-		if got := d.update(start.Add(step.after), nil, heartbeat.View{}, letters("ab"), noneSpread).gone; len(got) != step.want {
+	}{{0, 2}, {time.Minute, 1}, {departedMemory, 0}} {
+		if got := d.update(start.Add(step.after), nil, heartbeat.View{}, letters("abc"), noneSpread).gone; len(got) != step.want {
 			t.Errorf("after %v: %+v", step.after, got)
 		}
 	}
