@@ -77,7 +77,7 @@ type PlanMember struct {
 	Advertises bool                `json:"advertises,omitempty"`
 	Spreads    bool                `json:"spreads,omitempty"`
 	HandsOn    bool                `json:"handsOn,omitempty"`
-	HasRules   map[netip.Addr]bool `json:"hasRules,omitempty"`
+	HasRules   map[netip.Addr]bool `json:"hasRules,omitzero"` // nil: for all VIPs; empty: for none
 	Segments   []Segment           `json:"segments,omitempty"`
 }
 

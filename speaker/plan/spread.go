@@ -112,7 +112,9 @@ type holder struct {
 }
 
 // isAbsent reports whether the speaker of a holder had left before the VIP was spread.
-func (h holder) isAbsent(vip netip.Addr) bool { return h.hasRules != nil && !h.hasRules[vip] }
+func (h holder) isAbsent(vip netip.Addr) bool {
+	return h.inRing && h.hasRules != nil && !h.hasRules[vip]
+}
 
 // reach computes how the holders reach each other. A holder that may not announce now counts,
 // too: it still has connections.

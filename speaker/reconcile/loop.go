@@ -200,6 +200,9 @@ func (l *Loop) pass(ctx context.Context) (again time.Duration) {
 	foreign := unannounced(conflicts)
 	l.NodeLinks.SetConflicts(foreign)
 	l.NodeLinks.SetSpread(view.SpreadLinks(in.Links, state.HandsOn))
+	if state.Fenced != "" {
+		in.Left = nil // it may be this speaker that is gone
+	}
 	l.NodeLinks.SetLeft(in.Left)
 	seen := view.State(in, beats, state, foreign)
 	p := plan.Make(seen, before)

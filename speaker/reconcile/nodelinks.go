@@ -47,12 +47,15 @@ type NodeLinks struct {
 	spread    atomic.Pointer[[]configmap.SpreadLink] // nil until it is known
 	left      atomic.Pointer[map[string]time.Time]
 	changed   signal.Signal // something of this has changed
+
+	// wroteLeft is what was written of left. It is for the goroutine of Run alone.
+	wroteLeft map[string]time.Time
 }
 
 // NewNodeLinks returns a NodeLinks for a node. exclude matches the names of interfaces that
 // do not count. exists reports whether the node has a Node object.
 func NewNodeLinks(node string, client kubernetes.Interface, ref configmap.Ref, config *configmap.Watcher, exclude *regexp.Regexp, exists func() bool, log *slog.Logger) *NodeLinks {
-	return &NodeLinks{node: node, client: client, ref: ref, config: config, exclude: exclude, exists: exists, log: log, changed: signal.New()}
+	return &NodeLinks{node: node, client: client, ref: ref, config: config, exclude: exclude, exists: exists, log: log, changed: signal.New(), wroteLeft: map[string]time.Time{}}
 }
 
 // Changed says that the links may have changed. It does not block.
@@ -146,9 +149,11 @@ func (n *NodeLinks) write(ctx context.Context) error {
 	if !exists || !reflect.DeepEqual(written, now) {
 		changed[n.node] = now
 	}
-	if left := n.left.Load(); left != nil {
-		noteLeft(changed, nodes, *left)
+	var left map[string]time.Time
+	if p := n.left.Load(); p != nil {
+		left = *p
 	}
+	noteLeft(changed, nodes, n.wroteLeft, left)
 	if len(changed) == 0 {
 		return nil
 	}
@@ -167,14 +172,20 @@ func (n *NodeLinks) write(ctx context.Context) error {
 	if _, err := n.client.CoreV1().ConfigMaps(n.ref.Namespace).Patch(ctx, n.ref.NodeLinks(), types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
 		return fmt.Errorf("writing ConfigMap %s/%s: %w", n.ref.Namespace, n.ref.NodeLinks(), err)
 	}
+	for node, at := range left {
+		if _, ok := changed[node]; ok {
+			n.wroteLeft[node] = at
+		}
+	}
 	return nil
 }
 
-// noteLeft adds to changed the nodes whose speakers have left, if that is not written yet. A speaker that comes back
-// writes its node anew.
-func noteLeft(changed, written map[string]configmap.NodeLinks, left map[string]time.Time) {
+// noteLeft adds to changed the nodes whose speakers have left, if that is not written yet. A speaker that runs writes
+// its node anew. So what this one has written before, in wrote, and is not there any more, was wrong: the two do not
+// hear each other.
+func noteLeft(changed, written map[string]configmap.NodeLinks, wrote, left map[string]time.Time) {
 	for node, at := range left {
-		if links, ok := written[node]; ok && len(links.Spread) > 0 && links.Left.IsZero() {
+		if links, ok := written[node]; ok && len(links.Spread) > 0 && links.Left.IsZero() && !wrote[node].Equal(at) {
 			links.Left = at.UTC().Truncate(time.Second)
 			changed[node] = links
 		}

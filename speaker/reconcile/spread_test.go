@@ -50,9 +50,10 @@ func TestVIPsForWhichNodesHaveRules(t *testing.T) {
 func TestTimeAtWhichASpeakerLeftIsWrittenOnce(t *testing.T) {
 	at := time.Unix(1000, 5)
 	spread := []configmap.SpreadLink{{Name: "eth0"}}
-	written := map[string]configmap.NodeLinks{"a": {Spread: spread}, "b": {Spread: spread, Left: time.Unix(900, 0)}, "c": {}}
+	written := map[string]configmap.NodeLinks{"a": {Spread: spread}, "b": {Spread: spread, Left: time.Unix(900, 0)}, "c": {}, "runs": {Spread: spread}}
+	wrote := map[string]time.Time{"runs": at, "a": time.Unix(800, 0)}
 	changed := map[string]configmap.NodeLinks{}
-	noteLeft(changed, written, map[string]time.Time{"a": at, "b": at, "c": at, "unknown": at})
+	noteLeft(changed, written, wrote, map[string]time.Time{"a": at, "b": at, "c": at, "unknown": at, "runs": at})
 	if want := map[string]configmap.NodeLinks{"a": {Spread: spread, Left: time.Unix(1000, 0).UTC()}}; !reflect.DeepEqual(changed, want) {
 		t.Errorf("%+v, want %+v", changed, want)
 	}

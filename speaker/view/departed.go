@@ -2,8 +2,10 @@ package view
 
 import (
 	"cmp"
+	"maps"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/heartbeat"
@@ -28,6 +30,8 @@ type departed struct {
 	last map[string]lastSeen // nil before seed
 	// again is when the first of them changes by itself; the zero Time if none will.
 	again time.Time
+	// shared is the newest of the hasRules: many members leave while the same VIPs are spread.
+	shared map[netip.Addr]bool
 }
 
 // lastSeen is a member as it was when it was in the member list last.
@@ -68,6 +72,12 @@ func (d *departed) update(now time.Time, others []members.Member, beats heartbea
 	found := departures{hasRules: map[string]map[netip.Addr]bool{}, left: map[string]time.Time{}}
 	present := map[string]bool{}
 	isFirst := true
+	spreadNow := sync.OnceValue(func() map[netip.Addr]bool {
+		if vips := spread(); vips == nil || d.shared == nil || !maps.Equal(vips, d.shared) {
+			d.shared = vips
+		}
+		return d.shared
+	})
 	for _, o := range others {
 		if !isPresent(o, beats) {
 			continue
@@ -76,7 +86,7 @@ func (d *departed) update(now time.Time, others []members.Member, beats heartbea
 		isFirst = isFirst && d.self < o.Name
 		seen := d.last[o.Name]
 		seen.member, seen.at = o, now
-		seen.setBehind(!o.Profile.Spreads || o.Profile.Fenced, spread)
+		seen.setBehind(!o.Profile.Spreads || o.Profile.Fenced, spreadNow)
 		d.last[o.Name] = seen
 	}
 	d.again = time.Time{}
@@ -88,7 +98,7 @@ func (d *departed) update(now time.Time, others []members.Member, beats heartbea
 			}
 			d.wakeAt(now, seen.at.Add(leftAfter))
 			d.wakeAt(now, seen.at.Add(departedMemory))
-			seen.setBehind(true, spread)
+			seen.setBehind(true, spreadNow)
 			d.last[name] = seen
 			found.gone = append(found.gone, seen.member)
 			if isFirst && now.Sub(seen.at) >= leftAfter {

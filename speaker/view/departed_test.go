@@ -142,6 +142,17 @@ func TestKernelHasRulesForWhatWasSpreadWhenItsSpeakerLeft(t *testing.T) {
 	}
 }
 
+func TestKernelHasNoRulesIfNothingWasSpread(t *testing.T) {
+	var d departed
+	d.seed(time.Unix(1000, 0), "self", nil)
+	for _, members := range []string{"ab", "a"} {
+		d.update(time.Unix(1000, 0), lettered(members), heartbeat.View{}, letters("ab"), func() map[netip.Addr]bool { return map[netip.Addr]bool{} })
+	}
+	if seen := d.last["b"]; seen.hasRules == nil || len(seen.hasRules) > 0 {
+		t.Errorf("%v, want an empty map: nil is for all addresses", seen.hasRules)
+	}
+}
+
 // One speaker writes which others have left. A restart is not written.
 func TestFirstSpeakerWritesWhichOthersHaveLeft(t *testing.T) {
 	for self, isFirst := range map[string]bool{"a": true, "c": false} {
