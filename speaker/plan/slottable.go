@@ -58,8 +58,8 @@ const (
 	// ring. They may have connections from the time before, so one of them is asked when a segment has come
 	// around.
 	last
-	// absent are the nodes whose speakers had left before the VIP was spread. They have no rules for it, and it is
-	// unlikely that they have connections.
+	// absent are the nodes whose speakers had left, or were fenced, when the VIP became spread. They have no rules for
+	// it, and it is unlikely that they have connections.
 	absent
 )
 

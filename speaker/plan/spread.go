@@ -111,7 +111,7 @@ type holder struct {
 	hasRules map[netip.Addr]bool
 }
 
-// isAbsent reports whether the speaker of a holder had left before the VIP was spread.
+// isAbsent reports whether the kernel of a holder hands segments on, but has no rules for the VIP.
 func (h holder) isAbsent(vip netip.Addr) bool {
 	return h.inRing && h.hasRules != nil && !h.hasRules[vip]
 }

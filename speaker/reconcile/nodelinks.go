@@ -31,7 +31,7 @@ const (
 )
 
 // NodeLinks writes the addresses and networks on this node's links, the addresses of its
-// gateways, and the conflicts that it sees, to the ConfigMap NodeLinks. The cluster manager gives these addresses to no
+// gateways, the conflicts that it sees, and which other speakers have left, to the ConfigMap NodeLinks. The cluster manager gives these addresses to no
 // Service, and the speakers know from the networks on which links an address belongs. A speaker that starts
 // alone also reads there which nodes may have connections to spread addresses.
 type NodeLinks struct {
@@ -180,9 +180,9 @@ func (n *NodeLinks) write(ctx context.Context) error {
 	return nil
 }
 
-// noteLeft adds to changed the nodes whose speakers have left, if that is not written yet. A speaker that runs writes
-// its node anew. So what this one has written before, in wrote, and is not there any more, was wrong: the two do not
-// hear each other.
+// noteLeft adds to changed the nodes whose speakers have left, if that is not written yet. A speaker that runs removes
+// the time from its node. So if the time in wrote is not there any more, that speaker runs, but this one does not hear
+// it. Then the time is not written again.
 func noteLeft(changed, written map[string]configmap.NodeLinks, wrote, left map[string]time.Time) {
 	for node, at := range left {
 		if links, ok := written[node]; ok && len(links.Spread) > 0 && links.Left.IsZero() && !wrote[node].Equal(at) {

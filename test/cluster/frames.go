@@ -39,31 +39,41 @@ func (f *FrameCount) ByPort() (map[uint16]int, error) {
 
 // parseCounters reads a set of ports with counters, as nft prints it.
 func parseCounters(text []byte) (map[uint16]int, error) {
+	elements, err := parseSet[uint16](text)
+	if err != nil {
+		return nil, err
+	}
+	counts := map[uint16]int{}
+	for _, e := range elements {
+		counts[e.Val] = e.Counter.Packets
+	}
+	return counts, nil
+}
+
+// setElement is an element of a set with counters.
+type setElement[V any] struct {
+	Val     V
+	Counter struct{ Packets int }
+}
+
+// parseSet reads the elements of a set, as nft prints it.
+func parseSet[V any](text []byte) (elements []setElement[V], err error) {
 	var list struct {
 		Nftables []struct {
-			Set *struct {
-				Elem []struct {
-					Elem struct {
-						Val     uint16
-						Counter struct{ Packets int }
-					}
-				}
+			Set struct {
+				Elem []struct{ Elem setElement[V] }
 			}
 		}
 	}
 	if err := json.Unmarshal(text, &list); err != nil {
 		return nil, fmt.Errorf("reading the counted frames: %w", err)
 	}
-	counts := map[uint16]int{}
 	for _, object := range list.Nftables {
-		if object.Set == nil {
-			continue
-		}
 		for _, e := range object.Set.Elem {
-			counts[e.Elem.Val] = e.Elem.Counter.Packets
+			elements = append(elements, e.Elem)
 		}
 	}
-	return counts, nil
+	return elements, nil
 }
 
 // SendStray sends, as the client on the segment, one TCP segment of a connection that does not

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os/exec"
 	"strings"
@@ -52,27 +53,16 @@ func (l *LoopCount) Stop() ([]Loop, error) {
 
 // parseLoops reads a set of MAC addresses and TTLs with counters, as nft prints it.
 func parseLoops(text []byte) (loops []Loop, err error) {
-	var list struct {
-		Nftables []struct {
-			Set struct {
-				Elem []struct {
-					Elem struct {
-						Val     struct{ Concat [2]any }
-						Counter struct{ Packets int }
-					}
-				}
-			}
-		}
+	elements, err := parseSet[struct{ Concat [2]json.RawMessage }](text)
+	if err != nil {
+		return nil, err
 	}
-	if err := json.Unmarshal(text, &list); err != nil {
-		return nil, fmt.Errorf("reading the counted loops: %w", err)
-	}
-	for _, object := range list.Nftables {
-		for _, e := range object.Set.Elem {
-			mac, _ := e.Elem.Val.Concat[0].(string)
-			ttl, _ := e.Elem.Val.Concat[1].(float64)
-			loops = append(loops, Loop{From: mac, TTL: int(ttl), Frames: e.Elem.Counter.Packets})
+	for _, e := range elements {
+		l := Loop{Frames: e.Counter.Packets}
+		if err := errors.Join(json.Unmarshal(e.Val.Concat[0], &l.From), json.Unmarshal(e.Val.Concat[1], &l.TTL)); err != nil {
+			return nil, fmt.Errorf("reading the counted loops: %w", err)
 		}
+		loops = append(loops, l)
 	}
 	return loops, nil
 }

@@ -209,9 +209,7 @@ func TestSpreadLosesNoConnectionWhenItIsSwitchedOn(t *testing.T) {
 	f.loseNone(talks, begun)
 }
 
-// A node that cannot hand on ends the way of a segment, and may have connections itself. This test comes
-// before the one that adds a node: it restarts speakers, and these would not know that the node that was added has
-// no rules for this address (docs/concepts/spread.md, limits).
+// A node that cannot hand on ends the way of a segment, and may have connections itself.
 func TestSpreadLosesNoConnectionBesideANodeThatIsOff(t *testing.T) {
 	f := setUp(t)
 	f.Cleanup(func() { f.restartSpeakers() })
@@ -231,58 +229,6 @@ func TestSpreadLosesNoConnectionBesideANodeThatIsOff(t *testing.T) {
 	f.loseNone(talks, begun)
 	f.isExcluded(excluded, false)
 	f.carriedBy(vip, others(off)...)
-	f.loseNone(talks, begun)
-}
-
-func TestSpreadLosesNoConnectionWhenANodeIsAdded(t *testing.T) {
-	f := setUp(t)
-	f.create(service("grows", spread))
-	vip := f.spreads("grows", allNodes...)[0]
-	talks := f.talks(cluster.OnSegment, vip)
-	begun := time.Now()
-	added := f.cluster.Node("worker")
-	f.isExcluded(added, false)
-	f.Cleanup(func() {
-		f.isExcluded(added, true)
-		added.Speaker().Stop()
-		f.settled()
-	})
-	f.must(added.StartSpeaker(f.Context()))
-	f.must(added.WaitReady(f.Context()))
-	f.carriedBy(vip, append(slices.Clone(allNodes), added.Name)...)
-	f.loseNone(talks, begun)
-	begun = time.Now()
-	f.isExcluded(added, true)
-	f.carriedBy(vip, allNodes...)
-	f.loseNone(talks, begun)
-}
-
-// The kernel of a node without a speaker has no rules for an address that becomes spread later.
-func TestSpreadLosesNoConnectionAfterASpeakerHasLeft(t *testing.T) {
-	f := setUp(t)
-	gone, excluded := f.cluster.Node("worker"), f.cluster.Node("node2")
-	f.isExcluded(gone, false)
-	f.must(gone.StartSpeaker(f.Context()))
-	f.Cleanup(func() {
-		f.isExcluded(gone, true)
-		gone.Speaker().Stop() // it does nothing if that was done
-		f.settled()
-	})
-	f.must(gone.WaitReady(f.Context()))
-	f.create(service("before", spread))
-	vip := f.spreads("before", append(slices.Clone(allNodes), gone.Name)...)[0]
-	gone.Speaker().Stop()
-	f.carriedBy(vip, allNodes...)
-	f.create(service("after", spread))
-	vip = f.spreads("after", allNodes...)[0]
-	talks := f.talks(cluster.OnSegment, vip)
-	begun := time.Now()
-	f.isExcluded(excluded, true)
-	f.Cleanup(func() { f.isExcluded(excluded, false) })
-	f.carriedBy(vip, others(excluded)...)
-	f.loseNone(talks, begun)
-	f.isExcluded(excluded, false)
-	f.carriedBy(vip, allNodes...)
 	f.loseNone(talks, begun)
 }
 
