@@ -247,7 +247,8 @@ func TestSpreadLosesOnlyConnectionsOfTheDeadAnnouncer(t *testing.T) {
 			f.Cleanup(func() { f.must(dead.Revive()); f.settled() })
 			f.announcer(vip, dead)
 			f.loseNone(talks, died, dead.Name)
-			if goOn := 200 - len(talks.Lost()); goOn < 120 {
+			// The announcer carries a third of the slots. Less than one test in 100,000 has half of the connections there.
+			if goOn := 200 - len(talks.Lost()); goOn < 100 {
 				f.Errorf("%d of 200 connections go on", goOn)
 			}
 			if stall := talks.LongestStall(died); stall > time.Second {
