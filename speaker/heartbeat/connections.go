@@ -15,9 +15,10 @@ import (
 	"time"
 )
 
-// This speaker keeps a TCP connection to every neighbour. Both sides first prove
-// that they have the key; after that nothing is sent. When the neighbour's process
-// ends, however it ends, its kernel closes the connection.
+// This speaker keeps a TCP connection to every address of every neighbour. Both sides first
+// prove that they have the key; after that nothing is sent. When the neighbour's process ends,
+// however it ends, its kernel closes the connections. One is enough to tell: another link may
+// lose frames at that time.
 const (
 	helloLength   = 16
 	helloPatience = 2 * time.Second
@@ -122,59 +123,61 @@ func (h *Heartbeat) keep(ctx context.Context, conn net.Conn, begin func(io.ReadW
 	return err, true
 }
 
-// connections are the connections from this speaker to its neighbours.
+// connections are the connections from this speaker to its neighbours, with what ends each.
 type connections struct {
 	h    *Heartbeat
 	work *sync.WaitGroup
-	to   map[string]connection
+	to   map[remote]context.CancelFunc
 }
 
-type connection struct {
-	addr   netip.Addr
-	cancel context.CancelFunc
+// remote is where a connection goes to.
+type remote struct {
+	name string
+	addr netip.Addr
 }
 
-// set keeps a connection to every neighbour, until ctx ends, and to no other member.
+// set keeps a connection to every address of every neighbour, until ctx ends, and to no other
+// member.
 func (c connections) set(ctx context.Context, neighbours []*member) {
-	want := map[string]netip.Addr{}
+	want := map[remote]bool{}
 	for _, m := range neighbours {
-		if len(m.paths) > 0 {
-			want[m.name] = m.paths[0].Remote
+		for _, p := range m.paths {
+			want[remote{m.name, p.Remote}] = true
 		}
 	}
-	for name, connection := range c.to {
-		if want[name] != connection.addr {
-			connection.cancel()
-			delete(c.to, name)
+	for to, cancel := range c.to {
+		if !want[to] {
+			cancel()
+			delete(c.to, to)
 		}
 	}
-	for name, addr := range want {
-		if _, ok := c.to[name]; !ok {
+	for to := range want {
+		if _, ok := c.to[to]; !ok {
 			ctx, cancel := context.WithCancel(ctx)
-			c.to[name] = connection{addr, cancel}
-			c.work.Go(func() { c.h.watch(ctx, name, addr) })
+			c.to[to] = cancel
+			c.work.Go(func() { c.h.watch(ctx, to) })
 		}
 	}
 }
 
 // watch connects to a neighbour, again and again until ctx ends, and reports when
 // the neighbour's kernel has closed the connection.
-func (h *Heartbeat) watch(ctx context.Context, name string, addr netip.Addr) {
+func (h *Heartbeat) watch(ctx context.Context, to remote) {
 	dialer := net.Dialer{Timeout: helloPatience}
 	for ; ctx.Err() == nil; sleep(ctx, dialInterval) {
-		conn, err := dialer.DialContext(ctx, "tcp", netip.AddrPortFrom(addr, h.options.Port).String())
+		conn, err := dialer.DialContext(ctx, "tcp", netip.AddrPortFrom(to.addr, h.options.Port).String())
 		if err != nil {
-			h.log.Debug("connecting to a member failed", "node", name, "error", err)
+			h.log.Debug("connecting to a member failed", "node", to.name, "address", to.addr, "error", err)
 			continue
 		}
 		ended, began := h.keep(ctx, conn, greet)
 		switch {
 		case ctx.Err() != nil:
 		case !began:
-			h.log.Debug("connecting to a member failed", "node", name, "error", fmt.Errorf("greeting: %w", ended))
+			h.log.Debug("connecting to a member failed", "node", to.name, "address", to.addr, "error", fmt.Errorf("greeting: %w", ended))
 		case errors.Is(ended, io.EOF), errors.Is(ended, syscall.ECONNRESET):
 			select {
-			case h.closed <- name:
+			case h.closed <- to.name:
 			case <-ctx.Done():
 			}
 		}

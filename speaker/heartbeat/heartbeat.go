@@ -154,7 +154,7 @@ func (h *Heartbeat) Run(ctx context.Context) error {
 
 // turn gives the engine its inputs and the time, and carries out what it decides.
 func (h *Heartbeat) turn(ctx context.Context, work *sync.WaitGroup) {
-	connections := connections{h: h, work: work, to: map[string]connection{}}
+	connections := connections{h: h, work: work, to: map[remote]context.CancelFunc{}}
 	e := newEngine(h.options.Name, h.options.Timing, time.Now())
 	timer := time.NewTimer(0)
 	defer timer.Stop()

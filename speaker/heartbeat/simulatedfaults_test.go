@@ -130,15 +130,18 @@ func (s *scenario) freezeAll() {
 	s.pass(300 * time.Millisecond)
 }
 
-// crash ends a process. The kernels of the others' connections tell of it.
+// crash ends a process. Its kernel closes the connections of the others, which they have on all
+// links.
 func (s *scenario) crash(victim *pilot) {
 	victim.died++
 	s.restart(victim)
 	victim.frozen, victim.inbox = true, nil
 	for _, p := range s.pilots {
-		if p != victim && p.runs() && s.bothReach(p.node, victim.node, 0) {
-			p.engine.crashed(s.now, victim.name)
-			s.after(p.node)
+		for link := range s.links {
+			if p != victim && p.runs() && s.bothReach(p.node, victim.node, link) {
+				p.engine.crashed(s.now, victim.name)
+				s.after(p.node)
+			}
 		}
 	}
 }
