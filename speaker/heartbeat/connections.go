@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -123,63 +124,87 @@ func (h *Heartbeat) keep(ctx context.Context, conn net.Conn, begin func(io.ReadW
 	return err, true
 }
 
-// connections are the connections from this speaker to its neighbours, with what ends each.
+// connections are the connections from this speaker to its neighbours, by name.
 type connections struct {
 	h    *Heartbeat
 	work *sync.WaitGroup
-	to   map[remote]context.CancelFunc
+	to   map[string]connection
 }
 
-// remote is where a connection goes to.
-type remote struct {
-	name string
-	addr netip.Addr
+type connection struct {
+	addrs  []netip.Addr
+	cancel context.CancelFunc
 }
 
 // set keeps a connection to every address of every neighbour, until ctx ends, and to no other
 // member.
 func (c connections) set(ctx context.Context, neighbours []*member) {
-	want := map[remote]bool{}
+	want := map[string][]netip.Addr{}
 	for _, m := range neighbours {
 		for _, p := range m.paths {
-			want[remote{m.name, p.Remote}] = true
+			want[m.name] = append(want[m.name], p.Remote)
 		}
 	}
-	for to, cancel := range c.to {
-		if !want[to] {
-			cancel()
-			delete(c.to, to)
+	for name, connection := range c.to {
+		if !slices.Equal(want[name], connection.addrs) {
+			connection.cancel()
+			delete(c.to, name)
 		}
 	}
-	for to := range want {
-		if _, ok := c.to[to]; !ok {
+	for name, addrs := range want {
+		if _, ok := c.to[name]; !ok {
 			ctx, cancel := context.WithCancel(ctx)
-			c.to[to] = cancel
-			c.work.Go(func() { c.h.watch(ctx, to) })
+			c.to[name] = connection{addrs, cancel}
+			c.work.Go(func() { c.h.watch(ctx, name, addrs) })
 		}
 	}
 }
 
-// watch connects to a neighbour, again and again until ctx ends, and reports when
-// the neighbour's kernel has closed the connection.
-func (h *Heartbeat) watch(ctx context.Context, to remote) {
+// watch keeps connections to all addresses of a neighbour until ctx ends, and reports when the
+// neighbour's kernel has closed one of them. The others belong to the same process: it closes them,
+// so that they do not end later, when the next process runs.
+func (h *Heartbeat) watch(ctx context.Context, name string, addrs []netip.Addr) {
+	for ; ctx.Err() == nil; sleep(ctx, dialInterval) {
+		life, end := context.WithCancel(ctx)
+		var open sync.WaitGroup
+		var first sync.Once
+		for _, addr := range addrs {
+			open.Go(func() {
+				if !h.connect(life, name, addr) {
+					return
+				}
+				first.Do(func() {
+					end()
+					select {
+					case h.closed <- name:
+					case <-ctx.Done():
+					}
+				})
+			})
+		}
+		open.Wait()
+		end()
+	}
+}
+
+// connect connects to an address of a neighbour, again and again, until its kernel has closed a
+// connection or ctx ends. It reports whether its kernel has.
+func (h *Heartbeat) connect(ctx context.Context, name string, addr netip.Addr) (closed bool) {
 	dialer := net.Dialer{Timeout: helloPatience}
 	for ; ctx.Err() == nil; sleep(ctx, dialInterval) {
-		conn, err := dialer.DialContext(ctx, "tcp", netip.AddrPortFrom(to.addr, h.options.Port).String())
+		conn, err := dialer.DialContext(ctx, "tcp", netip.AddrPortFrom(addr, h.options.Port).String())
 		if err != nil {
-			h.log.Debug("connecting to a member failed", "node", to.name, "address", to.addr, "error", err)
+			h.log.Debug("connecting to a member failed", "node", name, "address", addr, "error", err)
 			continue
 		}
 		ended, began := h.keep(ctx, conn, greet)
 		switch {
 		case ctx.Err() != nil:
 		case !began:
-			h.log.Debug("connecting to a member failed", "node", to.name, "address", to.addr, "error", fmt.Errorf("greeting: %w", ended))
+			h.log.Debug("connecting to a member failed", "node", name, "address", addr, "error", fmt.Errorf("greeting: %w", ended))
 		case errors.Is(ended, io.EOF), errors.Is(ended, syscall.ECONNRESET):
-			select {
-			case h.closed <- to.name:
-			case <-ctx.Done():
-			}
+			return true
 		}
 	}
+	return false
 }

@@ -3,7 +3,7 @@
 // NDP, many times a second: a node whose kernel does not answer has lost all its traffic. It
 // also exchanges authenticated UDP messages with these members, more slowly: a process that is
 // silent loses only the first question of a new neighbour. And it keeps a TCP connection to
-// each of them: when a process ends, its kernel closes the connection at once.
+// each of their addresses: when a process ends, its kernel closes the connections at once.
 package heartbeat
 
 import (
@@ -154,7 +154,7 @@ func (h *Heartbeat) Run(ctx context.Context) error {
 
 // turn gives the engine its inputs and the time, and carries out what it decides.
 func (h *Heartbeat) turn(ctx context.Context, work *sync.WaitGroup) {
-	connections := connections{h: h, work: work, to: map[remote]context.CancelFunc{}}
+	connections := connections{h: h, work: work, to: map[string]connection{}}
 	e := newEngine(h.options.Name, h.options.Timing, time.Now())
 	timer := time.NewTimer(0)
 	defer timer.Stop()

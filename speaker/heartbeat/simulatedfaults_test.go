@@ -135,12 +135,13 @@ func (s *scenario) freezeAll() {
 func (s *scenario) crash(victim *pilot) {
 	victim.died++
 	s.restart(victim)
-	victim.frozen, victim.inbox = true, nil
+	victim.frozen, victim.inbox, victim.answers = true, nil, nil
 	for _, p := range s.pilots {
 		for link := range s.links {
 			if p != victim && p.runs() && s.bothReach(p.node, victim.node, link) {
-				p.engine.crashed(s.now, victim.name)
+				p.engine.crashed(s.now, victim.name) // the first end closes the others
 				s.after(p.node)
+				break
 			}
 		}
 	}
