@@ -11,10 +11,6 @@ const (
 	// crashEcho is the time after that in which a message may still be of the process that has
 	// ended: it was on its way, or waited to be read.
 	crashEcho = 5 * time.Millisecond
-	// loudTicks is the number of intervals in which news is sent to all members. After that, it
-	// is sent to the neighbours in every heartbeat. While there are suspicions, or this speaker is
-	// fenced, it is sent to all members every quietTicks intervals: what is not repeated expires.
-	loudTicks, quietTicks = 5, 10
 	// readyPatience is how long a new speaker waits to hear from its neighbours.
 	readyPatience = time.Second
 	// lostProbes is how many paths to lost members are asked in an interval.
@@ -40,6 +36,7 @@ type engine struct {
 	former  map[string]identity // of members that are none any more
 	order   []*member           // as they were given to set
 	lost    []*path             // to lost members that are not heard
+	losses  map[string]*average // by link, over all kernels
 	ring    ring
 	rings   int // counts how often the ring was made
 	// near are the members that are watched: the neighbours on the ring.
@@ -59,6 +56,7 @@ type engine struct {
 	suspicions map[string]map[accused]kind
 	tally      tally
 	profile    Profile
+	reminded   int // the place in order at which remind goes on
 
 	held           bool // see Heartbeat.Hold
 	readyBy        time.Time
@@ -83,7 +81,7 @@ type packet struct {
 
 func newEngine(name string, timing Timing, now time.Time) *engine {
 	return &engine{
-		name: name, timing: timing, started: now, epoch: uint64(now.UnixNano()), members: map[string]*member{}, byID: map[uint64]*member{}, former: map[string]identity{},
+		name: name, timing: timing, started: now, epoch: uint64(now.UnixNano()), members: map[string]*member{}, byID: map[uint64]*member{}, former: map[string]identity{}, losses: map[string]*average{},
 		tally: tally{}, planned: now, due: now, ticked: now,
 		loud:    loudTicks, // a new speaker introduces itself to all members
 		changed: true,
@@ -142,6 +140,14 @@ func (e *engine) probesKernel(now time.Time, p *path) bool {
 	return p.watched && p.MAC != [6]byte{} && !now.Before(p.kernel.distrustedUntil)
 }
 
+// loss returns the share of probes without an answer on a link.
+func (e *engine) loss(link string) *average {
+	if e.losses[link] == nil {
+		e.losses[link] = &average{}
+	}
+	return e.losses[link]
+}
+
 // watchKernels asks the kernels of the neighbours, and decides which of them are dead.
 func (e *engine) watchKernels(now time.Time) {
 	var due []*path
@@ -151,7 +157,7 @@ func (e *engine) watchKernels(now time.Time) {
 			if !e.probesKernel(now, p) {
 				continue
 			}
-			p.kernel.judge(now, e.timing.Kernel)
+			p.kernel.judge(now, e.timing.Kernel, e.loss(p.Link))
 			// Probes that are due soon are sent now, so that this process runs less often.
 			if !now.Add(e.timing.Kernel.Interval / 4).Before(p.kernel.due(e.timing.Kernel)) {
 				due = append(due, p)
@@ -166,25 +172,6 @@ func (e *engine) watchKernels(now time.Time) {
 		if k := &p.kernel; k.open == 0 || k.dead || !k.watched || !now.Before(k.due(e.timing.Kernel)) {
 			k.ask(now)
 			e.probes = append(e.probes, p.Path)
-		}
-	}
-}
-
-// beat sends the heartbeats that are due to the neighbours.
-func (e *engine) beat(now time.Time) {
-	for _, m := range e.near {
-		for _, p := range m.paths {
-			late := p.established && !p.expired(now) && !now.Before(p.probeAt)
-			switch {
-			case late:
-				p.probeAt = now.Add(e.timing.again())
-				e.send(p, flagProbe, now)
-			case now.Before(p.nextAt):
-			case p.expired(now) || !p.established || e.mustKnow(now, p):
-				e.send(p, flagProbe, now)
-			default:
-				e.send(p, 0, now)
-			}
 		}
 	}
 }
@@ -206,99 +193,7 @@ func (e *engine) tick(now time.Time) {
 		}
 		e.send(p, flagProbe, now)
 	}
-}
-
-// tellNews tells all members what has changed, but not more often than every again.
-func (e *engine) tellNews(now time.Time) {
-	if !e.tellAll || now.Sub(e.toldAll) < e.timing.again() {
-		return
+	if e.loud == 0 {
+		e.remind(now)
 	}
-	e.tellAll, e.toldAll = false, now
-	for _, m := range e.order {
-		if m.lost && !m.back {
-			continue
-		}
-		for _, p := range m.paths {
-			switch {
-			case p.watched && p.expired(now):
-			case e.mustKnow(now, p):
-				e.send(p, flagProbe, now)
-			default:
-				e.send(p, 0, now)
-			}
-		}
-	}
-}
-
-// mustKnow reports whether the neighbour at the end of the path hears this speaker, but has not said
-// yet that it knows the present profile. It is asked often until it says so: this speaker may wait for
-// its answer before it takes its addresses back.
-func (e *engine) mustKnow(now time.Time, p *path) bool {
-	return p.watched && p.member.knows != e.profile.Version && p.mutual(now)
-}
-
-// noticing is how long a member that is not heard any more is told so often, in intervals.
-const noticing = 5
-
-// mustNotice reports whether the member's process became silent a short time ago while its kernel
-// answers. It may hear this speaker, and must learn soon that it is not heard: it fences itself then.
-func (e *engine) mustNotice(now time.Time, p *path) bool {
-	return p.watched && p.expired(now) && !p.closed && p.kernel.watched && !p.kernel.dead && now.Sub(p.deadline) < noticing*e.timing.Interval
-}
-
-// announceNews makes tellNews tell all members, and repeat it.
-func (e *engine) announceNews() { e.loud, e.tellAll = loudTicks, true }
-
-func (e *engine) send(p *path, f flags, now time.Time) { e.sendEcho(p, f, p.member.epoch, now) }
-
-// sendEcho sends a message that repeats an epoch of the member. What it says of the member's death
-// is of that epoch: the member may have begun one that this speaker has not accepted yet.
-func (e *engine) sendEcho(p *path, f flags, echo uint64, now time.Time) {
-	e.seq++
-	if p.established && !p.expired(now) {
-		f |= flagHearing
-	}
-	if e.isFenced(p.Link) {
-		f |= flagFenced
-	}
-	if p.dead {
-		f |= flagDead
-		if p.deadEpoch >= echo {
-			f |= flagRenew
-		}
-	}
-	switch m := p.member; {
-	case e.self.asking:
-		f |= flagAsking // what it knows of others is old
-	case m.goneEpoch == echo && now.Sub(m.restarted) < goneMemory:
-		f |= flagGone
-		if len(m.returns) >= maxDeaths {
-			f |= flagOften
-		}
-	}
-	interval := e.timing.Interval
-	if p.kernel.watched {
-		f |= flagKernel
-	}
-	if p.flags&flagKernel != 0 && !p.expired(now) {
-		interval = e.timing.SlowInterval
-	}
-	if e.mustKnow(now, p) || e.mustNotice(now, p) {
-		interval = e.timing.again()
-	}
-	p.nextAt = now.Add(interval)
-	if p.established && !p.expired(now) {
-		p.nextAt = earlier(p.nextAt, p.deadline) // then the member must notice that it is not heard
-	}
-	m := message{
-		name: e.name, from: p.Local, to: p.Remote, epoch: e.epoch, echo: echo, seq: e.seq, flags: f,
-		profile: Profile{Version: e.profile.Version}, knows: p.member.profile.Version,
-	}
-	if p.member.knows != e.profile.Version {
-		m.profile.Bytes = e.profile.Bytes
-	}
-	for a, kind := range e.suspicions[p.Link] {
-		m.suspicions = append(m.suspicions, suspicion{a.node, a.addr, kind})
-	}
-	e.out = append(e.out, packet{p.Path, m})
 }

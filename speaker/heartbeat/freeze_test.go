@@ -141,3 +141,24 @@ func TestFreezeDelaysNoCrash(t *testing.T) {
 		t.Errorf("detected after %v", took)
 	}
 }
+
+// One of two watchers has lost a member in its list, and hears it all the same. All processes are frozen
+// together, and the member dies in that time. The other watcher needs the word of this one.
+func TestDeathDuringAFreezeOfAllIsDetectedIfTheListIsLate(t *testing.T) {
+	w := newWorld(t, 3, defaultTiming)
+	dead, late := w.nodes[0], w.nodes[1]
+	late.members = []string{w.nodes[2].name}
+	w.tell(late)
+	w.run(time.Second)
+	for _, n := range w.nodes {
+		n.frozen = true
+	}
+	dead.off = true
+	w.run(3 * time.Second)
+	w.thaw(late)
+	w.thaw(w.nodes[2])
+	w.run(200 * time.Millisecond)
+	if !w.nodes[2].believesDead(dead) {
+		t.Errorf("%+v", w.nodes[2].engine.view)
+	}
+}

@@ -84,7 +84,7 @@ func (e *engine) updateRing(now time.Time) {
 	changed := false
 	for _, m := range e.order {
 		if m.lost && (m.back || len(m.seqs) > 0) {
-			if back := m.isMutual(now) || m.back && m.wasHeard(now); back != m.back {
+			if back := m.isMutual(now) || m.back && (m.isExpected(now) || m.wasHeard(now)); back != m.back {
 				m.back, changed = back, true
 			}
 		}
@@ -168,6 +168,7 @@ func (e *engine) hear(now time.Time, path *path, msg message, fresh bool) {
 	}
 	e.changed = e.changed || fresh || path.flags&flagFenced != msg.flags&flagFenced
 	path.established, path.known, path.closed, path.flags = true, true, false, msg.flags
+	path.accused = msg.accused(nodeID(e.name))
 	path.refresh(now, e.timing)
 	e.doubtKernel(now, path)
 	e.noteProfile(now, path, msg)
@@ -268,7 +269,7 @@ func (e *engine) answered(at time.Time, on Path) {
 		if p.kernel.dead {
 			p.nextAt = at // its process may be back, too
 		}
-		p.kernel.answer(at)
+		p.kernel.answer(at, e.loss(p.Link))
 	}
 }
 

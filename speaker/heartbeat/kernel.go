@@ -32,8 +32,7 @@ type kernel struct {
 	answered time.Time // the last answer
 	asked    time.Time // the last probe
 	open     int       // probes since the last answer
-	loss     float64   // the share of probes without an answer, lately
-	counted  int       // probes that are counted in loss
+	loss     average   // the share of probes without an answer, lately
 	// doubted is since when the speaker is heard although its kernel is dead; zero if that is not so.
 	// distrustedUntil is until when the kernel is not watched.
 	doubted, distrustedUntil time.Time
@@ -55,16 +54,18 @@ func (k *kernel) due(t KernelTiming) time.Time {
 // ask notes that a probe is sent.
 func (k *kernel) ask(now time.Time) { k.asked, k.open = now, k.open+1 }
 
-// answer notes an answer.
-func (k *kernel) answer(at time.Time) {
+// answer notes an answer. link is the average of all kernels on the link.
+func (k *kernel) answer(at time.Time, link *average) {
 	if !k.watched {
-		k.loss, k.counted = firstLoss, 0
+		k.loss = average{share: firstLoss}
 	}
 	if k.open > 0 && !k.dead { // the probes to a dead kernel were not lost
-		for range k.open - 1 {
-			k.count(1)
+		for _, a := range []*average{&k.loss, link} {
+			for range k.open - 1 {
+				a.count(1)
+			}
+			a.count(0)
 		}
-		k.count(0)
 	}
 	k.watched, k.dead, k.open, k.doubted = true, false, 0, time.Time{}
 	if at.After(k.answered) {
@@ -72,24 +73,20 @@ func (k *kernel) answer(at time.Time) {
 	}
 }
 
-// count takes a probe into the average loss.
-func (k *kernel) count(lost float64) {
-	k.counted++
-	k.loss += max(lossWeight, 1/float64(k.counted+1)) * (lost - k.loss)
-}
-
-// misses is the number of probes without an answer after which the kernel is dead.
-func (k *kernel) misses(t KernelTiming) int {
-	if k.loss <= 0 {
+// misses is the number of probes without an answer after which the kernel is dead. If a link begins
+// to lose frames, the average of all its kernels shows it sooner than that of one of them.
+func (k *kernel) misses(t KernelTiming, link *average) int {
+	loss := max(k.loss.share, link.share)
+	if loss <= 0 {
 		return t.Misses
 	}
-	return min(maxMisses, max(t.Misses, int(math.Ceil(math.Log(falseAlarm)/math.Log(k.loss)))))
+	return min(maxMisses, max(t.Misses, int(math.Ceil(math.Log(falseAlarm)/math.Log(loss)))))
 }
 
-// judge decides whether the kernel is dead.
-func (k *kernel) judge(now time.Time, t KernelTiming) {
+// judge decides whether the kernel is dead. link is the average of all kernels on the link.
+func (k *kernel) judge(now time.Time, t KernelTiming, link *average) {
 	if k.watched && !k.dead {
-		k.dead = now.Sub(k.answered) >= t.Detection && k.open >= k.misses(t) && now.Sub(k.asked) >= t.Again
+		k.dead = now.Sub(k.answered) >= t.Detection && k.open >= k.misses(t, link) && now.Sub(k.asked) >= t.Again
 	}
 }
 
@@ -105,4 +102,16 @@ func (k *kernel) shift(d time.Duration) {
 	if k.watched && !k.dead {
 		k.answered, k.asked = k.answered.Add(d), k.asked.Add(d)
 	}
+}
+
+// average is the share of probes that were lost lately.
+type average struct {
+	share   float64
+	counted int // probes
+}
+
+// count takes a probe into the average.
+func (a *average) count(lost float64) {
+	a.counted++
+	a.share += max(lossWeight, 1/float64(a.counted+1)) * (lost - a.share)
 }

@@ -150,6 +150,9 @@ func (e *engine) noticeSleep(now time.Time) {
 	for _, m := range e.near {
 		for _, p := range m.paths {
 			p.kernel.shift(slept)
+			if p.dead {
+				p.missedAt = p.missedAt.Add(slept)
+			}
 			switch {
 			case p.expired(now.Add(-slept)):
 			case frozen:

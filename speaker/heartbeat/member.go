@@ -76,9 +76,21 @@ func (m *member) isMutual(now time.Time) bool {
 	return slices.ContainsFunc(m.paths, func(p *path) bool { return p.mutual(now) })
 }
 
+// accuses reports whether the member says that this speaker is dead at an address. It says so on other
+// paths than that of the address.
+func (m *member) accuses(now time.Time, local netip.Addr) bool {
+	return slices.ContainsFunc(m.paths, func(p *path) bool { return p.mutual(now) && slices.Contains(p.accused, local) })
+}
+
 // isMet reports whether the member was heard at some time, and is not dead at all of its addresses.
 func (m *member) isMet() bool {
 	return len(m.dead) < len(m.paths) && slices.ContainsFunc(m.paths, func(p *path) bool { return p.known })
+}
+
+// isExpected reports whether a message of the member, which is watched, may still come in time. Until
+// then this speaker watches it, and says whether it misses it: its word may be needed.
+func (m *member) isExpected(now time.Time) bool {
+	return slices.ContainsFunc(m.paths, func(p *path) bool { return p.watched && p.established && !p.expired(now) })
 }
 
 // backMemory is how long a lost member counts as heard that this speaker does not watch. It asks

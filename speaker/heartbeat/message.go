@@ -73,7 +73,11 @@ const (
 	kindKernel  kind = 1 << iota // its kernel does not answer
 	kindSure                     // the sender has decided that it is dead there
 	kindWaiting                  // the sender does not miss it any more, and waits for its new epoch
+	kindReached                  // the sender reaches it, although another speaker misses it
 )
+
+// isVote reports whether the sender misses the speaker.
+func (k kind) isVote() bool { return k&(kindWaiting|kindReached) == 0 }
 
 // nodeID is a hash of a name. It keeps messages short.
 func nodeID(name string) uint64 {
@@ -155,6 +159,16 @@ func (m message) seal(key []byte) []byte {
 	profile := m.profile.Bytes[:min(len(m.profile.Bytes), MaxProfile)]
 	b = append(binary.BigEndian.AppendUint16(b, uint16(len(profile))), profile...)
 	return append(b, tag(key, b)...)
+}
+
+// accused returns the addresses of the speaker with this ID in the suspicions.
+func (m message) accused(id uint64) (addrs []netip.Addr) {
+	for _, s := range m.suspicions {
+		if s.node == id {
+			addrs = append(addrs, s.addr)
+		}
+	}
+	return addrs
 }
 
 // open reads a message and checks that its sender has one of the keys.

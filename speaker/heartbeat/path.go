@@ -59,8 +59,10 @@ type path struct {
 	// closed is set when the member's kernel has closed the process's connection, at closedAt.
 	closed   bool
 	closedAt time.Time
-	// flags are those of the last message.
-	flags flags
+	// flags are those of the last message. accused are this speaker's addresses on other paths at which
+	// it says that this speaker is dead.
+	flags   flags
+	accused []netip.Addr
 	// toldAt is when the member was last told out of turn that it is dead.
 	toldAt time.Time
 	// challenged is when a message that does not prove to be recent was last answered.
@@ -77,6 +79,14 @@ type verdict struct {
 	kernelDead bool
 	// missedAt is when enough speakers missed it for the last time.
 	missedAt time.Time
+	// denied is set while another speaker says that it reaches the member.
+	denied bool
+}
+
+// isSure reports whether those who do not watch the member must believe the verdict. They must not if
+// this speaker is the last one that misses the member, and another one reaches it.
+func (v verdict) isSure(now time.Time, t Timing) bool {
+	return v.dead && (!v.denied || now.Sub(v.missedAt) < t.Interval*3/2)
 }
 
 // expired reports whether no message has come in time.
@@ -175,14 +185,25 @@ func (p *path) saysFenced(now time.Time) bool {
 }
 
 // isSound reports whether the member answers right now, so that its own link works.
-func (p *path) isSound(now time.Time, t Timing) bool {
-	return p.alive(now) && (!p.kernel.watched || p.kernel.open <= 1 || now.Sub(p.kernel.answered) < t.Kernel.Detection/2+t.Kernel.Again)
+func (p *path) isSound(now time.Time, t Timing) bool { return p.alive(now) && p.kernelIsSound(now, t) }
+
+// kernelIsSound reports whether the member's kernel answers right now, if it is watched.
+func (p *path) kernelIsSound(now time.Time, t Timing) bool {
+	return !p.kernel.watched || p.kernel.open <= 1 || now.Sub(p.kernel.answered) < t.Kernel.Detection/2+t.Kernel.Again
 }
 
 // updateTelling notes whether the member says that this speaker is dead. It must be sound when it
-// begins to: a deaf member takes all others for dead.
+// begins to: a deaf member takes all others for dead. If a firewall drops heartbeats on this path, the
+// member says so on another one.
 func (p *path) updateTelling(now time.Time, t Timing) {
-	p.telling = p.flags&flagDead != 0 && p.watched && p.mutual(now) && (p.isSound(now, t) || p.telling && p.alive(now))
+	switch {
+	case !p.watched:
+		p.telling = false
+	case p.isFiltered(now):
+		p.telling = p.member.accuses(now, p.Local) && (p.kernelIsSound(now, t) || p.telling)
+	default:
+		p.telling = p.flags&flagDead != 0 && p.mutual(now) && (p.isSound(now, t) || p.telling && p.alive(now))
+	}
 }
 
 // proves reports whether silence on the path proves something.

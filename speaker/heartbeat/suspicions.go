@@ -34,8 +34,8 @@ type linkAccused struct {
 }
 
 type vote struct {
-	kind kind
-	at   time.Time
+	kind      kind
+	since, at time.Time // when the member has said so for the first time, and for the last time
 }
 
 // note replaces the suspicions that the sender of a message has sent on this path's link. It
@@ -62,10 +62,13 @@ func (t tally) note(now time.Time, p *path, msg message) (touched []uint64) {
 		if t[a] == nil {
 			t[a] = map[*member]vote{}
 		}
-		if before, ok := t[a][m]; !ok || before.kind != kind {
+		v := vote{kind, now, now}
+		if before, ok := t[a][m]; ok && before.kind == kind {
+			v.since = before.since
+		} else {
 			touched = append(touched, a.node)
 		}
-		t[a][m] = vote{kind, now}
+		t[a][m] = v
 	}
 	return touched
 }
@@ -86,11 +89,21 @@ func (t tally) prune(now time.Time) (touched []uint64) {
 // against counts the members that miss a speaker.
 func (t tally) against(a linkAccused) (n int) {
 	for _, v := range t[a] {
-		if v.kind&kindWaiting == 0 {
+		if v.kind.isVote() {
 			n++
 		}
 	}
 	return n
+}
+
+// isMissed reports whether a member has missed a speaker since a time.
+func (t tally) isMissed(a linkAccused, since time.Time) bool {
+	for _, v := range t[a] {
+		if v.kind.isVote() && !v.since.After(since) {
+			return true
+		}
+	}
+	return false
 }
 
 // drop removes what a member has said.
@@ -119,8 +132,10 @@ func (e *engine) misses(now time.Time, p *path) (missed bool, how kind) {
 }
 
 // linkWorks reports whether this speaker's link is known to work since the member on the path
-// went silent. Otherwise the silence may be its own fault. If it is its process that is silent,
-// the processes of others must be heard: a firewall may drop heartbeats.
+// went silent. Otherwise the silence may be its own fault. A kernel is compared with other kernels:
+// messages of the member, which may go on, do not show that what this speaker sends arrives. If it
+// is the process that is silent, the processes of others must be heard: a firewall may drop
+// heartbeats.
 func (e *engine) linkWorks(p *path, how kind) bool {
 	if e.alone {
 		return true
@@ -137,8 +152,9 @@ func (e *engine) linkWorks(p *path, how kind) bool {
 			if other == p || other.Link != p.Link || !other.proves() {
 				continue
 			}
-			if how == kindKernel && other.kernel.watched && other.kernel.answered.Sub(last) >= e.timing.Kernel.Detection/2 ||
-				other.established && other.flags&flagHearing != 0 && other.heardAt.Sub(last) >= e.timing.Interval {
+			kernelAnswers := how == kindKernel && other.kernel.watched && other.kernel.answered.Sub(p.kernel.answered) >= e.timing.Kernel.Detection/2
+			processSpeaks := other.established && other.flags&flagHearing != 0 && other.heardAt.Sub(last) >= e.timing.Interval
+			if kernelAnswers || processSpeaks {
 				return true
 			}
 		}
@@ -169,6 +185,11 @@ func (e *engine) onlyOneOnLink(p *path) bool {
 	return elsewhere
 }
 
+// denies reports whether this speaker reaches a member that another one has missed for an interval.
+func (e *engine) denies(now time.Time, p *path) bool {
+	return p.watched && p.isSound(now, e.timing) && e.tally.isMissed(linkAccused{p.Link, accused{p.member.id, p.Remote}}, now.Add(-e.timing.Interval))
+}
+
 // updateSuspicions makes what this speaker tells the members. It tells all at once if that has
 // changed.
 func (e *engine) updateSuspicions(now time.Time) {
@@ -177,12 +198,15 @@ func (e *engine) updateSuspicions(now time.Time) {
 		for _, p := range m.paths {
 			missed, how := e.misses(now, p)
 			switch {
-			case !missed && !p.dead:
-				continue
-			case !missed:
-				how = kindWaiting
-			case p.dead:
+			case missed && p.isSure(now, e.timing):
 				how |= kindSure
+			case missed:
+			case p.dead:
+				how = kindWaiting
+			case e.denies(now, p):
+				how = kindReached
+			default:
+				continue
 			}
 			if suspicions[p.Link] == nil {
 				suspicions[p.Link] = map[accused]kind{}

@@ -77,3 +77,28 @@ func TestProfileIsKnownIfNoMemberWasHeard(t *testing.T) {
 		t.Errorf("version %d is known", known)
 	}
 }
+
+// A speaker tells members that are no neighbours a few times only. A member that it did not reach then
+// would elect another owner until the member list brings the profile.
+func TestProfileReachesAMemberThatWasCutOff(t *testing.T) {
+	w := newWorld(t, 12, defaultTiming)
+	self := w.nodes[0]
+	far := w.nodes[slices.IndexFunc(w.nodes, func(n *node) bool { return n != self && !self.engine.ring.neighbours(self.name, n.name) })]
+	w.cutOn(0, func(from, to *node) bool { return from == self && to == far })
+	self.engine.say(Profile{1, []byte("first")})
+	w.after(self)
+	w.run(2 * time.Second)
+	if far.engine.view.Profiles[self.name].Version != 0 {
+		t.Fatal("frames are not cut")
+	}
+	w.cut = nil
+	w.run(200 * time.Millisecond)
+	if far.engine.view.Profiles[self.name].Version != 1 {
+		t.Error("the member does not know the profile when it hears the speaker again")
+	}
+	sent := self.engine.seq
+	w.run(time.Second)
+	if n := self.engine.seq - sent; n > 30 {
+		t.Errorf("%d messages in a second although all know the profile", n)
+	}
+}

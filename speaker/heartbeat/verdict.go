@@ -56,8 +56,8 @@ func (e *engine) judge(now time.Time, m *member) {
 }
 
 // judgePath decides whether a member is dead at one of its addresses: two speakers miss it
-// there. One is enough if no other speaker could miss it. A dead member lives again when no
-// speaker misses it and it has begun a new epoch. Those who watch it see to that, and the others
+// there. One is enough if no other speaker could miss it. A dead member lives again when not enough
+// speakers miss it and it has begun a new epoch. Those who watch it see to that, and the others
 // believe them.
 func (e *engine) judgePath(now time.Time, p *path) {
 	missed, how := e.misses(now, p)
@@ -70,7 +70,7 @@ func (e *engine) judgePath(now time.Time, p *path) {
 	for voter, v := range e.tally[on] {
 		if voter != p.member && e.believes(now, voter, on) {
 			kinds |= v.kind
-			if v.kind&kindWaiting == 0 {
+			if v.kind.isVote() {
 				votes++
 				kernelVotes += int(v.kind & kindKernel)
 			}
@@ -80,6 +80,7 @@ func (e *engine) judgePath(now time.Time, p *path) {
 	if missed && !e.othersCouldMiss(now, p) || !p.watched && kinds&kindSure != 0 {
 		needed = 1
 	}
+	p.denied = kinds&kindReached != 0
 	dead := votes >= needed || !p.watched && kinds&kindWaiting != 0
 	switch {
 	case dead:
@@ -90,7 +91,7 @@ func (e *engine) judgePath(now time.Time, p *path) {
 		if !p.dead {
 			p.dead, p.deadEpoch, e.changed = true, p.member.epoch, true
 		}
-	case p.dead && !missed && (!p.watched || p.member.epoch > p.deadEpoch || now.Sub(p.missedAt) > mourning):
+	case p.dead && (p.member.epoch > p.deadEpoch || !missed && (!p.watched || now.Sub(p.missedAt) > mourning)):
 		p.dead, p.kernelDead, e.changed = false, false, true
 	case p.dead && !missed && p.alive(now) && now.Sub(p.toldAt) >= tellPause:
 		p.toldAt = now

@@ -42,6 +42,7 @@ type node struct {
 	linkless bool // its own link is down: its paths have no link
 	started  time.Time
 	inbox    []flight // what has come while it was frozen
+	answers  []flight // the kernels' answers that the process has not read
 	// members are the nodes that the engine gets as members that are not lost; nil for all.
 	members []string
 	// deaths are the members that it has believed dead.
@@ -84,7 +85,7 @@ func newIdleWorld(t testing.TB, n, links int, timing Timing, seed uint64) *world
 
 // start starts a speaker.
 func (w *world) start(n *node) {
-	n.engine, n.inbox, n.next, n.started = newEngine(n.name, w.timing, w.now), nil, w.now, w.now
+	n.engine, n.inbox, n.answers, n.next, n.started = newEngine(n.name, w.timing, w.now), nil, nil, w.now, w.now
 }
 
 func newWorld(t testing.TB, n int, timing Timing) *world { return newLinkedWorld(t, n, 1, timing) }
@@ -145,13 +146,11 @@ func (w *world) run(d time.Duration, until ...func() bool) (took time.Duration) 
 				w.now = n.next
 			}
 		}
-		for _, queue := range [][]flight{w.flights, w.answers} {
-			if len(queue) > 0 && queue[0].at.Before(w.now) {
-				w.now = queue[0].at
-			}
+		if len(w.flights) > 0 && w.flights[0].at.Before(w.now) {
+			w.now = w.flights[0].at
 		}
-		w.arrive(&w.answers)
-		w.arrive(&w.flights)
+		w.answer()
+		w.arrive()
 		for _, n := range w.nodes {
 			if n.runs() && !n.next.After(w.now) {
 				w.after(n)
@@ -164,32 +163,39 @@ func (w *world) run(d time.Duration, until ...func() bool) (took time.Duration) 
 	return w.now.Sub(start)
 }
 
-// arrive delivers what has been on its way for long enough.
-func (w *world) arrive(queue *[]flight) {
-	for len(*queue) > 0 && !(*queue)[0].at.After(w.now) {
-		f := (*queue)[0]
-		*queue = (*queue)[1:]
+// answer keeps the answers of kernels that have been on their way for long enough. The process reads
+// them when it does something else.
+func (w *world) answer() {
+	for len(w.answers) > 0 && !w.answers[0].at.After(w.now) {
+		if f := w.answers[0]; !f.to.off && !f.to.stopped {
+			f.to.answers = append(f.to.answers, f)
+		}
+		w.answers = w.answers[1:]
+	}
+}
+
+// arrive delivers messages that have been on their way for long enough.
+func (w *world) arrive() {
+	for len(w.flights) > 0 && !w.flights[0].at.After(w.now) {
+		f := w.flights[0]
+		w.flights = w.flights[1:]
 		switch {
 		case f.to.off, f.to.stopped:
 		case f.to.frozen:
 			f.to.inbox = append(f.to.inbox, f)
 		default:
-			w.deliver(f)
+			f.to.engine.receive(w.now, f.m)
 			w.after(f.to)
 		}
 	}
 }
 
-func (w *world) deliver(f flight) {
-	if f.m.name == "" {
-		f.to.engine.noticeSleep(w.now) // as Heartbeat.drain does
-		f.to.engine.answered(w.now, f.path)
-		return
-	}
-	f.to.engine.receive(w.now, f.m)
-}
-
 func (w *world) after(n *node) {
+	n.engine.noticeSleep(w.now) // as Heartbeat.drain does
+	for _, f := range n.answers {
+		n.engine.answered(f.at, f.path)
+	}
+	n.answers = nil
 	n.next = n.engine.step(w.now)
 	for _, p := range n.engine.out {
 		to := w.byAddr[p.path.Remote]
@@ -224,7 +230,10 @@ func (w *world) drops(from, to *node, p Path) bool {
 func (w *world) thaw(n *node) {
 	n.frozen = false
 	for _, f := range n.inbox {
-		w.deliver(f)
+		n.engine.receive(w.now, f.m)
+	}
+	for i := range n.answers {
+		n.answers[i].at = w.now // the process reads them now
 	}
 	n.inbox = nil
 	n.next = w.now
