@@ -30,7 +30,9 @@ func (e *engine) set(now time.Time, members []Member) {
 			m = &member{name: want.Name, id: nodeID(want.Name), lost: true, identity: e.former[want.Name]}
 			delete(e.former, want.Name)
 		}
-		m.gone = m.gone || want.Lost && !m.lost && !e.self.asking // else it is this speaker that was gone
+		if want.Lost && !m.lost && !e.self.asking && e.fencing.reason == "" {
+			m.gone = true // otherwise it is this speaker that was gone, or is cut off
+		}
 		if m.back = m.back && want.Lost; want.Lost && !m.lost {
 			m.back = m.isMutual(now)
 		}

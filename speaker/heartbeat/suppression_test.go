@@ -27,6 +27,9 @@ func TestFencedSpeakerSuppressesNoMember(t *testing.T) {
 		cut.members = []string{}
 		w.tell(cut)
 		w.run(time.Second)
+		for _, other := range w.nodes[1:] {
+			other.engine.newEpoch(uint64(w.now.UnixNano())) // after a freeze that no other speaker has noticed
+		}
 		w.lost = func(_, _ *node) bool { return false }
 		cut.members = nil
 		w.tell(cut)
