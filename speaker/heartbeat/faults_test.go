@@ -150,41 +150,6 @@ func TestSpeakerThatOneMemberReachesIsFenced(t *testing.T) {
 	}
 }
 
-// The member lists drop it one after the other.
-func TestOneDeathCountsOnce(t *testing.T) {
-	w := newWorld(t, 5, defaultTiming)
-	dead := w.nodes[0]
-	dead.off = true
-	w.run(time.Second, w.allBelieveDead(dead))
-	for i, n := range w.nodes[1:] {
-		w.run(time.Second)
-		n.members = []string{}
-		for _, other := range w.nodes[1:] {
-			if other != n {
-				n.members = append(n.members, other.name)
-			}
-		}
-		w.tell(n)
-		w.run(10 * time.Millisecond)
-		for _, later := range w.nodes[i+2:] {
-			if !later.believesDead(dead) {
-				t.Errorf("to %s the dead member seems to live when %s's list has dropped it", later.name, n.name)
-			}
-		}
-	}
-	dead.off = false
-	w.start(dead)
-	for _, n := range w.nodes {
-		n.members = nil
-		w.tell(n)
-		w.run(300 * time.Millisecond)
-	}
-	w.run(time.Second)
-	if v := dead.engine.view; v.Suppressed || v.Deaths == 0 {
-		t.Errorf("afterwards %+v", v)
-	}
-}
-
 func TestDeafSpeakerSuppressesNoMember(t *testing.T) {
 	for _, n := range []int{5, 8, 12} {
 		w := newWorld(t, n, defaultTiming)

@@ -196,3 +196,46 @@ func TestHeartbeatsThatNeverArriveProveNoDeath(t *testing.T) {
 		}
 	}
 }
+
+// The member lists drop it one after the other, those of its neighbours first.
+func TestOneDeathCountsOnce(t *testing.T) {
+	for _, n := range []int{5, 12} {
+		w := newWorld(t, n, defaultTiming)
+		dead := w.nodes[0]
+		order := w.neighboursOf(dead)
+		for _, other := range w.nodes[1:] {
+			if !slices.Contains(order, other) {
+				order = append(order, other)
+			}
+		}
+		dead.off = true
+		w.run(time.Second, w.allBelieveDead(dead))
+		for i, n := range order {
+			w.run(500 * time.Millisecond)
+			n.members = []string{}
+			for _, other := range order {
+				if other != n {
+					n.members = append(n.members, other.name)
+				}
+			}
+			w.tell(n)
+			w.run(200 * time.Millisecond)
+			for _, later := range order[i+1:] {
+				if !later.believesDead(dead) {
+					t.Errorf("of %d, to %s the dead member seems to live when %s's list has dropped it", len(w.nodes), later.name, n.name)
+				}
+			}
+		}
+		dead.off = false
+		w.start(dead)
+		for _, n := range w.nodes {
+			n.members = nil
+			w.tell(n)
+			w.run(300 * time.Millisecond)
+		}
+		w.run(time.Second)
+		if v := dead.engine.view; v.Suppressed || v.Deaths == 0 {
+			t.Errorf("of %d, afterwards %+v", len(w.nodes), v)
+		}
+	}
+}

@@ -10,8 +10,8 @@ import (
 const (
 	// suspicionLife is how long a suspicion counts that is not repeated.
 	suspicionLife = 3 * time.Second
-	// mourning is how long a watched member stays dead that no speaker misses any more and that
-	// has not begun a new epoch. Its message may be lost.
+	// mourning is how long a member stays dead that no speaker misses any more and that has not begun
+	// a new epoch. Its message may be lost, or the member lists of those who watch it have lost it.
 	mourning = 10 * time.Second
 	// tellPause is the shortest time between two messages out of turn that tell a member that it is
 	// dead.
