@@ -169,7 +169,7 @@ func (e *engine) hear(now time.Time, path *path, msg message, fresh bool) {
 		path.establishedAt = now
 	}
 	e.changed = e.changed || fresh || path.flags&flagFenced != msg.flags&flagFenced
-	path.established, path.known, path.closed, path.flags = true, true, false, msg.flags
+	path.established, path.known, path.closed, path.flags, path.lostUntil = true, true, false, msg.flags, time.Time{}
 	path.accused = msg.accused(nodeID(e.name))
 	path.refresh(now, e.timing)
 	e.doubtKernel(now, path)

@@ -135,6 +135,9 @@ func (m *member) watch(now time.Time, timing Timing, watched bool) {
 			p.expect(now, timing)
 			p.nextAt = now
 		}
+		if !watched && p.watched && m.lost {
+			p.lostUntil = now.Add(mourning)
+		}
 		p.watched = watched
 	}
 }

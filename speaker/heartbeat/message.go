@@ -74,10 +74,11 @@ const (
 	kindSure                     // the sender has decided that it is dead there
 	kindWaiting                  // the sender does not miss it any more, and waits for its new epoch
 	kindReached                  // the sender reaches it, although another speaker misses it
+	kindLost                     // the sender watched it until the sender's member list lost it
 )
 
 // isVote reports whether the sender misses the speaker.
-func (k kind) isVote() bool { return k&(kindWaiting|kindReached) == 0 }
+func (k kind) isVote() bool { return k&(kindWaiting|kindReached|kindLost) == 0 }
 
 // nodeID is a hash of a name. It keeps messages short.
 func nodeID(name string) uint64 {

@@ -93,3 +93,24 @@ func TestDeathOfAMemberThatIsHeardStays(t *testing.T) {
 		}
 	}
 }
+
+// The lists of two of three watchers have lost a member before they missed it: it was frozen for long,
+// but so were they. The third one alone misses it.
+func TestLostMemberIsDeadByTheWordOfOne(t *testing.T) {
+	w := newWorld(t, 4, defaultTiming)
+	frozen, last := w.nodes[0], w.nodes[3]
+	frozen.frozen = true
+	w.run(500 * time.Millisecond)
+	for _, n := range w.nodes[1:3] {
+		for _, m := range n.engine.near {
+			for _, p := range m.paths {
+				p.flags &^= flagHearing // as after a freeze
+			}
+		}
+		n.members = []string{w.nodes[1].name, w.nodes[2].name, last.name}
+		w.tell(n)
+	}
+	if took := w.run(time.Second, func() bool { return last.believesDead(frozen) }); took >= time.Second {
+		t.Errorf("%+v", last.engine.view)
+	}
+}

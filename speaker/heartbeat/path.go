@@ -81,6 +81,9 @@ type verdict struct {
 	missedAt time.Time
 	// denied is set while another speaker says that it reaches the member.
 	denied bool
+	// lostUntil is until when this speaker says that its member list has lost the member, which it
+	// watched before.
+	lostUntil time.Time
 }
 
 // isSure reports whether those who do not watch the member must believe the verdict. They must not if

@@ -10,8 +10,9 @@ import (
 const (
 	// suspicionLife is how long a suspicion counts that is not repeated.
 	suspicionLife = 3 * time.Second
-	// mourning is how long a member stays dead that no speaker misses any more and that has not begun
-	// a new epoch. Its message may be lost, or the member lists of those who watch it have lost it.
+	// mourning is how long a watched member stays dead that no speaker misses any more and that
+	// has not begun a new epoch. Its message may be lost. For the same time the others hear that a
+	// member list has lost a member.
 	mourning = 10 * time.Second
 	// tellPause is the shortest time between two messages out of turn that tell a member that it is
 	// dead.
@@ -194,6 +195,17 @@ func (e *engine) denies(now time.Time, p *path) bool {
 // changed.
 func (e *engine) updateSuspicions(now time.Time) {
 	suspicions := map[string]map[accused]kind{}
+	suspect := func(p *path, how kind) {
+		if suspicions[p.Link] == nil {
+			suspicions[p.Link] = map[accused]kind{}
+		}
+		suspicions[p.Link][accused{p.member.id, p.Remote}] = how
+	}
+	for _, p := range e.lost {
+		if now.Before(p.lostUntil) {
+			suspect(p, kindLost)
+		}
+	}
 	for _, m := range e.near {
 		for _, p := range m.paths {
 			missed, how := e.misses(now, p)
@@ -208,10 +220,7 @@ func (e *engine) updateSuspicions(now time.Time) {
 			default:
 				continue
 			}
-			if suspicions[p.Link] == nil {
-				suspicions[p.Link] = map[accused]kind{}
-			}
-			suspicions[p.Link][accused{m.id, p.Remote}] = how
+			suspect(p, how)
 		}
 	}
 	if !maps.EqualFunc(suspicions, e.suspicions, maps.Equal[map[accused]kind, map[accused]kind]) {

@@ -56,9 +56,10 @@ func (e *engine) judge(now time.Time, m *member) {
 }
 
 // judgePath decides whether a member is dead at one of its addresses: two speakers miss it
-// there. One is enough if no other speaker could miss it. A dead member lives again when not enough
-// speakers miss it and it has begun a new epoch. Those who watch it see to that. The others also
-// believe a speaker that reaches it.
+// there. One is enough if no other speaker could miss it, or if the member list of another one, which
+// watched it, has lost it. A dead member lives again when not enough
+// speakers miss it and it has begun a new epoch. Those who watch it see to that, and the others
+// believe them.
 func (e *engine) judgePath(now time.Time, p *path) {
 	missed, how := e.misses(now, p)
 	votes, kernelVotes, kinds := 0, 0, how
@@ -77,7 +78,7 @@ func (e *engine) judgePath(now time.Time, p *path) {
 		}
 	}
 	needed := 2
-	if missed && !e.othersCouldMiss(now, p) || !p.watched && kinds&kindSure != 0 {
+	if missed && (kinds&kindLost != 0 || !e.othersCouldMiss(now, p)) || !p.watched && kinds&kindSure != 0 {
 		needed = 1
 	}
 	p.denied = kinds&kindReached != 0
@@ -91,7 +92,7 @@ func (e *engine) judgePath(now time.Time, p *path) {
 		if !p.dead {
 			p.dead, p.deadEpoch, e.changed = true, p.member.epoch, true
 		}
-	case p.dead && (p.member.epoch > p.deadEpoch || !missed && (!p.watched && p.denied || now.Sub(p.missedAt) > mourning)):
+	case p.dead && (p.member.epoch > p.deadEpoch || !missed && (!p.watched && kinds&kindLost == 0 || now.Sub(p.missedAt) > mourning)):
 		p.dead, p.kernelDead, e.changed = false, false, true
 	case p.dead && !missed && p.alive(now) && now.Sub(p.toldAt) >= tellPause:
 		p.toldAt = now
