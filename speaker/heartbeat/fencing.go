@@ -163,15 +163,28 @@ func (e *engine) updateAlone(now time.Time, r reception) {
 		// A speaker with one other member, or with none, reaches no member in two cases: the other
 		// members are dead, or the network of this node is broken. A witness tells which is true,
 		// or the other member's kernel, which has closed the connection.
-		e.alone = e.alone || now.Before(e.witnessedUntil) || r.closed && r.some
+		if !e.alone && (now.Before(e.witnessedUntil) || r.closed && r.some) {
+			e.alone = true
+			e.replace(true)
+		}
 	}
 	if e.self.asking && (len(r.expected) == 0 || e.alone || r.gone && len(r.alive) > 0) {
 		e.self.asking = false
 	}
 }
 
+// replace notes that this speaker takes the place of all lost members, or that it does not.
+func (e *engine) replace(gone bool) {
+	for _, m := range e.order {
+		if m.lost && !m.back {
+			m.gone = gone
+		}
+	}
+}
+
 // pardon forgets the deaths that this speaker has found while it believed to be alone.
 func (e *engine) pardon() {
+	e.replace(false)
 	for _, m := range e.near {
 		for _, p := range m.paths {
 			p.verdict = verdict{}

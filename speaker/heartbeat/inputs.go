@@ -71,7 +71,7 @@ func (e *engine) setRing(now time.Time) {
 	e.near, e.lost = nil, nil
 	for _, m := range e.order {
 		isNear := m.counts() && e.ring.neighbours(e.name, m.name)
-		m.watch(now, e.timing, isNear)
+		m.watch(now, e.timing, isNear, e.fencing)
 		switch {
 		case isNear:
 			e.near = append(e.near, m)

@@ -60,11 +60,12 @@ func (k *kernel) answer(at time.Time, link *average) {
 		k.loss = average{share: firstLoss}
 	}
 	if k.open > 0 && !k.dead { // the probes to a dead kernel were not lost
-		for _, a := range []*average{&k.loss, link} {
-			for range k.open - 1 {
-				a.count(1)
-			}
-			a.count(0)
+		for range k.open - 1 {
+			k.loss.count(1)
+		}
+		k.loss.count(0)
+		if k.watched { // a run of lost probes counts once: one path must not outweigh the others
+			link.count(float64(min(1, k.open-1)))
 		}
 	}
 	k.watched, k.dead, k.open, k.doubted = true, false, 0, time.Time{}

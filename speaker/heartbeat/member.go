@@ -124,8 +124,9 @@ func (m *member) setPaths(now time.Time, timing Timing, paths []Path) {
 	}
 }
 
-// watch says whether the member is watched.
-func (m *member) watch(now time.Time, timing Timing, watched bool) {
+// watch says whether the member is watched. A fenced speaker is cut off itself: it does not say that its
+// list has lost the member.
+func (m *member) watch(now time.Time, timing Timing, watched bool, f fencing) {
 	for _, p := range m.paths {
 		if watched && !p.watched {
 			// The member begins to send now. It was not expected to send before.
@@ -135,7 +136,7 @@ func (m *member) watch(now time.Time, timing Timing, watched bool) {
 			p.expect(now, timing)
 			p.nextAt = now
 		}
-		if !watched && p.watched && m.lost {
+		if !watched && p.watched && m.lost && p.known && f.reason == "" && !f.links[p.Link] {
 			p.lostUntil = now.Add(mourning)
 		}
 		p.watched = watched

@@ -162,10 +162,10 @@ func (m message) seal(key []byte) []byte {
 	return append(b, tag(key, b)...)
 }
 
-// accused returns the addresses of the speaker with this ID in the suspicions.
+// accused returns the addresses at which the sender believes that the speaker with this ID is dead.
 func (m message) accused(id uint64) (addrs []netip.Addr) {
 	for _, s := range m.suspicions {
-		if s.node == id {
+		if s.node == id && s.kind&kindSure != 0 {
 			addrs = append(addrs, s.addr)
 		}
 	}

@@ -239,3 +239,32 @@ func TestOneDeathCountsOnce(t *testing.T) {
 		}
 	}
 }
+
+// All speakers but one stop for ten seconds, and go on. A witness has let the one take their addresses, after
+// its member list had lost them while it was fenced.
+func TestLastSpeakerTellsTheOthersThatItHasReplacedThem(t *testing.T) {
+	w := newWorld(t, 3, defaultTiming)
+	last, others := w.nodes[0], w.nodes[1:]
+	for _, n := range others {
+		n.stopped = true
+	}
+	w.run(5 * time.Second)
+	last.members = []string{}
+	w.tell(last)
+	for range 10 {
+		last.engine.witness(w.now, w.now.Add(testimonyLife))
+		w.run(500 * time.Millisecond)
+	}
+	if v := last.engine.view; v.Fenced != "" {
+		t.Fatalf("the witness does not count: %+v", v)
+	}
+	for _, n := range others {
+		n.stopped, n.next = false, w.now
+	}
+	w.run(time.Second)
+	for _, n := range others {
+		if n.engine.view.Deaths != 1 {
+			t.Errorf("%s: %+v", n.name, n.engine.view)
+		}
+	}
+}

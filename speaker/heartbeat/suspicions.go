@@ -36,7 +36,7 @@ type linkAccused struct {
 
 type vote struct {
 	kind      kind
-	since, at time.Time // when the member has said so for the first time, and for the last time
+	since, at time.Time // when the member has begun to say that it misses the speaker, or not; and when it said so last
 }
 
 // note replaces the suspicions that the sender of a message has sent on this path's link. It
@@ -64,9 +64,11 @@ func (t tally) note(now time.Time, p *path, msg message) (touched []uint64) {
 			t[a] = map[*member]vote{}
 		}
 		v := vote{kind, now, now}
-		if before, ok := t[a][m]; ok && before.kind == kind {
+		before, ok := t[a][m]
+		if ok && (before.kind == kind || before.kind.isVote() && kind.isVote()) {
 			v.since = before.since
-		} else {
+		}
+		if !ok || before.kind != kind {
 			touched = append(touched, a.node)
 		}
 		t[a][m] = v

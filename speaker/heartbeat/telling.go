@@ -143,8 +143,12 @@ func (e *engine) sendEcho(p *path, f flags, echo uint64, now time.Time) {
 			m.suspicions = append(m.suspicions, suspicion{p.member.id, other.Remote, kindSure})
 		}
 	}
-	for a, kind := range e.suspicions[p.Link] {
-		m.suspicions = append(m.suspicions, suspicion{a.node, a.addr, kind})
+	for _, vote := range []bool{true, false} { // if there are too many, the last ones are left out
+		for a, kind := range e.suspicions[p.Link] {
+			if kind.isVote() == vote {
+				m.suspicions = append(m.suspicions, suspicion{a.node, a.addr, kind})
+			}
+		}
 	}
 	e.out = append(e.out, packet{p.Path, m})
 }

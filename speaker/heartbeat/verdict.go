@@ -56,10 +56,9 @@ func (e *engine) judge(now time.Time, m *member) {
 }
 
 // judgePath decides whether a member is dead at one of its addresses: two speakers miss it
-// there. One is enough if no other speaker could miss it, or if the member list of another one, which
-// watched it, has lost it. A dead member lives again when not enough
-// speakers miss it and it has begun a new epoch. Those who watch it see to that, and the others
-// believe them.
+// there. One is enough if no other speaker could miss it, or if the member list of another one,
+// which watched it, has lost it. A dead member lives again when not enough speakers miss it and it
+// has begun a new epoch. Those who watch it see to that, and the others believe them.
 func (e *engine) judgePath(now time.Time, p *path) {
 	missed, how := e.misses(now, p)
 	votes, kernelVotes, kinds := 0, 0, how
@@ -78,7 +77,7 @@ func (e *engine) judgePath(now time.Time, p *path) {
 		}
 	}
 	needed := 2
-	if missed && (kinds&kindLost != 0 || !e.othersCouldMiss(now, p)) || !p.watched && kinds&kindSure != 0 {
+	if missed && (kinds&(kindLost|kindReached) == kindLost || !e.othersCouldMiss(now, p)) || !p.watched && kinds&kindSure != 0 {
 		needed = 1
 	}
 	p.denied = kinds&kindReached != 0

@@ -200,7 +200,9 @@ func (w *world) after(n *node) {
 	for _, p := range n.engine.out {
 		to := w.byAddr[p.path.Remote]
 		if !w.drops(n, to, p.path) && !(w.firewall != nil && w.firewall(n, to, int(p.path.Local.As4()[1]))) {
-			w.flights = append(w.flights, flight{at: w.now.Add(latency), to: to, m: p.message})
+			m := p.message
+			m.suspicions = m.suspicions[:min(maxSuspicions, len(m.suspicions))] // as in seal
+			w.flights = append(w.flights, flight{at: w.now.Add(latency), to: to, m: m})
 		}
 	}
 	for _, p := range n.engine.probes {
