@@ -31,7 +31,11 @@ func TestSuddenLossInventsNoDeath(t *testing.T) {
 	w := newWorld(t, 12, defaultTiming)
 	loss := 0.0
 	w.lost = func(_, _ *node) bool { return w.rng.Float64() < loss }
-	for range 25 {
+	times := 25
+	if testing.Short() {
+		times = 5
+	}
+	for range times {
 		loss = 0.35
 		w.run(300 * time.Millisecond)
 		loss = 0
