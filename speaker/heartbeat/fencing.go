@@ -176,7 +176,7 @@ func (e *engine) updateAlone(now time.Time, r reception) {
 // replace notes that this speaker takes the place of all lost members, or that it does not.
 func (e *engine) replace(gone bool) {
 	for _, m := range e.order {
-		if m.lost && !m.back {
+		if !m.counts() {
 			m.gone = gone
 		}
 	}

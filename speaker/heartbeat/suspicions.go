@@ -35,8 +35,10 @@ type linkAccused struct {
 }
 
 type vote struct {
-	kind      kind
-	since, at time.Time // when the member has begun to say that it misses the speaker, or not; and when it said so last
+	kind kind
+	// since is when the member said this for the first time, at when it said it last. All kinds that say
+	// that it misses the speaker count as the same.
+	since, at time.Time
 }
 
 // note replaces the suspicions that the sender of a message has sent on this path's link. It
