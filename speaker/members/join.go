@@ -3,11 +3,17 @@ package members
 import (
 	"context"
 	"maps"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
+
+// Two members that contact each other exchange their whole lists. So no speaker contacts all
+// others, which would cost the cube of their number when all do it at the same time, for example
+// after a switch has restarted. A few are enough, because they tell all others by gossip.
 
 const (
 	// searchInterval is how often missing members are looked for, so that the two
@@ -24,13 +30,25 @@ const (
 	refuteTime = 300 * time.Millisecond
 	// maxDials bounds the connections that are tried at the same time.
 	maxDials = 16
+	// enoughAnswers is how many members must answer before a join contacts no more.
+	enoughAnswers = 4
+	// searchContacts is how many missing members a search contacts. All speakers search, and each
+	// of them chooses others.
+	searchContacts = 4
 )
+
+// contact is a node and the address at which its speaker should be found.
+type contact struct {
+	node string
+	addr netip.Addr
+}
 
 // keepJoined joins the other members and then looks for missing ones, until ctx
 // ends.
 func (m *Members) keepJoined(ctx context.Context, dials *sync.WaitGroup) {
+	contacts, _ := m.inTurn(m.missing())
 	select {
-	case <-m.join(ctx, dials, m.missing()):
+	case <-m.join(ctx, dials, contacts):
 	case <-time.After(joinPatience):
 		m.options.Log.Warn("no other speaker could be reached, going on alone")
 	case <-ctx.Done():
@@ -49,17 +67,19 @@ func (m *Members) keepJoined(ctx context.Context, dials *sync.WaitGroup) {
 		case <-m.search.C():
 			m.findMissing(ctx, dials)
 		case <-m.rejoin.C():
-			m.rejoinAll(ctx, dials)
+			m.rejoinSome(ctx, dials)
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// findMissing looks for the missing members.
+// findMissing looks for a few of the missing members, and for those that were asked for.
 func (m *Members) findMissing(ctx context.Context, dials *sync.WaitGroup) {
-	if m.waitOrRejoin(ctx, m.join(ctx, dials, m.missing()), rejoinPatience) {
-		m.rejoinAll(ctx, dials)
+	contacts, wanted := m.inTurn(m.missing())
+	contacts = contacts[:min(max(wanted, searchContacts), len(contacts))]
+	if m.waitOrRejoin(ctx, m.join(ctx, dials, contacts), rejoinPatience) {
+		m.rejoinSome(ctx, dials)
 	}
 }
 
@@ -76,9 +96,9 @@ func (m *Members) waitOrRejoin(ctx context.Context, done <-chan struct{}, d time
 	return false
 }
 
-// rejoinAll contacts all members. Members that are only suspected so far are among
-// them: once contacted, they refute it.
-func (m *Members) rejoinAll(ctx context.Context, dials *sync.WaitGroup) {
+// rejoinSome contacts some of all members, first those that were asked for. They tell the member
+// that this one suspects or has lost, and that member refutes it.
+func (m *Members) rejoinSome(ctx context.Context, dials *sync.WaitGroup) {
 	if m.leaving.Load() {
 		return
 	}
@@ -86,7 +106,8 @@ func (m *Members) rejoinAll(ctx context.Context, dials *sync.WaitGroup) {
 	done := m.rejoined
 	m.rejoined = nil
 	m.mu.Unlock()
-	wait(ctx, m.join(ctx, dials, m.otherAddresses()), rejoinPatience)
+	contacts, _ := m.inTurn(m.otherAddresses())
+	wait(ctx, m.join(ctx, dials, contacts), rejoinPatience)
 	wait(ctx, nil, refuteTime)
 	if done != nil {
 		close(done)
@@ -117,31 +138,77 @@ func (m *Members) missing() map[string]netip.Addr {
 	return addrs
 }
 
-// join contacts the speakers at the addresses. The channel is closed when the first
-// one has answered, because it knows all others, or when all attempts have failed.
-func (m *Members) join(ctx context.Context, dials *sync.WaitGroup, addrs map[string]netip.Addr) <-chan struct{} {
+// lookFor makes the next search contact these members, before all others.
+func (m *Members) lookFor(names ...string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, name := range names {
+		m.wanted[name] = true
+	}
+}
+
+// inTurn returns the members at the addresses in the order in which to contact them: first those
+// that were asked for, wanted in number, then the others in random order.
+func (m *Members) inTurn(addrs map[string]netip.Addr) (contacts []contact, wanted int) {
+	m.mu.Lock()
+	first := m.wanted
+	m.wanted = map[string]bool{}
+	m.mu.Unlock()
+	for node, addr := range addrs {
+		contacts = append(contacts, contact{node, addr})
+	}
+	rand.Shuffle(len(contacts), func(i, j int) { contacts[i], contacts[j] = contacts[j], contacts[i] })
+	for i, c := range contacts {
+		if first[c.node] {
+			contacts[i], contacts[wanted] = contacts[wanted], c
+			wanted++
+		}
+	}
+	return contacts, wanted
+}
+
+// join contacts the speakers, one after the other, until some have answered. The channel is
+// closed when the first one has answered, because it knows all others, or when all attempts
+// have failed.
+func (m *Members) join(ctx context.Context, dials *sync.WaitGroup, contacts []contact) <-chan struct{} {
+	return contactSome(ctx, dials, contacts, func(c contact) error {
+		at := netip.AddrPortFrom(c.addr, m.options.Addr.Port()).String()
+		_, err := m.list.Load().Join([]string{c.node + "/" + at})
+		if err != nil {
+			m.options.Log.Debug("speaker not reached", "node", c.node, "address", at, "error", err)
+			m.noteAbsence(c.node, at, err)
+		}
+		return err
+	})
+}
+
+// contactSome calls reach for one contact after the other, maxDials at a time, until
+// enoughAnswers calls have returned nil. The channel is closed after the first such call, or when
+// all have returned.
+func contactSome(ctx context.Context, dials *sync.WaitGroup, contacts []contact, reach func(contact) error) <-chan struct{} {
 	done := make(chan struct{})
 	finish := sync.OnceFunc(func() { close(done) })
 	slots := make(chan struct{}, maxDials)
+	var answers atomic.Int32
 	dials.Go(func() {
 		defer finish()
 		var round sync.WaitGroup
 		defer round.Wait()
-		for name, addr := range addrs {
+		for _, c := range contacts {
 			select {
 			case slots <- struct{}{}:
 			case <-ctx.Done():
 				return
 			}
+			if answers.Load() >= enoughAnswers {
+				return
+			}
 			round.Go(func() {
 				defer func() { <-slots }()
-				at := netip.AddrPortFrom(addr, m.options.Addr.Port()).String()
-				if _, err := m.list.Load().Join([]string{name + "/" + at}); err != nil {
-					m.options.Log.Debug("speaker not reached", "node", name, "address", at, "error", err)
-					m.noteAbsence(name, at, err)
-					return
+				if reach(c) == nil {
+					answers.Add(1)
+					finish()
 				}
-				finish()
 			})
 		}
 	})

@@ -67,6 +67,9 @@ func (m *Members) config(transport *transport, ended *atomic.Bool) *memberlist.C
 	c.SuspicionMult, c.SuspicionMaxTimeoutMult = 3, 2
 	c.AwarenessMaxMultiplier = 4
 	c.GossipInterval = 50 * time.Millisecond
+	// Compression costs more CPU time than the network saves: 64 KB of tables for each packet.
+	// What a speaker of an older version has compressed is understood all the same.
+	c.EnableCompression = false
 	c.DeadNodeReclaimTime = reclaimAfter
 	c.Events = events{m, ended}
 	c.Alive, c.Conflict = newcomers{m}, newcomers{m}

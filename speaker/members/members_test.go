@@ -173,7 +173,9 @@ func TestProfileReachesTheOtherMembers(t *testing.T) {
 
 func TestMemberIsLostWhenItDiesButNotWhenItLeaves(t *testing.T) {
 	all := loopback(t, "s", "s", "s")
-	eventuallyAlive(t, all[0], "node0", "node1", "node2")
+	for _, m := range all { // a member that knows no other tells nobody that it leaves
+		eventuallyAlive(t, m, "node0", "node1", "node2")
+	}
 	lost := func() (names []string) {
 		for _, o := range all[0].Others() {
 			if o.Lost {

@@ -27,16 +27,11 @@ import (
 )
 
 const (
-	// minPlanInterval is the shortest time between two plans: a burst of events is one
-	// plan.
-	minPlanInterval = 50 * time.Millisecond
-	// minUrgentInterval is the same for what the heartbeats find, like the death of a member.
-	minUrgentInterval = 5 * time.Millisecond
 	// resyncInterval is the longest time between two plans, in case an event was missed.
 	// A failed action is also tried again after this time.
 	resyncInterval = 10 * time.Second
 	// searchPause is the shortest time between two searches for a lost member that was seen
-	// on a link. Such a frame may be forged, and a search contacts all members.
+	// on a link. Such a frame may be forged, and a search costs CPU time.
 	searchPause = 10 * time.Second
 	// contestedEvents is how many Events about contested VIPs are written in a minute.
 	contestedEvents = 10
@@ -120,18 +115,20 @@ func New(o Options) *Loop {
 }
 
 // Run plans whenever something has changed, until ctx ends. It acts on an event at once
-// and then waits for minPlanInterval, unless a member has died. It returns nil.
+// and then rests, unless a member has died. It returns nil.
 func (l *Loop) Run(ctx context.Context) error {
 	resync := time.NewTicker(resyncInterval)
 	defer resync.Stop()
 	for ctx.Err() == nil {
+		began := time.Now()
 		again := after(l.pass(ctx))
+		urgent, others := rests(time.Since(began))
 		select {
-		case <-time.After(minUrgentInterval):
+		case <-time.After(urgent):
 		case <-ctx.Done():
 		}
 		select {
-		case <-time.After(minPlanInterval - minUrgentInterval):
+		case <-time.After(others - urgent):
 		case <-l.Urgent.C():
 			continue
 		case <-ctx.Done():
@@ -149,14 +146,6 @@ func (l *Loop) Run(ctx context.Context) error {
 		l.pass(context.WithoutCancel(ctx))
 	}
 	return nil
-}
-
-// after returns a channel that is ready after d, or never if d is 0.
-func after(d time.Duration) <-chan time.Time {
-	if d == 0 {
-		return nil
-	}
-	return time.After(d)
 }
 
 // pass makes a plan and carries it out. It returns after which time to plan again even
@@ -184,12 +173,12 @@ func (l *Loop) pass(ctx context.Context) (again time.Duration) {
 	l.setSpread(&state)
 	state.Advertises = slices.ContainsFunc(l.BGP.Status(), func(s bgp.Status) bool { return s.Up })
 	if rejoin {
-		l.self.rejoining(l.Members.Rejoin())
+		l.self.rejoining(l.Members.Rejoin(beats.Returned...))
 	}
 	isNews := !slices.Equal(beats.Returned, l.back) && len(beats.Returned) > 0
 	if isNews || (lostHeard != l.lostHeard || len(beats.Returned) > 0) && time.Since(l.searched) > searchPause {
 		l.searched = time.Now()
-		l.rejoin()
+		l.rejoin(beats.Returned)
 	}
 	l.lostHeard, l.back = lostHeard, beats.Returned
 	l.Heartbeat.Hold(state.Rejoining)
@@ -233,15 +222,16 @@ func (l *Loop) pass(ctx context.Context) (again time.Duration) {
 	return again
 }
 
-// rejoin looks for the missing members, unless such a search goes on already.
-func (l *Loop) rejoin() {
+// rejoin looks for the missing members, first for those that were heard, unless such a search goes
+// on already.
+func (l *Loop) rejoin(heard []string) {
 	select {
 	case <-l.rejoined:
 		l.rejoined = nil
 	default:
 	}
 	if l.rejoined == nil {
-		l.rejoined = l.Members.Rejoin()
+		l.rejoined = l.Members.Rejoin(heard...)
 	}
 }
 

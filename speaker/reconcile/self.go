@@ -11,8 +11,8 @@ import (
 
 const (
 	// tellingDelay is how long it takes until all members act on a changed profile if no message is
-	// lost: the heartbeats tell it at once, and a member may wait for minPlanInterval before it plans
-	// again.
+	// lost: the heartbeats tell it at once, and for a member it is urgent, so that the member waits at
+	// most half as long as its last plan has taken.
 	tellingDelay = 100 * time.Millisecond
 	// tellingPatience is how long a speaker waits at most until half of its neighbours say that they
 	// know its profile. A speaker that they do not hear is dead or fenced by then, after three seconds
