@@ -47,3 +47,26 @@ func TestSuddenLossInventsNoDeath(t *testing.T) {
 		}
 	}
 }
+
+// A machine that stops for a moment loses many probes in a row. They say nothing about the link.
+func TestLostProbesInARowDoNotDelayTheDeathsOfOthers(t *testing.T) {
+	var link average
+	now := time.Now()
+	stopped, other := kernel{watched: true}, kernel{watched: true}
+	for range 200 {
+		for _, k := range []*kernel{&stopped, &other} {
+			k.ask(now)
+			k.answer(now, &link)
+		}
+	}
+	for range defaultTiming.Kernel.Misses {
+		stopped.ask(now)
+	}
+	stopped.answer(now, &link)
+	if misses := other.misses(defaultTiming.Kernel, &link); misses != defaultTiming.Kernel.Misses {
+		t.Errorf("another kernel is dead after %d probes without an answer, want %d", misses, defaultTiming.Kernel.Misses)
+	}
+	if misses := stopped.misses(defaultTiming.Kernel, &link); misses <= defaultTiming.Kernel.Misses {
+		t.Errorf("the kernel that did not answer is dead after %d probes without an answer", misses)
+	}
+}

@@ -104,6 +104,27 @@ func TestDeathOfAMemberThatIsHeardStays(t *testing.T) {
 	}
 }
 
+// Three neighbours miss a member, and two of them reach it again. It tells all that it lives. The third
+// one hears that, but its probes do not arrive.
+func TestReturnOfAMemberCountsForOneThatDoesNotReachIt(t *testing.T) {
+	w := newWorld(t, 12, defaultTiming)
+	victim := w.nodes[0]
+	near := w.neighboursOf(victim)
+	missing := near[:3]
+	w.cutOn(0, func(from, to *node) bool { return to == victim && slices.Contains(missing, from) })
+	if took := w.run(time.Second, w.allBelieveDead(victim)); took >= time.Second {
+		t.Fatal("the others do not believe the three that miss it")
+	}
+	missing = near[:1]
+	w.run(time.Second)
+	changes := w.countChanges(victim, 5*time.Second)
+	for _, n := range w.nodes[1:] {
+		if n.believesDead(victim) || changes[n.name] > 0 {
+			t.Errorf("%s has changed its mind %d times: %+v", n.name, changes[n.name], n.engine.view.Dead)
+		}
+	}
+}
+
 // The lists of two of three watchers have lost a member before they missed it: it was frozen for long,
 // but so were they. The third one alone misses it.
 func TestLostMemberIsDeadByTheWordOfOne(t *testing.T) {

@@ -102,3 +102,28 @@ func TestProfileReachesAMemberThatWasCutOff(t *testing.T) {
 		t.Errorf("%d messages in a second although all know the profile", n)
 	}
 }
+
+// A message has room for few suspicions. Those that count as votes must arrive.
+func TestVotesComeFirstInAMessage(t *testing.T) {
+	w := newWorld(t, 3, defaultTiming)
+	e := w.nodes[0].engine
+	to := e.near[0].paths[0]
+	suspicions := map[accused]kind{}
+	for i := range 3 * maxSuspicions {
+		suspicions[accused{uint64(i), to.Remote}] = kindReached
+	}
+	suspicions[accused{1000, to.Remote}], suspicions[accused{1001, to.Remote}] = kindKernel, 0
+	e.suspicions = map[string]map[accused]kind{to.Link: suspicions}
+	e.out = nil
+	e.send(to, 0, w.now)
+	var votes []uint64
+	for _, s := range e.out[0].message.suspicions[:maxSuspicions] {
+		if s.kind.isVote() {
+			votes = append(votes, s.node)
+		}
+	}
+	slices.Sort(votes)
+	if !slices.Equal(votes, []uint64{1000, 1001}) {
+		t.Errorf("the votes against %v arrive, want those against 1000 and 1001", votes)
+	}
+}
