@@ -139,3 +139,25 @@ func (s *scenario) elects(p *pilot, v View, link int) (owner *node) {
 func (s *scenario) mayAnswer(p *pilot, link int) bool {
 	return p.runs() && p.owns[link] && p.engine.lease().After(s.now) && !p.engine.fencing.links[fmt.Sprint("eth", link)]
 }
+
+// moves are the times at which the address of a link has moved to another node lately.
+type moves struct {
+	holder *pilot
+	times  []time.Time
+	worst  int // the most within movesTime
+}
+
+// see notes who answers now. It returns how often the address has moved within movesTime if it moves
+// now, and 0 if it does not.
+func (m *moves) see(now time.Time, owners []*pilot) int {
+	m.times = slices.DeleteFunc(m.times, func(at time.Time) bool { return now.Sub(at) > movesTime })
+	if len(owners) == 0 || slices.Contains(owners, m.holder) {
+		return 0
+	}
+	if m.holder != nil {
+		m.times = append(m.times, now)
+	}
+	m.holder = owners[0]
+	m.worst = max(m.worst, len(m.times))
+	return len(m.times)
+}

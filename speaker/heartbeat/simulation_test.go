@@ -19,6 +19,8 @@ const (
 	maxTwoOwners = 300 * time.Millisecond // of one link that reach each other
 	maxNoOwner   = 400 * time.Millisecond // of a link on which a majority is connected
 	maxHealing   = time.Second            // until all agree
+	maxMoves     = 8                      // of the address of a link, within movesTime
+	movesTime    = 5 * time.Second
 )
 
 // scenario is a cluster with random faults. The speakers do what package reconcile does with a
@@ -38,6 +40,7 @@ type scenario struct {
 	// since when a promise does not hold, by link and kind
 	twoSince, noneSince []time.Time
 	worstTwo, worstNone time.Duration
+	moves               []moves // by link
 	failures            []string
 	listed              time.Time // when the member lists were last updated
 }
@@ -52,7 +55,7 @@ func newScenario(t testing.TB, seed uint64) *scenario {
 	rng := rand.New(rand.NewPCG(seed, 99))
 	n, links := 2+rng.IntN(11), 1+rng.IntN(2)
 	s := &scenario{world: newIdleWorld(t, n, links, defaultTiming, seed), seed: seed, lists: rng.IntN(3), freezes: rand.New(rand.NewPCG(seed, 98))}
-	s.twoSince, s.noneSince = make([]time.Time, links), make([]time.Time, links)
+	s.twoSince, s.noneSince, s.moves = make([]time.Time, links), make([]time.Time, links), make([]moves, links)
 	for _, n := range s.nodes {
 		n.manual, n.members = true, []string{}
 		s.pilots = append(s.pilots, &pilot{node: n, owns: make([]bool, links), listLag: map[*node]time.Time{}, listWants: map[*node]bool{}, lostMembers: map[*node]bool{}})
@@ -181,6 +184,9 @@ func (s *scenario) check() {
 				owners = append(owners, p)
 			}
 		}
+		if s.moves[link].see(s.now, owners) == maxMoves {
+			s.fail("the address of eth%d has moved %d times within %v", link, maxMoves, movesTime)
+		}
 		two := ""
 		for i, a := range owners {
 			for _, b := range owners[:i] {
@@ -258,6 +264,7 @@ func (s *scenario) fail(format string, args ...any) {
 // Each failure prints its steps. Run it again with -seed SEED -seeds 1.
 func TestRandomFaultsBreakNoPromise(t *testing.T) {
 	var worstTwo, worstNone []time.Duration
+	worstMoves := 0
 	kinds := map[string]int{}
 	number := uint64(*seeds)
 	if testing.Short() {
@@ -267,6 +274,9 @@ func TestRandomFaultsBreakNoPromise(t *testing.T) {
 		s := newScenario(t, seed)
 		s.play()
 		worstTwo, worstNone = append(worstTwo, s.worstTwo), append(worstNone, s.worstNone)
+		for _, m := range s.moves {
+			worstMoves = max(worstMoves, m.worst)
+		}
 		if len(s.failures) > 0 {
 			kinds[fmt.Sprint(s.lists, " ", s.failures[0][:min(22, len(s.failures[0]))])]++
 			if kinds["printed"]++; kinds["printed"] <= 3 {
@@ -279,5 +289,5 @@ func TestRandomFaultsBreakNoPromise(t *testing.T) {
 	for _, d := range [][]time.Duration{worstTwo, worstNone} {
 		slices.SortFunc(d, func(a, b time.Duration) int { return cmp.Compare(b, a) })
 	}
-	t.Logf("longest time with two owners %v, without an owner %v; %v", worstTwo[0], worstNone[0], kinds)
+	t.Logf("longest time with two owners %v, without an owner %v, most moves within %v %d; %v", worstTwo[0], worstNone[0], movesTime, worstMoves, kinds)
 }
