@@ -175,7 +175,7 @@ func run(ctx, background context.Context, group *errgroup.Group, o Options) erro
 	case <-ctx.Done():
 	}
 
-	announcer := layer2.New(layer2.Options{Log: o.Log, Metrics: registry, MayAnswer: beats.MayAnswer, Refresh: o.Refresh, Rival: beats.Ask, Changed: wake.Set})
+	announcer := layer2.New(layer2.Options{Log: o.Log, Metrics: registry, MayAnswer: beats.MayAnswer, Refresh: o.Refresh, Rival: beats.Ask, Lost: func(name string) { others.LookFor(name) }, Changed: wake.Set})
 	stopLayer2 := startPart(background, group, announcer.Run)
 	defer stopLayer2()
 	routers := bgp.New(bgp.Options{Log: o.Log, Metrics: registry, Changed: wake.Set})

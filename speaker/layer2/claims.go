@@ -128,6 +128,9 @@ func (a *Announcer) handleMemberClaim(e *entry, c claim, member Member) (changed
 		return false
 	}
 	a.lostHeard.Add(1)
+	if a.options.Lost != nil {
+		a.options.Lost(member.Name)
+	}
 	a.options.Changed()
 	a.defend(c.addr, e, correctInterval)
 	return false

@@ -85,6 +85,8 @@ type Options struct {
 	// Rival is called, from any goroutine, when another member that is not lost announces an address
 	// that this node announces; nil for nothing. It must not block.
 	Rival func(name string)
+	// Lost is the same for a lost member.
+	Lost func(name string)
 	// Changed is called, from any goroutine, when Conflicts or LostHeard have changed.
 	// It must not block.
 	Changed func()

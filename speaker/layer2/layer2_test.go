@@ -272,13 +272,15 @@ func TestConflictAfterTheAnnouncementIsDefended(t *testing.T) {
 func TestAnnouncerCorrectsALostMember(t *testing.T) {
 	announcer(t, func(h *harness) {
 		h.members = map[[6]byte]Member{[6]byte(theirs): {Name: "node2", Lost: true}}
+		heard := ""
+		h.options.Lost = func(name string) { heard = name }
 		h.set(owner)
 		h.claim([6]byte(theirs))
 		h.mu.Lock()
 		answered := h.entry(vip4, "eth0").found.answered
 		h.mu.Unlock()
-		if h.answersFor() != 1 || answered.IsZero() || h.LostHeard() != 1 || len(h.Conflicts()) > 0 {
-			t.Errorf("answers for %d, corrected at %v, lost members heard %d, %v", h.answersFor(), answered, h.LostHeard(), h.Conflicts())
+		if h.answersFor() != 1 || answered.IsZero() || h.LostHeard() != 1 || heard != "node2" || len(h.Conflicts()) > 0 {
+			t.Errorf("answers for %d, corrected at %v, lost members heard %d, the last is %q, %v", h.answersFor(), answered, h.LostHeard(), heard, h.Conflicts())
 		}
 	})
 }

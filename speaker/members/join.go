@@ -3,7 +3,6 @@ package members
 import (
 	"context"
 	"maps"
-	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"sync"
@@ -25,28 +24,19 @@ const (
 	// rejoinPatience is how long a rejoin waits for the first member that answers.
 	// Connections to the other members are still tried after that.
 	rejoinPatience = 500 * time.Millisecond
-	// refuteTime is the time in which a member can refute its death after it was reached:
-	// some rounds of gossip.
+	// refuteTime is the time in which a member can hear of its death, after some members were
+	// reached, and refute it: some rounds of gossip.
 	refuteTime = 300 * time.Millisecond
 	// maxDials bounds the connections that are tried at the same time.
 	maxDials = 16
 	// enoughAnswers is how many members must answer before a join contacts no more.
 	enoughAnswers = 4
-	// searchContacts is how many missing members a search contacts. All speakers search, and each
-	// of them chooses others.
-	searchContacts = 4
 )
-
-// contact is a node and the address at which its speaker should be found.
-type contact struct {
-	node string
-	addr netip.Addr
-}
 
 // keepJoined joins the other members and then looks for missing ones, until ctx
 // ends.
 func (m *Members) keepJoined(ctx context.Context, dials *sync.WaitGroup) {
-	contacts, _ := m.inTurn(m.missing())
+	contacts, _ := m.inTurn(m.missing)
 	select {
 	case <-m.join(ctx, dials, contacts):
 	case <-time.After(joinPatience):
@@ -76,8 +66,8 @@ func (m *Members) keepJoined(ctx context.Context, dials *sync.WaitGroup) {
 
 // findMissing looks for a few of the missing members, and for those that were asked for.
 func (m *Members) findMissing(ctx context.Context, dials *sync.WaitGroup) {
-	contacts, wanted := m.inTurn(m.missing())
-	contacts = contacts[:min(max(wanted, searchContacts), len(contacts))]
+	contacts, wanted := m.inTurn(m.missing)
+	contacts = contacts[:searched(len(contacts), wanted, len(m.alive()))]
 	if m.waitOrRejoin(ctx, m.join(ctx, dials, contacts), rejoinPatience) {
 		m.rejoinSome(ctx, dials)
 	}
@@ -96,8 +86,8 @@ func (m *Members) waitOrRejoin(ctx context.Context, done <-chan struct{}, d time
 	return false
 }
 
-// rejoinSome contacts some of all members, first those that were asked for. They tell the member
-// that this one suspects or has lost, and that member refutes it.
+// rejoinSome contacts some of all members, first those that were asked for. They tell the members
+// that this one suspects or has lost, and those refute it.
 func (m *Members) rejoinSome(ctx context.Context, dials *sync.WaitGroup) {
 	if m.leaving.Load() {
 		return
@@ -106,7 +96,8 @@ func (m *Members) rejoinSome(ctx context.Context, dials *sync.WaitGroup) {
 	done := m.rejoined
 	m.rejoined = nil
 	m.mu.Unlock()
-	contacts, _ := m.inTurn(m.otherAddresses())
+	contacts, _ := m.inTurn(m.otherAddresses)
+	contacts = contacts[:min(maxRejoin, len(contacts))]
 	wait(ctx, m.join(ctx, dials, contacts), rejoinPatience)
 	wait(ctx, nil, refuteTime)
 	if done != nil {
@@ -138,40 +129,12 @@ func (m *Members) missing() map[string]netip.Addr {
 	return addrs
 }
 
-// lookFor makes the next search contact these members, before all others.
-func (m *Members) lookFor(names ...string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, name := range names {
-		m.wanted[name] = true
-	}
-}
-
-// inTurn returns the members at the addresses in the order in which to contact them: first those
-// that were asked for, wanted in number, then the others in random order.
-func (m *Members) inTurn(addrs map[string]netip.Addr) (contacts []contact, wanted int) {
-	m.mu.Lock()
-	first := m.wanted
-	m.wanted = map[string]bool{}
-	m.mu.Unlock()
-	for node, addr := range addrs {
-		contacts = append(contacts, contact{node, addr})
-	}
-	rand.Shuffle(len(contacts), func(i, j int) { contacts[i], contacts[j] = contacts[j], contacts[i] })
-	for i, c := range contacts {
-		if first[c.node] {
-			contacts[i], contacts[wanted] = contacts[wanted], c
-			wanted++
-		}
-	}
-	return contacts, wanted
-}
-
 // join contacts the speakers, one after the other, until some have answered. The channel is
 // closed when the first one has answered, because it knows all others, or when all attempts
 // have failed.
 func (m *Members) join(ctx context.Context, dials *sync.WaitGroup, contacts []contact) <-chan struct{} {
 	return contactSome(ctx, dials, contacts, func(c contact) error {
+		m.hadTurn(c.node)
 		at := netip.AddrPortFrom(c.addr, m.options.Addr.Port()).String()
 		_, err := m.list.Load().Join([]string{c.node + "/" + at})
 		if err != nil {

@@ -1,8 +1,10 @@
 package members
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -46,13 +48,9 @@ func TestJoinContactsAllMembersUntilEnoughHaveAnswered(t *testing.T) {
 	dials.Wait()
 }
 
-// On most nodes of this network there is no speaker, and a search must cost little all the same.
-func TestSearchContactsFewMembersAndFirstThoseThatAreWanted(t *testing.T) {
-	network := newNetwork(t)
-	network.set("node0", "127.0.0.2")
-	for i := range 60 {
-		network.set(fmt.Sprint("missing", i), fmt.Sprint("127.0.1.", i+1))
-	}
+// listening returns a member that listens, and whose searches are begun by the test.
+func listening(t *testing.T, network *network) *Members {
+	t.Helper()
 	m := New(network.options("node0", "s"))
 	first, err := m.open(m.options.Addr)
 	if err != nil {
@@ -64,53 +62,103 @@ func TestSearchContactsFewMembersAndFirstThoseThatAreWanted(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	// contacted returns the members that a search contacts.
-	contacted := func() (names []string) {
-		m.absent = map[string]absence{}
-		var dials sync.WaitGroup
-		m.findMissing(t.Context(), &dials)
-		dials.Wait()
-		for name := range m.absent {
-			names = append(names, name)
+	return m
+}
+
+// contacted returns the members that do not answer, and that the call contacts.
+func contacted(t *testing.T, m *Members, call func(context.Context, *sync.WaitGroup)) []string {
+	t.Helper()
+	m.absent = map[string]absence{}
+	var dials sync.WaitGroup
+	call(t.Context(), &dials)
+	dials.Wait()
+	return slices.Sorted(maps.Keys(m.absent))
+}
+
+// On most nodes of this network there is no speaker. A search costs little all the same, and each node
+// has its turn.
+func TestSearchesContactAllMissingMembersInTurn(t *testing.T) {
+	network := newNetwork(t)
+	network.set("node0", "127.0.0.2")
+	for i := range 3 * maxSearch {
+		network.set(fmt.Sprint("missing", i), fmt.Sprint("127.0.1.", i+1))
+	}
+	m := listening(t, network)
+	seen := map[string]bool{}
+	for range 3 {
+		names := contacted(t, m, m.findMissing)
+		if len(names) != maxSearch {
+			t.Errorf("a search contacts %v, want %d members", names, maxSearch)
 		}
-		return names
+		for _, name := range names {
+			seen[name] = true
+		}
 	}
-	if got := contacted(); len(got) != searchContacts {
-		t.Errorf("a search contacts %v, want %d members", got, searchContacts)
+	if len(seen) != 3*maxSearch {
+		t.Errorf("three searches contact %d of %d missing members", len(seen), 3*maxSearch)
 	}
-	wanted := []string{"missing1", "missing11", "missing21", "missing31", "missing41", "missing51"}
-	m.lookFor(wanted...)
-	if got := contacted(); len(got) != len(wanted) || slices.ContainsFunc(wanted, func(name string) bool { return !slices.Contains(got, name) }) {
-		t.Errorf("a search contacts %v, want %v", got, wanted)
+	names := contacted(t, m, m.findMissing)
+	network.set("new", "127.0.2.1")
+	m.LookFor(names[0], names[1])
+	if again := contacted(t, m, m.findMissing); !slices.Contains(again, names[0]) || !slices.Contains(again, names[1]) || !slices.Contains(again, "new") || slices.Contains(again, names[2]) {
+		t.Errorf("after %v, with a new node, the next search contacts %v, and %v are wanted", names, again, names[:2])
 	}
-	if got := contacted(); len(got) != searchContacts {
-		t.Errorf("the next search contacts %v, want %d members", got, searchContacts)
+	if again := contacted(t, m, m.findMissing); slices.Contains(again, names[0]) {
+		t.Errorf("%s was wanted for one search, and the next one contacts %v", names[0], again)
 	}
 }
 
-func TestWantedMembersAreContactedFirst(t *testing.T) {
-	m := New(newNetwork(t).options("node0", "s"))
-	addrs := map[string]netip.Addr{}
-	for i := range 100 {
-		addrs[fmt.Sprint("node", i)] = netip.AddrFrom4([4]byte{10, 0, 0, byte(i)})
-	}
-	m.lookFor("node7", "node70", "unknown")
-	got, wanted := m.inTurn(addrs)
-	if wanted != 2 || len(got) != 100 {
-		t.Fatalf("%d of %d members are wanted, want 2 of 100", wanted, len(got))
-	}
-	seen := map[string]bool{}
-	for i, c := range got {
-		if first := c.node == "node7" || c.node == "node70"; first != (i < 2) {
-			t.Errorf("%s is contacted as number %d", c.node, i)
+func TestLivingMembersShareASearch(t *testing.T) {
+	for _, c := range []struct{ missing, wanted, alive, want int }{
+		{0, 0, 5, 0},
+		{3, 0, 1, 3},
+		{50, 0, 50, 4},
+		{500, 0, 50, 10},
+		{999, 0, 1, 16},
+		{50, 7, 50, 7},
+		{50, 40, 50, 16},
+	} {
+		if got := searched(c.missing, c.wanted, c.alive); got != c.want {
+			t.Errorf("%d missing, of which %d are wanted, and %d living members: a search contacts %d, want %d", c.missing, c.wanted, c.alive, got, c.want)
 		}
-		if c.addr != addrs[c.node] {
-			t.Errorf("%s is contacted at %s", c.node, c.addr)
-		}
-		seen[c.node] = true
 	}
-	if len(seen) != 100 {
-		t.Errorf("%d of 100 members are contacted", len(seen))
+}
+
+func TestRejoinContactsKnownMembersFirst(t *testing.T) {
+	network := newNetwork(t)
+	network.set("node0", "127.0.0.2")
+	network.set("known", "127.0.3.1")
+	network.set("lost", "127.0.3.2")
+	for i := range 2 * maxRejoin {
+		network.set(fmt.Sprint("missing", i), fmt.Sprint("127.0.1.", i+1))
+	}
+	m := listening(t, network)
+	m.others["known"], m.others["lost"] = Member{Name: "known"}, Member{Name: "lost", Lost: true}
+	m.LookFor("lost", "unknown")
+	contacts, wanted := m.inTurn(m.otherAddresses)
+	if wanted != 1 || contacts[0].node != "lost" || contacts[1].node != "known" || len(contacts) != 2+2*maxRejoin {
+		t.Errorf("%d of %d are wanted, first are %v", wanted, len(contacts), contacts[:3])
+	}
+	if names := contacted(t, m, m.rejoinSome); len(names) != maxRejoin || !slices.Contains(names, "known") {
+		t.Errorf("a rejoin contacts %d members, want %d with the known one: %v", len(names), maxRejoin, names)
+	}
+}
+
+// Its Node has another address already, so it may have come back there.
+func TestDeadMemberWithAnotherAddressIsLookedForFirst(t *testing.T) {
+	network := newNetwork(t)
+	network.set("node0", "127.0.0.2")
+	network.set("moved", "127.0.3.1")
+	m := listening(t, network)
+	m.others["moved"] = Member{Name: "moved", Addr: netip.MustParseAddr("127.0.3.9")}
+	m.died("moved")
+	if _, wanted := m.inTurn(m.missing); wanted != 1 {
+		t.Error("the member is not looked for")
+	}
+	select {
+	case <-m.search.C():
+	default:
+		t.Error("no search begins")
 	}
 }
 

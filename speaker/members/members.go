@@ -73,8 +73,7 @@ type Members struct {
 	absent map[string]absence
 	// displaced are members that have lost their address to a newcomer of the same name.
 	displaced map[string]displacement
-	// wanted are the names of the members that the next search contacts first.
-	wanted map[string]bool
+	turns     turns // of the searches for other members
 	// unheardAt is when others that the present list does not have are lost; zero if the
 	// list was not replaced.
 	unheardAt time.Time
@@ -96,7 +95,7 @@ type Member struct {
 func New(o Options) *Members {
 	m := &Members{
 		options: o, joined: make(chan struct{}), profileChanged: signal.New(), rejoin: signal.New(), search: signal.New(),
-		others: map[string]Member{}, absent: map[string]absence{}, displaced: map[string]displacement{}, wanted: map[string]bool{},
+		others: map[string]Member{}, absent: map[string]absence{}, displaced: map[string]displacement{}, turns: turns{map[string]bool{}, map[string]time.Time{}},
 	}
 	m.guard = newGuard(m.knownAddrs, o.Log, o.Metrics)
 	m.keys.set(o.Keys)
@@ -142,11 +141,10 @@ func (m *Members) SetKeys(keys [][]byte) { m.keys.set(keys) }
 func (m *Members) Joined() <-chan struct{} { return m.joined }
 
 // Rejoin looks for the other speakers at once, after a time in which this member
-// may have heard none. It contacts some of them, first those whose names are given. It does not
-// block. The channel is closed, and Changed is called, when the members that can be reached have
-// had the time to say that they are alive.
-func (m *Members) Rejoin(first ...string) <-chan struct{} {
-	m.lookFor(first...)
+// may have heard none. It contacts some of them; see LookFor. It does not block. The channel is
+// closed, and Changed is called, when the members that can be reached have had the time to say
+// that they are alive.
+func (m *Members) Rejoin() <-chan struct{} {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.rejoined == nil {

@@ -80,7 +80,7 @@ func (m *Members) remove(name string) (left bool) {
 	}
 	m.mu.Unlock()
 	if addr, ok := m.options.Addresses()[name]; ok && addr != other.Addr {
-		m.lookFor(name)
+		m.LookFor(name)
 		m.search.Set() // it may have come back with another address, and can take its place now
 	}
 	m.options.Changed()

@@ -56,7 +56,7 @@ type Options struct {
 	// FailbackAfter is how long this speaker is suppressed after it came back.
 	FailbackAfter time.Duration
 	// Wake is set when something has changed. Urgent is set when the heartbeats have: such a change
-	// does not wait for minPlanInterval.
+	// waits for a shorter time; see rests.
 	Wake, Urgent signal.Signal
 	Events       record.EventRecorder
 	Log          *slog.Logger
@@ -131,6 +131,8 @@ func (l *Loop) Run(ctx context.Context) error {
 		case <-time.After(others - urgent):
 		case <-l.Urgent.C():
 			continue
+		case <-again:
+			continue
 		case <-ctx.Done():
 		}
 		select {
@@ -173,12 +175,13 @@ func (l *Loop) pass(ctx context.Context) (again time.Duration) {
 	l.setSpread(&state)
 	state.Advertises = slices.ContainsFunc(l.BGP.Status(), func(s bgp.Status) bool { return s.Up })
 	if rejoin {
-		l.self.rejoining(l.Members.Rejoin(beats.Returned...))
+		l.self.rejoining(l.Members.Rejoin())
 	}
+	l.Members.LookFor(beats.Returned...)
 	isNews := !slices.Equal(beats.Returned, l.back) && len(beats.Returned) > 0
 	if isNews || (lostHeard != l.lostHeard || len(beats.Returned) > 0) && time.Since(l.searched) > searchPause {
 		l.searched = time.Now()
-		l.rejoin(beats.Returned)
+		l.rejoin()
 	}
 	l.lostHeard, l.back = lostHeard, beats.Returned
 	l.Heartbeat.Hold(state.Rejoining)
@@ -222,16 +225,15 @@ func (l *Loop) pass(ctx context.Context) (again time.Duration) {
 	return again
 }
 
-// rejoin looks for the missing members, first for those that were heard, unless such a search goes
-// on already.
-func (l *Loop) rejoin(heard []string) {
+// rejoin looks for the missing members, unless such a search goes on already.
+func (l *Loop) rejoin() {
 	select {
 	case <-l.rejoined:
 		l.rejoined = nil
 	default:
 	}
 	if l.rejoined == nil {
-		l.rejoined = l.Members.Rejoin(heard...)
+		l.rejoined = l.Members.Rejoin()
 	}
 }
 

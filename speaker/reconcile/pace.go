@@ -8,17 +8,17 @@ const (
 	minPlanInterval = 50 * time.Millisecond
 	// minUrgentInterval is the same for what the heartbeats find, like the death of a member.
 	minUrgentInterval = 5 * time.Millisecond
-	// maxPlanInterval is the longest that a change has to wait for its plan when the node has too
-	// little CPU time.
-	maxPlanInterval = time.Second
+	// maxPlanInterval and maxUrgentInterval are the longest that a change has to wait for its plan
+	// when the node has too little CPU time.
+	maxPlanInterval   = 400 * time.Millisecond
+	maxUrgentInterval = 50 * time.Millisecond
 )
 
 // rests returns after which time the loop makes the next plan, for what is urgent and for the other
 // changes, when a plan took the time took. Otherwise a node with too little CPU time, in a cluster in
 // which much changes, would plan all the time, and its heartbeats would be late.
 func rests(took time.Duration) (urgent, others time.Duration) {
-	others = min(max(minPlanInterval, 4*took), maxPlanInterval)
-	return min(max(minUrgentInterval, took/2), others), others
+	return min(max(minUrgentInterval, took/2), maxUrgentInterval), min(max(minPlanInterval, 4*took), maxPlanInterval)
 }
 
 // after returns a channel that is ready after d, or never if d is 0.
