@@ -36,7 +36,7 @@ const (
 // keepJoined joins the other members and then looks for missing ones, until ctx
 // ends.
 func (m *Members) keepJoined(ctx context.Context, dials *sync.WaitGroup) {
-	contacts, _ := m.inTurn(m.missing)
+	contacts, _ := m.inTurn(m.missing, false)
 	select {
 	case <-m.join(ctx, dials, contacts):
 	case <-time.After(joinPatience):
@@ -66,7 +66,7 @@ func (m *Members) keepJoined(ctx context.Context, dials *sync.WaitGroup) {
 
 // findMissing looks for a few of the missing members, and for those that were asked for.
 func (m *Members) findMissing(ctx context.Context, dials *sync.WaitGroup) {
-	contacts, wanted := m.inTurn(m.missing)
+	contacts, wanted := m.inTurn(m.missing, false)
 	contacts = contacts[:searched(len(contacts), wanted, len(m.alive()))]
 	if m.waitOrRejoin(ctx, m.join(ctx, dials, contacts), rejoinPatience) {
 		m.rejoinSome(ctx, dials)
@@ -96,7 +96,7 @@ func (m *Members) rejoinSome(ctx context.Context, dials *sync.WaitGroup) {
 	done := m.rejoined
 	m.rejoined = nil
 	m.mu.Unlock()
-	contacts, _ := m.inTurn(m.otherAddresses)
+	contacts, _ := m.inTurn(m.otherAddresses, true)
 	contacts = contacts[:min(maxRejoin, len(contacts))]
 	wait(ctx, m.join(ctx, dials, contacts), rejoinPatience)
 	wait(ctx, nil, refuteTime)

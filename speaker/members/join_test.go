@@ -124,7 +124,7 @@ func TestLivingMembersShareASearch(t *testing.T) {
 	}
 }
 
-func TestRejoinContactsKnownMembersFirst(t *testing.T) {
+func TestRejoinContactsMembersThatWereHereFirst(t *testing.T) {
 	network := newNetwork(t)
 	network.set("node0", "127.0.0.2")
 	network.set("known", "127.0.3.1")
@@ -134,13 +134,14 @@ func TestRejoinContactsKnownMembersFirst(t *testing.T) {
 	}
 	m := listening(t, network)
 	m.others["known"], m.others["lost"] = Member{Name: "known"}, Member{Name: "lost", Lost: true}
-	m.LookFor("lost", "unknown")
-	contacts, wanted := m.inTurn(m.otherAddresses)
-	if wanted != 1 || contacts[0].node != "lost" || contacts[1].node != "known" || len(contacts) != 2+2*maxRejoin {
+	m.LookFor("missing7", "unknown")
+	contacts, wanted := m.inTurn(m.otherAddresses, true)
+	second, third := contacts[1].node, contacts[2].node
+	if wanted != 1 || contacts[0].node != "missing7" || min(second, third) != "known" || max(second, third) != "lost" || len(contacts) != 2+2*maxRejoin {
 		t.Errorf("%d of %d are wanted, first are %v", wanted, len(contacts), contacts[:3])
 	}
-	if names := contacted(t, m, m.rejoinSome); len(names) != maxRejoin || !slices.Contains(names, "known") {
-		t.Errorf("a rejoin contacts %d members, want %d with the known one: %v", len(names), maxRejoin, names)
+	if names := contacted(t, m, m.rejoinSome); len(names) != maxRejoin || !slices.Contains(names, "known") || !slices.Contains(names, "lost") {
+		t.Errorf("a rejoin contacts %d members, want %d with those that were here: %v", len(names), maxRejoin, names)
 	}
 }
 
@@ -149,11 +150,21 @@ func TestDeadMemberWithAnotherAddressIsLookedForFirst(t *testing.T) {
 	network := newNetwork(t)
 	network.set("node0", "127.0.0.2")
 	network.set("moved", "127.0.3.1")
+	for i := range 2 * maxSearch {
+		network.set(fmt.Sprint("missing", i), fmt.Sprint("127.0.1.", i+1))
+	}
 	m := listening(t, network)
 	m.others["moved"] = Member{Name: "moved", Addr: netip.MustParseAddr("127.0.3.9")}
+	m.others["moves"] = Member{Name: "moves", Addr: netip.MustParseAddr("127.0.3.8")}
+	network.set("moves", "127.0.3.8")
 	m.died("moved")
-	if _, wanted := m.inTurn(m.missing); wanted != 1 {
-		t.Error("the member is not looked for")
+	m.died("moves")
+	if contacts, wanted := m.inTurn(m.missing, false); wanted != 1 || contacts[0].node != "moved" {
+		t.Errorf("%d are wanted, first is %v", wanted, contacts[0])
+	}
+	network.set("moves", "127.0.3.2") // it has another address after its death only
+	if contacts, _ := m.inTurn(m.missing, false); contacts[1].node != "moves" {
+		t.Errorf("first are %v", contacts[:2])
 	}
 	select {
 	case <-m.search.C():

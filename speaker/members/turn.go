@@ -23,21 +23,20 @@ type contact struct {
 	addr netip.Addr
 }
 
-// turns says which members to contact next: first those that are wanted, then those that are known,
+// turns says which members to contact next: first those that are wanted, then those that were here,
 // then those whose last turn is the longest ago. So each one has its turn.
 type turns struct {
 	wanted map[string]bool
 	last   map[string]time.Time
 }
 
-// next returns the members at the addresses in their turn, and how many of them are wanted. known
-// reports whether there was a speaker on a node when this one heard of it last.
-func (t turns) next(addrs map[string]netip.Addr, known func(node string) bool) (contacts []contact, wanted int) {
+// next returns the members at the addresses in their turn, and how many of them are wanted.
+func (t turns) next(addrs map[string]netip.Addr, wasHere func(contact) bool) (contacts []contact, wanted int) {
 	rank := func(c contact) int {
 		switch {
 		case t.wanted[c.node]:
 			return 0
-		case known(c.node):
+		case wasHere(c):
 			return 1
 		}
 		return 2
@@ -58,14 +57,14 @@ func (t turns) next(addrs map[string]netip.Addr, known func(node string) bool) (
 }
 
 // searched returns how many of the missing members a search contacts, of which some are wanted. The
-// living members share the search, so that together they contact each missing one once.
+// living members share the search: on average they contact each missing one once, up to maxSearch each.
 func searched(missing, wanted, alive int) int {
 	share := (missing + alive - 1) / max(1, alive)
 	return min(missing, maxSearch, max(wanted, minSearch, share))
 }
 
-// LookFor makes the next search, which begins within searchInterval, contact these members before all
-// others.
+// LookFor makes the next searches contact these members before all others, once. A search begins every
+// searchInterval.
 func (m *Members) LookFor(names ...string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -75,19 +74,24 @@ func (m *Members) LookFor(names ...string) {
 }
 
 // inTurn returns the members in the order in which to contact them, and how many of them are wanted.
-// Nobody is wanted after that.
-func (m *Members) inTurn(read func() map[string]netip.Addr) (contacts []contact, wanted int) {
+// Lost members come early if withLost is set. Otherwise they have their turn like all who are missing,
+// because they are dead more often than not.
+func (m *Members) inTurn(read func() map[string]netip.Addr, withLost bool) (contacts []contact, wanted int) {
 	m.mu.Lock()
-	now := turns{m.turns.wanted, m.turns.last}
-	m.turns.wanted = map[string]bool{} // before the members are read: who is wanted after that stays wanted
+	before := maps.Clone(m.turns.wanted)
 	m.mu.Unlock()
 	addrs := read()
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	for node := range before {
+		if _, ok := addrs[node]; !ok {
+			delete(m.turns.wanted, node)
+		}
+	}
 	maps.DeleteFunc(m.turns.last, func(node string, _ time.Time) bool { _, ok := addrs[node]; return !ok })
-	return now.next(addrs, func(node string) bool {
-		other, ok := m.others[node]
-		return ok && !other.Lost
+	return m.turns.next(addrs, func(c contact) bool {
+		other, ok := m.others[c.node]
+		return ok && (!other.Lost || withLost || other.Addr != c.addr)
 	})
 }
 
@@ -96,4 +100,5 @@ func (m *Members) hadTurn(node string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.turns.last[node] = time.Now()
+	delete(m.turns.wanted, node)
 }

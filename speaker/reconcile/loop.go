@@ -31,7 +31,8 @@ const (
 	// A failed action is also tried again after this time.
 	resyncInterval = 10 * time.Second
 	// searchPause is the shortest time between two searches for a lost member that was seen
-	// on a link. Such a frame may be forged, and a search costs CPU time.
+	// on a link. Such a frame may be forged, and a search costs CPU time. Between them, the search
+	// for missing members contacts it.
 	searchPause = 10 * time.Second
 	// contestedEvents is how many Events about contested VIPs are written in a minute.
 	contestedEvents = 10
@@ -115,7 +116,7 @@ func New(o Options) *Loop {
 }
 
 // Run plans whenever something has changed, until ctx ends. It acts on an event at once
-// and then rests, unless a member has died. It returns nil.
+// and then rests, unless a member has died or a plan is due. It returns nil.
 func (l *Loop) Run(ctx context.Context) error {
 	resync := time.NewTicker(resyncInterval)
 	defer resync.Stop()
@@ -174,10 +175,10 @@ func (l *Loop) pass(ctx context.Context) (again time.Duration) {
 	again = sooner(again, in.Again)
 	l.setSpread(&state)
 	state.Advertises = slices.ContainsFunc(l.BGP.Status(), func(s bgp.Status) bool { return s.Up })
+	l.Members.LookFor(beats.Returned...)
 	if rejoin {
 		l.self.rejoining(l.Members.Rejoin())
 	}
-	l.Members.LookFor(beats.Returned...)
 	isNews := !slices.Equal(beats.Returned, l.back) && len(beats.Returned) > 0
 	if isNews || (lostHeard != l.lostHeard || len(beats.Returned) > 0) && time.Since(l.searched) > searchPause {
 		l.searched = time.Now()
