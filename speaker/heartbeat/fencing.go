@@ -46,6 +46,8 @@ func (e *engine) reception(now time.Time) reception {
 	// have become silent, or do not hear this speaker any more, while their kernels answer: a firewall
 	// drops its heartbeats, and other nodes may have its addresses.
 	kernels, silent := map[string]int{}, map[string]int{}
+	// accusers are the links on which a member that does not hear this speaker takes it for dead.
+	accusers := map[string]bool{}
 	for _, m := range e.near {
 		r.gone = r.gone && len(m.dead) == len(m.paths)
 		for _, p := range m.paths {
@@ -61,12 +63,18 @@ func (e *engine) reception(now time.Time) reception {
 			case p.isSilent(now):
 				silent[p.Link]++
 			}
+			accusers[p.Link] = accusers[p.Link] || p.accusesUnheard(now, e.timing)
 			if p.updateTelling(now, e.timing); p.telling {
 				r.told[p.Link] = true
 			}
 			r.late = r.late || e.isLate(now, p)
 			r.closed, r.some = r.closed && p.closed, true
 			r.active = r.active || p.isActive(now, e.timing)
+		}
+	}
+	for link, accused := range accusers {
+		if accused && !r.alive[link] {
+			r.told[link] = true
 		}
 	}
 	for link, n := range kernels {

@@ -61,6 +61,33 @@ func TestFirewallMakesNoTwoOwners(t *testing.T) {
 	}
 }
 
+// A firewall begins to drop heartbeats in one direction between two of three nodes. The speaker of the
+// third one crashes before that is found.
+func TestFirewallBetweenTheLastTwoSpeakersMakesNoTwoOwners(t *testing.T) {
+	for _, direction := range []string{"ingress", "egress"} {
+		w := newWorld(t, 3, defaultTiming)
+		cut, other, crashed := w.nodes[0], w.nodes[1], w.nodes[2]
+		w.firewall = func(from, to *node, _ int) bool {
+			return direction == "ingress" && to == cut || direction == "egress" && from == cut
+		}
+		w.run(300 * time.Millisecond)
+		crashed.frozen = true
+		for _, n := range []*node{cut, other} {
+			n.engine.crashed(w.now, crashed.name)
+			w.after(n)
+		}
+		w.run(defaultTiming.SlowDetection() + 100*time.Millisecond)
+		for range 500 {
+			w.run(10 * time.Millisecond)
+			fenced := []bool{cut.engine.view.Fenced != "", other.engine.view.Fenced != ""}
+			agree := !cut.believesDead(other) && !other.believesDead(cut) // so they elect the same node
+			if fenced[0] && fenced[1] || !fenced[0] && !fenced[1] && !agree {
+				t.Fatalf("%s: %+v, %+v", direction, cut.engine.view, other.engine.view)
+			}
+		}
+	}
+}
+
 func TestFirewallOnAllNodesFencesAll(t *testing.T) {
 	w := newWorld(t, 4, defaultTiming)
 	w.firewall = func(_, _ *node, _ int) bool { return true }

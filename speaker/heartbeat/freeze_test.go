@@ -162,3 +162,30 @@ func TestDeathDuringAFreezeOfAllIsDetectedIfTheListIsLate(t *testing.T) {
 		t.Errorf("%+v", w.nodes[2].engine.view)
 	}
 }
+
+// A member is frozen while another one comes back from its death. A third one has crashed in the
+// meantime. The last that the frozen member reads of it is that the second one is dead.
+func TestBeliefOfAMemberThatWasFrozenKillsNobody(t *testing.T) {
+	w := newWorld(t, 5, defaultTiming)
+	back, frozen := w.nodes[0], w.nodes[1]
+	back.stopped = true
+	if took := w.run(time.Second, w.allBelieveDead(back)); took >= time.Second {
+		t.Fatal("the others do not find that it is dead")
+	}
+	frozen.frozen = true
+	w.run(defaultTiming.SlowDetection())
+	w.nodes[2].frozen = true
+	for _, n := range w.nodes[3:] {
+		n.engine.crashed(w.now, w.nodes[2].name)
+	}
+	back.stopped, back.next = false, w.now
+	w.run(5 * time.Second)
+	if deaths := back.engine.view.Deaths; deaths != 1 {
+		t.Fatalf("it has died %d times, want once", deaths)
+	}
+	w.thaw(frozen)
+	w.run(time.Second)
+	if deaths := back.engine.view.Deaths; deaths != 1 || frozen.believesDead(back) {
+		t.Errorf("it has died %d times: %+v", deaths, frozen.engine.view)
+	}
+}

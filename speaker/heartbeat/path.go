@@ -197,7 +197,7 @@ func (p *path) kernelIsSound(now time.Time, t Timing) bool {
 
 // updateTelling notes whether the member says that this speaker is dead. It must be sound when it
 // begins to: a deaf member takes all others for dead. If a firewall drops heartbeats on this path, the
-// member says so on another one.
+// member says so on another one. After a freeze, what the member knows is old.
 func (p *path) updateTelling(now time.Time, t Timing) {
 	switch {
 	case !p.watched:
@@ -205,8 +205,15 @@ func (p *path) updateTelling(now time.Time, t Timing) {
 	case p.isFiltered(now):
 		p.telling = p.member.accuses(now, p.Local) && (p.kernelIsSound(now, t) || p.telling)
 	default:
-		p.telling = p.flags&flagDead != 0 && p.mutual(now) && (p.isSound(now, t) || p.telling && p.alive(now))
+		p.telling = p.flags&flagDead != 0 && !p.flags.isAsking() && p.mutual(now) && (p.isSound(now, t) || p.telling && p.alive(now))
 	}
+}
+
+// accusesUnheard reports whether the member, which does not hear this speaker, says that this speaker
+// is dead: a firewall drops heartbeats in one direction. Its word counts only while no member hears this
+// speaker. A member that is deaf is fenced, and says so.
+func (p *path) accusesUnheard(now time.Time, t Timing) bool {
+	return p.isSilent(now) && p.established && !p.expired(now) && p.flags&(flagDead|flagFenced) == flagDead && !p.flags.isAsking() && p.kernelIsSound(now, t)
 }
 
 // proves reports whether silence on the path proves something.
