@@ -63,10 +63,10 @@ func (e *engine) reception(now time.Time) reception {
 			case p.isSilent(now):
 				silent[p.Link]++
 			}
-			accusers[p.Link] = accusers[p.Link] || p.accusesUnheard(now, e.timing)
 			if p.updateTelling(now, e.timing); p.telling {
 				r.told[p.Link] = true
 			}
+			accusers[p.Link] = accusers[p.Link] || p.accusing
 			r.late = r.late || e.isLate(now, p)
 			r.closed, r.some = r.closed && p.closed, true
 			r.active = r.active || p.isActive(now, e.timing)

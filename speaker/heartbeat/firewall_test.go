@@ -64,11 +64,11 @@ func TestFirewallMakesNoTwoOwners(t *testing.T) {
 // A firewall begins to drop heartbeats in one direction between two of three nodes. The speaker of the
 // third one crashes before that is found.
 func TestFirewallBetweenTheLastTwoSpeakersMakesNoTwoOwners(t *testing.T) {
-	for _, direction := range []string{"ingress", "egress"} {
+	for _, direction := range []string{"ingress", "egress", "egress, with loss"} {
 		w := newWorld(t, 3, defaultTiming)
 		cut, other, crashed := w.nodes[0], w.nodes[1], w.nodes[2]
 		w.firewall = func(from, to *node, _ int) bool {
-			return direction == "ingress" && to == cut || direction == "egress" && from == cut
+			return direction == "ingress" && to == cut || direction != "ingress" && from == cut
 		}
 		w.run(300 * time.Millisecond)
 		crashed.frozen = true
@@ -77,6 +77,9 @@ func TestFirewallBetweenTheLastTwoSpeakersMakesNoTwoOwners(t *testing.T) {
 			w.after(n)
 		}
 		w.run(defaultTiming.SlowDetection() + 100*time.Millisecond)
+		if direction == "egress, with loss" {
+			w.lost = func(_, _ *node) bool { return w.rng.Float64() < 0.3 }
+		}
 		for range 500 {
 			w.run(10 * time.Millisecond)
 			fenced := []bool{cut.engine.view.Fenced != "", other.engine.view.Fenced != ""}
@@ -84,6 +87,9 @@ func TestFirewallBetweenTheLastTwoSpeakersMakesNoTwoOwners(t *testing.T) {
 			if fenced[0] && fenced[1] || !fenced[0] && !fenced[1] && !agree {
 				t.Fatalf("%s: %+v, %+v", direction, cut.engine.view, other.engine.view)
 			}
+		}
+		if n := cut.engine.view.Deaths + other.engine.view.Deaths; n > 1 {
+			t.Errorf("%s: they have died %d times together", direction, n)
 		}
 	}
 }

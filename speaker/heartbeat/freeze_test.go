@@ -189,3 +189,24 @@ func TestBeliefOfAMemberThatWasFrozenKillsNobody(t *testing.T) {
 		t.Errorf("it has died %d times: %+v", deaths, frozen.engine.view)
 	}
 }
+
+// A speaker that is cut off is replaced by another one, which is frozen before it can say so.
+func TestDeathIsLearnedFromAMemberThatWasFrozen(t *testing.T) {
+	w := newWorld(t, 2, defaultTiming)
+	dead, heir := w.nodes[0], w.nodes[1]
+	w.cutOn(0, func(_, _ *node) bool { return true })
+	heir.engine.witness(w.now, w.now.Add(time.Minute))
+	if took := w.run(300*time.Millisecond, func() bool { return heir.believesDead(dead) }); took >= 300*time.Millisecond {
+		t.Fatalf("%+v", heir.engine.view)
+	}
+	w.run(100 * time.Millisecond)
+	heir.frozen = true
+	w.run(300 * time.Millisecond)
+	w.cut = nil
+	w.run(900 * time.Millisecond)
+	w.thaw(heir)
+	w.run(time.Second)
+	if deaths := dead.engine.view.Deaths; deaths != 1 || !w.noneBelievedDead() {
+		t.Errorf("it has died %d times, want once: %+v, %+v", deaths, dead.engine.view, heir.engine.view)
+	}
+}

@@ -48,6 +48,8 @@ type path struct {
 	noticedFlags flags
 	// telling is set while the member says that this speaker is dead, and can know it.
 	telling bool
+	// accusing is the same for a member that does not hear this speaker.
+	accusing bool
 	// heardAt is when the last message came. The path expires at deadline, unless another
 	// message comes before.
 	heardAt, deadline time.Time
@@ -205,15 +207,19 @@ func (p *path) updateTelling(now time.Time, t Timing) {
 	case p.isFiltered(now):
 		p.telling = p.member.accuses(now, p.Local) && (p.kernelIsSound(now, t) || p.telling)
 	default:
-		p.telling = p.flags&flagDead != 0 && !p.flags.isAsking() && p.mutual(now) && (p.isSound(now, t) || p.telling && p.alive(now))
+		p.telling = p.flags&flagDead != 0 && p.mutual(now) && (p.isSound(now, t) && !p.flags.isAsking() || p.telling && p.alive(now))
 	}
+	p.accusing = p.isAccusing(now, t)
 }
 
-// accusesUnheard reports whether the member, which does not hear this speaker, says that this speaker
-// is dead: a firewall drops heartbeats in one direction. Its word counts only while no member hears this
+// isAccusing reports whether the member, which does not hear this speaker, says that this speaker is
+// dead: a firewall drops heartbeats in one direction. Its word counts only while no member hears this
 // speaker. A member that is deaf is fenced, and says so.
-func (p *path) accusesUnheard(now time.Time, t Timing) bool {
-	return p.isSilent(now) && p.established && !p.expired(now) && p.flags&(flagDead|flagFenced) == flagDead && !p.flags.isAsking() && p.kernelIsSound(now, t)
+func (p *path) isAccusing(now time.Time, t Timing) bool {
+	if p.closed || p.dead || !p.established || p.expired(now) || p.mutual(now) || p.kernel.watched && p.kernel.dead {
+		return false
+	}
+	return p.flags&(flagDead|flagFenced) == flagDead && (p.kernelIsSound(now, t) && !p.flags.isAsking() || p.accusing)
 }
 
 // proves reports whether silence on the path proves something.
