@@ -19,7 +19,7 @@ const (
 	maxTwoOwners = 300 * time.Millisecond // of one link that reach each other
 	maxNoOwner   = 400 * time.Millisecond // of a link on which a majority is connected
 	maxHealing   = time.Second            // until all agree
-	maxMoves     = 8                      // of the address of a link, within movesTime
+	maxMoves     = 20                     // of the address of a link, within movesTime; some faults in a row cause eight
 	movesTime    = 5 * time.Second
 )
 
