@@ -122,7 +122,7 @@ func TestEngineDetectsTheReturnOfALostMember(t *testing.T) {
 	took := w.run(time.Second, func() bool {
 		return !slices.ContainsFunc(w.nodes, func(n *node) bool { return len(n.engine.view.Returned) < 2 })
 	})
-	if took > 2*defaultTiming.Interval {
+	if took > 3*defaultTiming.Interval { // each side is told first that it was dead
 		t.Errorf("noticed after %v", took)
 	}
 }

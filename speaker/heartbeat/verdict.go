@@ -91,6 +91,8 @@ func (e *engine) judgePath(now time.Time, p *path) {
 		if !p.dead {
 			p.dead, p.deadEpoch, e.changed = true, p.member.epoch, true
 		}
+	case p.dead && p.member.epoch <= p.deadEpoch && !p.member.counts():
+		p.missedAt = now // nobody watches a lost member. When it is back, it is told that it is dead.
 	case p.dead && (p.member.epoch > p.deadEpoch || !missed && (!p.watched && kinds&kindLost == 0 || now.Sub(p.missedAt) > mourning)):
 		p.dead, p.kernelDead, e.changed = false, false, true
 	case p.dead && !missed && p.alive(now) && now.Sub(p.toldAt) >= tellPause:
