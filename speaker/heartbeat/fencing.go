@@ -66,14 +66,16 @@ func (e *engine) reception(now time.Time) reception {
 			if p.updateTelling(now, e.timing); p.telling {
 				r.told[p.Link] = true
 			}
-			accusers[p.Link] = accusers[p.Link] || p.accusing
+			if p.accusing {
+				accusers[p.Link] = true
+			}
 			r.late = r.late || e.isLate(now, p)
 			r.closed, r.some = r.closed && p.closed, true
 			r.active = r.active || p.isActive(now, e.timing)
 		}
 	}
-	for link, accused := range accusers {
-		if accused && !r.alive[link] {
+	for link := range accusers {
+		if !r.alive[link] {
 			r.told[link] = true
 		}
 	}

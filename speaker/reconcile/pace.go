@@ -15,8 +15,8 @@ const (
 )
 
 // rests returns after which time the loop makes the next plan, for what is urgent and for the other
-// changes, when a plan took the time took. Otherwise a node with too little CPU time, in a cluster in
-// which much changes, would plan all the time, and its heartbeats would be late.
+// changes, when a plan took the time took. If it did not rest longer after slow plans, a node with too
+// little CPU time would plan all the time while much changes, and its heartbeats would be late.
 func rests(took time.Duration) (urgent, others time.Duration) {
 	return min(max(minUrgentInterval, took/2), maxUrgentInterval), min(max(minPlanInterval, 4*took), maxPlanInterval)
 }
