@@ -38,7 +38,7 @@ func TestExplainSaysWhoAnnouncesAndWhy(t *testing.T) {
 
 // The cause of each fault must be among the problems of the Service.
 func TestExplainNamesTheCauseOfEachFault(t *testing.T) {
-	notCauses := map[string]bool{"ManagerNotReady": true, "VersionsDiffer": true, "NotSpread": true, "CannotSpread": true}
+	notCauses := map[string]bool{"ManagerNotReady": true, "VersionsDiffer": true, "NotSpread": true, "CannotSpread": true, "SpreadRulesRefused": true}
 	for name, test := range broken {
 		in := world()
 		test.fault(in)

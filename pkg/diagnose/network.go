@@ -68,6 +68,9 @@ func (f *facts) spreadProblems() (problems []Problem) {
 		if s.Spread.Obstacle != "" {
 			obstacles.add(s.Node(), Problem{Severity: Warning, Reason: "CannotSpread", What: "the node cannot share the traffic of addresses: " + s.Spread.Obstacle,
 				Do: "Remove what prevents it, or let the other nodes share the traffic"})
+		} else if s.Spread.RulesProblem != "" {
+			obstacles.add(s.Node(), Problem{Severity: Warning, Reason: "SpreadRulesRefused", What: "the kernel did not take the rules that share the traffic of addresses, and the speaker tries again: " + s.Spread.RulesProblem,
+				Do: "Read the log of the speaker: it says what to change on the node"})
 		}
 		for _, v := range s.Spread.VIPs {
 			if v.Reason == spreading || v.Reason == noOwner || seen[v.VIP.String()] || v.Owner != "" && v.Owner != s.Node() {

@@ -245,6 +245,11 @@ var broken = map[string]struct {
 			in.Speakers[1].Spread = &debugapi.Spread{Obstacle: "operation not permitted", VIPs: []debugapi.SpreadVIP{{VIP: netip.MustParseAddr("192.0.2.1"), Owner: "node1", Reason: "Spread"}}}
 		}, diagnose.Warning, "CannotSpread", "node node2", "operation not permitted", "",
 	},
+	"the kernel of a node refuses the rules": {
+		func(in *diagnose.Input) {
+			in.Speakers[1].Spread = &debugapi.Spread{RulesProblem: "writing the tables: message too long", VIPs: []debugapi.SpreadVIP{{VIP: netip.MustParseAddr("192.0.2.1"), Owner: "node1", Reason: "Spread"}}}
+		}, diagnose.Warning, "SpreadRulesRefused", "node node2", "writing the tables: message too long", "log of the speaker",
+	},
 	"an address outside the pools": {
 		func(in *diagnose.Input) {
 			in.Managers[0].Allocations.Services[0].Orphans = []debugapi.ReservedAddress{{Address: netip.MustParseAddr("192.0.2.1"), Why: "192.0.2.1 is in no pool"}}
