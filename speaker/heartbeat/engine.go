@@ -35,7 +35,7 @@ type engine struct {
 	byID    map[uint64]*member
 	former  map[string]identity // of members that are none any more
 	order   []*member           // as they were given to set
-	lost    []*path             // to lost members that are not heard
+	lost    []*path             // to lost members that are not watched
 	losses  map[string]*average // by link, over all kernels
 	ring    ring
 	rings   int // counts how often the ring was made

@@ -42,46 +42,30 @@ type reception struct {
 
 func (e *engine) reception(now time.Time) reception {
 	r := reception{members: len(e.ring.names) - 1, expected: map[string]int{}, alive: map[string]bool{}, told: map[string]bool{}, kept: map[string]bool{}, closed: true, gone: true}
-	// Members that are reached by their kernels alone, by link. They are not enough if more members
-	// have become silent, or do not hear this speaker any more, while their kernels answer: a firewall
-	// drops its heartbeats, and other nodes may have its addresses.
-	kernels, silent := map[string]int{}, map[string]int{}
-	// accusers are the links on which a member that does not hear this speaker takes it for dead.
-	accusers := map[string]bool{}
+	tallies := map[string]*linkTally{}
 	for _, m := range e.near {
 		r.gone = r.gone && len(m.dead) == len(m.paths)
 		for _, p := range m.paths {
 			if !p.proves() {
 				continue
 			}
-			r.expected[p.Link]++
-			switch {
-			case p.mutual(now) && p.alive(now):
-				r.alive[p.Link] = true
-			case p.alive(now):
-				kernels[p.Link]++
-			case p.isSilent(now):
-				silent[p.Link]++
+			p.updateTelling(now, e.timing)
+			if tallies[p.Link] == nil {
+				tallies[p.Link] = &linkTally{}
 			}
-			if p.updateTelling(now, e.timing); p.telling {
-				r.told[p.Link] = true
-			}
-			if p.accusing {
-				accusers[p.Link] = true
-			}
+			tallies[p.Link].add(now, p)
 			r.late = r.late || e.isLate(now, p)
 			r.closed, r.some = r.closed && p.closed, true
 			r.active = r.active || p.isActive(now, e.timing)
 		}
 	}
-	for link := range accusers {
-		if !r.alive[link] {
-			r.told[link] = true
-		}
-	}
-	for link, n := range kernels {
-		if n >= silent[link] {
+	for link, t := range tallies {
+		r.expected[link] = t.expected
+		if t.isAlive() {
 			r.alive[link] = true
+		}
+		if t.isTold() {
+			r.told[link] = true
 		}
 	}
 	// A fenced link stays so until a member is reached on it, although the neighbours may be others
@@ -102,6 +86,43 @@ func (e *engine) reception(now time.Time) reception {
 		}
 	}
 	return r
+}
+
+// linkTally counts, on one link, the members that should be reached, by what is known of them.
+type linkTally struct {
+	expected int
+	mutual   int  // they and this speaker hear each other
+	kernels  int  // their kernels answer, which may be all
+	silent   int  // their kernels answer, but they are silent, or do not hear this speaker
+	told     bool // a member takes this speaker for dead
+	accused  bool // a member that does not hear this speaker takes it for dead
+}
+
+func (t *linkTally) add(now time.Time, p *path) {
+	t.expected++
+	switch {
+	case p.mutual(now) && p.alive(now):
+		t.mutual++
+	case p.alive(now):
+		t.kernels++
+	case p.isSilent(now):
+		t.silent++
+	}
+	t.told = t.told || p.telling
+	t.accused = t.accused || p.accusing
+}
+
+// isAlive reports whether members are reached. Members that are reached by their kernels alone are not
+// enough if more members have become silent, or do not hear this speaker any more, while their kernels
+// answer: a firewall drops its heartbeats, and other nodes may have its addresses.
+func (t *linkTally) isAlive() bool {
+	return t.mutual > 0 || t.kernels > 0 && t.kernels >= t.silent
+}
+
+// isTold reports whether this speaker has to believe that others take it for dead. The word of a member that
+// does not hear it counts if no member hears it.
+func (t *linkTally) isTold() bool {
+	return t.told || t.accused && t.mutual == 0
 }
 
 // isUsed reports whether a member was ever heard on the link.
@@ -178,7 +199,10 @@ func (e *engine) updateAlone(now time.Time, r reception) {
 			e.replace(true)
 		}
 	}
-	if e.self.asking && (len(r.expected) == 0 || e.alone || r.gone && len(r.alive) > 0) {
+	// If members are reached by their kernels alone, none may ever say whether this speaker was replaced.
+	// After mourning no member believes it dead any more.
+	isOver := r.gone || now.Sub(e.self.thawedAt) > mourning
+	if e.self.asking && (len(r.expected) == 0 || e.alone || isOver && len(r.alive) > 0) {
 		e.self.asking = false
 	}
 }
@@ -195,7 +219,7 @@ func (e *engine) replace(gone bool) {
 // pardon forgets the deaths that this speaker has found while it believed to be alone.
 func (e *engine) pardon() {
 	e.replace(false)
-	for _, m := range e.near {
+	for _, m := range e.order {
 		for _, p := range m.paths {
 			p.verdict = verdict{}
 		}

@@ -122,6 +122,37 @@ func TestHeartbeatsThatWereNeverHeardFenceNoSpeaker(t *testing.T) {
 	}
 }
 
+// No heartbeat ever arrives, and a speaker is frozen. No member can tell it whether it was replaced.
+// With its kernel it was dead to the others, until they have not missed it for mourning.
+func TestFreezeEndsIfHeartbeatsWereNeverHeard(t *testing.T) {
+	for _, withKernel := range []bool{false, true} {
+		w := newIdleWorld(t, 4, 1, defaultTiming, 1)
+		w.firewall = func(_, _ *node, _ int) bool { return true }
+		for _, n := range w.nodes {
+			w.tell(n)
+		}
+		w.run(10 * time.Second)
+		frozen := w.nodes[0]
+		frozen.frozen, frozen.stopped = !withKernel, withKernel
+		w.run(2 * time.Second)
+		frozen.stopped = false
+		w.thaw(frozen)
+		both := time.Duration(0)
+		for range int((mourning + time.Second) / (10 * time.Millisecond)) {
+			w.run(10 * time.Millisecond)
+			if frozen.engine.lease().After(w.now) && w.nodes[1].believesDead(frozen) {
+				both += 10 * time.Millisecond
+			}
+		}
+		if !frozen.engine.lease().After(w.now) || !w.noneBelievedDead() {
+			t.Errorf("with its kernel %v: it does not answer again: %+v", withKernel, frozen.engine.view)
+		}
+		if both > maxTwoOwners {
+			t.Errorf("with its kernel %v: it answered for %v although the others believed it dead", withKernel, both)
+		}
+	}
+}
+
 // Speakers are replaced one after the other by a version that does not understand the old one.
 func TestRollingUpgradeFencesNoSpeaker(t *testing.T) {
 	w := newIdleWorld(t, 4, 1, defaultTiming, 1)

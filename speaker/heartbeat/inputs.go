@@ -13,6 +13,8 @@ const (
 	// higher one, and how far other speakers' epochs may be ahead, in nanoseconds. A machine's
 	// clock may begin in 1970.
 	maxEpochStep = uint64(100 * 365 * 24 * time.Hour)
+	// maxLifeStep is the most by which it goes beyond that epoch, in nanoseconds.
+	maxLifeStep = uint64(time.Hour)
 	// maxIdentities bounds how many former members are remembered.
 	maxIdentities = 4096
 	// goneMemory is how long a member that lives again is told that it was dead before.
@@ -83,17 +85,23 @@ func (e *engine) setRing(now time.Time) {
 
 // updateRing takes lost members that are heard into the ring, and others out.
 func (e *engine) updateRing(now time.Time) {
-	changed := false
+	var changed []*member
 	for _, m := range e.order {
 		if m.lost && (m.back || len(m.seqs) > 0) {
 			if back := m.isMutual(now) || m.back && (m.isExpected(now) || m.wasHeard(now)); back != m.back {
-				m.back, changed = back, true
+				m.back, m.backAt = back, now
+				changed = append(changed, m)
 			}
 		}
 	}
-	if changed {
-		e.changed = true
-		e.setRing(now)
+	if len(changed) == 0 {
+		return
+	}
+	e.changed = true
+	e.setRing(now)
+	e.decide(now)
+	for _, m := range changed {
+		e.judge(now, m) // also if it is not watched: the View must not say that a dead member is back
 	}
 }
 
@@ -164,7 +172,11 @@ func (e *engine) beginLife(now time.Time, m *member, msg message, known bool) {
 // hear notes what a new message says of its sender and of this speaker.
 func (e *engine) hear(now time.Time, path *path, msg message, fresh bool) {
 	m := path.member
+	hasGoneOn := m.gone && m.goneEpoch != m.epoch && path.known && msg.flags&flagFenced == 0 && !msg.flags.isAsking()
 	m.gone, m.kernelDeadAt = false, time.Time{}
+	if e.alone && hasGoneOn {
+		e.pardon() // it is this speaker that was cut off
+	}
 	if !path.established {
 		path.establishedAt = now
 	}
@@ -195,11 +207,11 @@ func (e *engine) doubtKernel(now time.Time, p *path) {
 func (e *engine) noteProfile(now time.Time, p *path, msg message) {
 	m := p.member
 	m.knows = msg.knows
-	if msg.profile.Version == m.profile.Version {
-		return
+	if msg.profile.Version == m.profile.Version || msg.profile.Version < m.profile.Version && m.profileEpoch == m.epoch {
+		return // it is known, or the message was overtaken on another path
 	}
 	if len(msg.profile.Bytes) > 0 {
-		m.profile, e.changed = msg.profile, true
+		m.profile, m.profileEpoch, e.changed = msg.profile, m.epoch, true
 		return
 	}
 	if msg.profile.Version != 0 && now.Sub(m.asked) >= e.timing.again() {
@@ -233,7 +245,9 @@ func (e *engine) ask(now time.Time, name string) {
 // first, and takes a higher one than the second if that is not its own.
 func (e *engine) challenge(now time.Time, path *path, msg message, echo uint64) {
 	if msg.echo > e.epoch && msg.echo-e.epoch < maxEpochStep {
-		e.newEpoch(msg.echo + 1)
+		// The step differs in each life. After a step of one, this speaker could come to an epoch that it
+		// has had before, of which there may be recordings.
+		e.newEpoch(msg.echo + 1 + uint64(e.started.UnixNano())%maxLifeStep)
 	}
 	if now.Sub(path.challenged) < challengePause {
 		return

@@ -36,11 +36,12 @@ type self struct {
 	recent    []time.Time
 	wasWell   bool
 	wellSince time.Time
-	// asking is set after a freeze, until a member says whether this speaker was replaced. It
-	// does not answer before. But until patientUntil it does not fence itself: the members may not
+	// asking is set after a freeze, which ended at thawedAt, until a member says whether this speaker was
+	// replaced. It does not answer before. But until patientUntil it does not fence itself: the members may not
 	// have detected the freeze, or the whole machine was frozen, with the members.
 	asking       bool
 	patientUntil time.Time
+	thawedAt     time.Time
 	freezes      int
 	// pausedUntil is until when it does not answer after a shorter sleep, unless a member is heard
 	// before: the whole machine may have slept, and others have replaced it.
@@ -174,7 +175,7 @@ func (e *engine) noticeSleep(now time.Time) {
 	}
 	if frozen {
 		e.self.asking, e.witnessedUntil, e.alone = true, time.Time{}, false
-		e.self.patientUntil = now.Add(e.timing.Detection())
+		e.self.thawedAt, e.self.patientUntil = now, now.Add(e.timing.Detection())
 		e.self.freezes++
 		e.newEpoch(uint64(now.UnixNano()))
 		e.changed = true

@@ -12,8 +12,9 @@ type member struct {
 	id    uint64
 	lost  bool
 	paths []*path
-	// back is set while a lost member is heard.
-	back bool
+	// back is set while a lost member is heard. It has changed at backAt.
+	back   bool
+	backAt time.Time
 	identity
 	// gone is set when the member is dead or lost, until it is heard again. restarted is when
 	// such a member was heard in a new epoch, goneEpoch.
@@ -22,11 +23,12 @@ type member struct {
 	goneEpoch uint64
 	// returns are the times of the last such returns, without those that followed at once.
 	returns []time.Time
-	// profile is what the member says of itself. knows is the version of this speaker's profile
+	// profile is what the member says of itself, and has said first in profileEpoch. knows is the version of this speaker's profile
 	// that the member has. asked is when it was last asked for its profile.
-	profile Profile
-	knows   uint64
-	asked   time.Time
+	profile      Profile
+	profileEpoch uint64
+	knows        uint64
+	asked        time.Time
 	// said are the members that it suspects, by the link on which it said so.
 	said map[string][]linkAccused
 	// kernelDeadAt is when its kernel was last dead on all links; zero if it has shown a sign of life

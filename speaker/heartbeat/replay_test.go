@@ -107,6 +107,20 @@ func TestEpochIsRaisedOnlyWithinReason(t *testing.T) {
 	}
 }
 
+// The clock of a node was ahead. In its earlier life its speaker began with a high epoch and renewed it,
+// which members have recorded. A challenge that knows an older epoch must not lead back to that.
+func TestEpochAfterAChallengeWasNotUsedBefore(t *testing.T) {
+	const before = uint64(2_000_000_000_000_000_000)
+	for life := range 50 {
+		e := newEngine("node1", defaultTiming, time.Unix(1_000_000_000, int64(life)*123_456_789))
+		p := &path{member: &member{}}
+		e.challenge(e.started, p, message{echo: before}, 1)
+		if used := e.epoch - before; used <= 1000 {
+			t.Fatalf("the epoch is only %d higher than the one of the challenge", used)
+		}
+	}
+}
+
 func TestRecordedMessagesAreAnsweredSeldom(t *testing.T) {
 	w := newWorld(t, 3, defaultTiming)
 	e := w.nodes[0].engine

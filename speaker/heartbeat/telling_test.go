@@ -166,6 +166,48 @@ func TestLostMemberLearnsOfItsDeathWhenItIsBack(t *testing.T) {
 			if v := split.engine.view; v.Deaths != 1 || !w.noneBelievedDead() {
 				t.Errorf("lists whole after %v, its own first %v: it has died %d times, want once: %+v", late, itsListFirst, v.Deaths, v)
 			}
+			for _, n := range others {
+				if v := n.engine.view; v.Deaths != 0 {
+					t.Errorf("lists whole after %v, its own first %v: %s, which was never cut off, has died: %+v", late, itsListFirst, n.name, v)
+				}
+			}
 		}
+	}
+}
+
+// Two messages take different ways, over two links. The older one arrives last.
+func TestOlderProfileDoesNotReplaceANewerOne(t *testing.T) {
+	w := newLinkedWorld(t, 3, 2, defaultTiming)
+	n, other := w.nodes[0], w.nodes[1]
+	delayed := message{}
+	w.cut = func(from, to *node, link int) bool { return from == other && to == n && link == 1 }
+	w.after(other)
+	for _, version := range []uint64{1, 2} {
+		other.engine.say(Profile{Version: version, Bytes: []byte{byte(version)}})
+		other.engine.step(w.now)
+		for _, p := range other.engine.out {
+			if version == 1 && p.path.Remote == n.addrs[1] {
+				delayed = p.message
+			}
+		}
+		w.after(other)
+		w.run(50 * time.Millisecond)
+	}
+	if delayed.seq == 0 {
+		t.Fatal("no message with the first profile")
+	}
+	n.engine.receive(w.now, delayed)
+	w.after(n)
+	if got := n.engine.view.Profiles[other.name]; got.Version != 2 || n.engine.members[other.name].find(delayed.to, delayed.from).flags != delayed.flags {
+		t.Errorf("the profile has version %d", got.Version)
+	}
+	w.cut = nil
+	// A speaker that starts anew may begin with lower versions.
+	w.start(other)
+	w.tell(other)
+	other.engine.say(Profile{Version: 1, Bytes: []byte{7}})
+	w.run(2 * time.Second)
+	if got := n.engine.view.Profiles[other.name]; got.Version != 1 || got.Bytes[0] != 7 {
+		t.Errorf("the profile of the new process: %+v", got)
 	}
 }

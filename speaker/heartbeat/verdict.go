@@ -37,7 +37,7 @@ func (e *engine) judge(now time.Time, m *member) {
 	var dead []netip.Addr
 	for _, p := range m.paths {
 		e.judgePath(now, p)
-		if m.counts() && (p.dead || p.saysFenced(now)) || m.back && p.watched && !p.alive(now) && !e.isUndecided(now, p) || m.back && !p.established {
+		if e.isDeadAt(now, p) {
 			dead = append(dead, p.Remote)
 		}
 	}
@@ -52,6 +52,20 @@ func (e *engine) judge(now time.Time, m *member) {
 	// A member that is dead on one of its links only has not gone.
 	if len(m.paths) > 0 && !slices.ContainsFunc(m.paths, func(p *path) bool { return !p.dead }) {
 		m.gone = true
+	}
+}
+
+// isDeadAt reports whether others must not count on the member at the end of a path. A lost member that
+// is back must be established there, too, and alive.
+func (e *engine) isDeadAt(now time.Time, p *path) bool {
+	m := p.member
+	switch {
+	case m.counts() && (p.dead || p.saysFenced(now)):
+		return true
+	case m.back && !p.established:
+		return true
+	default:
+		return m.back && p.watched && !p.alive(now) && !e.isUndecided(now, p)
 	}
 }
 
@@ -76,8 +90,10 @@ func (e *engine) judgePath(now time.Time, p *path) {
 			}
 		}
 	}
+	isLost := kinds&(kindLost|kindReached) == kindLost
+	isDecided := !p.watched && kinds&kindSure != 0
 	needed := 2
-	if missed && (kinds&(kindLost|kindReached) == kindLost || !e.othersCouldMiss(now, p)) || !p.watched && kinds&kindSure != 0 {
+	if isDecided || missed && (isLost || !e.othersCouldMiss(now, p)) {
 		needed = 1
 	}
 	p.denied = kinds&kindReached != 0
@@ -91,14 +107,22 @@ func (e *engine) judgePath(now time.Time, p *path) {
 		if !p.dead {
 			p.dead, p.deadEpoch, e.changed = true, p.member.epoch, true
 		}
-	case p.dead && p.member.epoch <= p.deadEpoch && !p.member.counts():
-		p.missedAt = now // nobody watches a lost member. When it is back, it is told that it is dead.
+	case p.dead && p.member.epoch <= p.deadEpoch && e.isToBeTold(now, p):
+		p.missedAt, p.kernelDead = now, false
 	case p.dead && (p.member.epoch > p.deadEpoch || !missed && (!p.watched && kinds&kindLost == 0 || now.Sub(p.missedAt) > mourning)):
 		p.dead, p.kernelDead, e.changed = false, false, true
 	case p.dead && !missed && p.alive(now) && now.Sub(p.toldAt) >= tellPause:
 		p.toldAt = now
 		e.send(p, 0, now) // so that it learns that it is dead
 	}
+}
+
+// isToBeTold reports whether a dead member is lost, or came back a moment ago. No member watches a lost
+// one. When it is back, those who begin to watch it tell it that it is dead, and the others that they
+// wait for its new epoch.
+func (e *engine) isToBeTold(now time.Time, p *path) bool {
+	m := p.member
+	return !m.counts() || m.back && !p.watched && now.Sub(m.backAt) < e.timing.Detection()
 }
 
 // believes reports whether the suspicion of a member counts. It does not count if more speakers
