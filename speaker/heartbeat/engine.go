@@ -13,7 +13,8 @@ const (
 	crashEcho = 5 * time.Millisecond
 	// readyPatience is how long a new speaker waits to hear from its neighbours.
 	readyPatience = time.Second
-	// lostProbes is how many paths to lost members are asked in an interval.
+	// lostProbes is how many paths to lost members are asked in an interval, and how many on fenced links
+	// without a neighbour.
 	lostProbes = 3
 )
 
@@ -61,11 +62,15 @@ type engine struct {
 	held           bool // see Heartbeat.Hold
 	readyBy        time.Time
 	ready          bool      // all neighbours were heard, or readyBy has passed
-	witnessedUntil time.Time // until then a witness says that this node's network works
+	witnessedSince time.Time // since then a witness says that this node's network works
+	witnessedUntil time.Time // and until then
+	unfencedAt     time.Time // when this speaker was not fenced for the last time
 	alone          bool      // all other members are dead, as a witness or a kernel confirms
+	cutOff         bool      // a member was heard while alone that has gone on: this speaker was cut off
 	self           self
 	fencing        fencing
 	alive          map[string]bool // the links that work
+	kept           map[string]bool // the links that stay fenced because no neighbour is there any more
 	view           View
 	views          int  // counts the views
 	changed        bool // the view must be made anew
@@ -82,7 +87,7 @@ type packet struct {
 func newEngine(name string, timing Timing, now time.Time) *engine {
 	return &engine{
 		name: name, timing: timing, started: now, epoch: uint64(now.UnixNano()), members: map[string]*member{}, byID: map[uint64]*member{}, former: map[string]identity{}, losses: map[string]*average{},
-		tally: tally{}, planned: now, due: now, ticked: now,
+		tally: tally{}, unfencedAt: now, planned: now, due: now, ticked: now,
 		loud:    loudTicks, // a new speaker introduces itself to all members
 		changed: true,
 	}
@@ -184,8 +189,19 @@ func (e *engine) tick(now time.Time) {
 	if e.loud > 0 || (len(e.suspicions) > 0 || len(e.fencing.links) > 0) && e.ticks%quietTicks == 0 {
 		e.loud, e.tellAll = max(0, e.loud-1), true
 	}
-	for i := range min(lostProbes, len(e.lost)) {
-		p := e.lost[(e.ticks*lostProbes+i)%len(e.lost)]
+	e.askSome(now, e.lost)
+	if len(e.kept) > 0 {
+		e.askSome(now, e.pathsOn(e.kept))
+	}
+	if e.loud == 0 {
+		e.remind(now)
+	}
+}
+
+// askSome asks members that are not watched, a few in each tick.
+func (e *engine) askSome(now time.Time, paths []*path) {
+	for i := range min(lostProbes, len(paths)) {
+		p := paths[(e.ticks*lostProbes+i)%len(paths)]
 		if p.MAC != [6]byte{} {
 			// The kernels look for each other's MAC only once a second. A probe tells the member's
 			// kernel this node's, and so one in the other direction does.
@@ -193,7 +209,16 @@ func (e *engine) tick(now time.Time) {
 		}
 		e.send(p, flagProbe, now)
 	}
-	if e.loud == 0 {
-		e.remind(now)
+}
+
+// pathsOn returns the paths on some links to all members that are not lost.
+func (e *engine) pathsOn(links map[string]bool) (paths []*path) {
+	for _, m := range e.order {
+		for _, p := range m.paths {
+			if m.counts() && links[p.Link] {
+				paths = append(paths, p)
+			}
+		}
 	}
+	return paths
 }

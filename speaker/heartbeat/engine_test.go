@@ -8,6 +8,7 @@ import (
 )
 
 func TestEngineDetectsADeadMemberInTime(t *testing.T) {
+	t.Parallel()
 	for _, timing := range []Timing{defaultTiming, fastTiming, calmTiming} {
 		for _, n := range []int{3, 5, 10, 40} {
 			t.Run(fmt.Sprint(timing.Kernel.Detection, "/", n), func(t *testing.T) {
@@ -212,6 +213,7 @@ func TestFreezeShorterThanTheDetectionTimeIsIgnored(t *testing.T) {
 }
 
 func TestEngineDetectsNoDeathOnALossyNetwork(t *testing.T) {
+	t.Parallel()
 	for _, loss := range []float64{0.1, 0.2} {
 		for _, n := range []int{2, 3, 10} {
 			if n == 2 && loss > 0.1 {
@@ -283,8 +285,8 @@ func TestWitnessUnfencesTheLastSpeakerAfterAFreeze(t *testing.T) {
 	if last.engine.view.Fenced == "" {
 		t.Error("goes on without a witness")
 	}
-	last.engine.witness(w.now, w.now.Add(time.Second))
-	w.run(defaultTiming.Interval)
+	last.engine.witness(w.now, w.now.Add(testimonyLife))
+	w.run(readyPatience + defaultTiming.Interval)
 	if v := last.engine.view; v.Fenced != "" || last.engine.lease().IsZero() {
 		t.Errorf("with a witness: %+v, lease %v", v, last.engine.lease())
 	}

@@ -58,6 +58,33 @@ func TestStoppedMachineLearnsThatItWasReplaced(t *testing.T) {
 	}
 }
 
+// The same with two nodes. A witness tells the other one that it is alone. What it hears first of the stopped
+// machine must not look as if the machine had gone on.
+func TestStoppedMachineOfTwoLearnsThatItWasReplaced(t *testing.T) {
+	for phase := time.Duration(0); phase < 100*time.Millisecond; phase += 7 * time.Millisecond {
+		w := newWorld(t, 2, defaultTiming)
+		w.run(phase)
+		stopped, other := w.nodes[0], w.nodes[1]
+		other.engine.witness(w.now, w.now.Add(time.Minute))
+		stopped.stopped = true
+		w.run(500 * time.Millisecond)
+		if !other.believesDead(stopped) || !other.engine.alone {
+			t.Fatalf("not detected: %+v", other.engine.view)
+		}
+		stopped.stopped, stopped.next = false, w.now
+		w.after(stopped)
+		w.run(time.Second, func() bool {
+			if v := other.engine.view; v.Fenced != "" || len(v.FencedLinks) > 0 || v.Deaths > 0 {
+				t.Fatalf("the one that went on gives way: %+v", v)
+			}
+			return false
+		})
+		if v := stopped.engine.view; v.Deaths != 1 || !w.noneBelievedDead() {
+			t.Errorf("%+v", v)
+		}
+	}
+}
+
 // The switch may begin to limit ARP. Then kernels prove nothing any more.
 func TestKernelIsDoubtedWhileItsSpeakerGoesOn(t *testing.T) {
 	w := newWorld(t, 3, defaultTiming)

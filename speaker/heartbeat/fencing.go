@@ -71,7 +71,7 @@ func (e *engine) reception(now time.Time) reception {
 	// A fenced link stays so until a member is reached on it, although the neighbours may be others
 	// now.
 	for link := range e.fencing.links {
-		if _, ok := r.expected[link]; !ok && e.isUsed(link) {
+		if _, ok := r.expected[link]; !ok && e.isUsed(link) && !e.isHeardOn(now, link) {
 			r.expected[link], r.kept[link] = 0, true
 		}
 	}
@@ -132,6 +132,13 @@ func (e *engine) isUsed(link string) bool {
 	})
 }
 
+// isHeardOn reports whether any member and this speaker hear each other on the link now.
+func (e *engine) isHeardOn(now time.Time, link string) bool {
+	return slices.ContainsFunc(e.order, func(m *member) bool {
+		return m.counts() && slices.ContainsFunc(m.paths, func(p *path) bool { return p.Link == link && p.mutual(now) })
+	})
+}
+
 // isLate reports whether a sign of life is late, so that a witness should be asked in time.
 func (e *engine) isLate(now time.Time, p *path) bool {
 	if p.kernel.watched {
@@ -150,12 +157,15 @@ func (e *engine) judgeSelf(now time.Time) {
 			e.recover(now, link)
 		}
 	}
-	e.alive = r.alive
+	e.alive, e.kept = r.alive, r.kept
 	e.updateAlone(now, r)
 	f := e.fence(r)
 	if e.self.asking && now.Before(e.self.patientUntil) {
 		// It hears nobody because it did not run. That is no reason to be fenced, or to be fenced no more.
 		f.links, f.reason = e.fencing.links, e.fencing.reason
+	}
+	if f.reason == "" {
+		e.unfencedAt = now
 	}
 	e.self.watchHealth(now, len(f.links) == 0)
 	if f.reason != e.fencing.reason || f.needWitness != e.fencing.needWitness || !maps.Equal(f.links, e.fencing.links) {
@@ -194,17 +204,26 @@ func (e *engine) updateAlone(now time.Time, r reception) {
 		// A speaker with one other member, or with none, reaches no member in two cases: the other
 		// members are dead, or the network of this node is broken. A witness tells which is true,
 		// or the other member's kernel, which has closed the connection.
-		if !e.alone && (now.Before(e.witnessedUntil) || r.closed && r.some) {
-			e.alone = true
+		if !e.alone && (e.isWitnessed(now) || r.closed && r.some) {
+			e.alone, e.cutOff = true, false
 			e.replace(true)
 		}
 	}
 	// If members are reached by their kernels alone, none may ever say whether this speaker was replaced.
-	// After mourning no member believes it dead any more.
-	isOver := r.gone || now.Sub(e.self.thawedAt) > mourning
+	// They have asked its kernel seldom, and have believed it dead for mourning after an answer.
+	isOver := r.gone || now.Sub(e.self.thawedAt) > mourning+e.timing.SlowDetection()
 	if e.self.asking && (len(r.expected) == 0 || e.alone || isOver && len(r.alive) > 0) {
 		e.self.asking = false
 	}
+}
+
+// isWitnessed reports whether a witness says that this node's network works. If it did not work for so
+// long that the others may have lost this speaker, they have time to be heard first.
+func (e *engine) isWitnessed(now time.Time) bool {
+	if !now.Before(e.witnessedUntil) {
+		return false
+	}
+	return now.Sub(e.unfencedAt) < e.timing.SlowDetection() || now.Sub(e.witnessedSince) >= readyPatience
 }
 
 // replace notes that this speaker takes the place of all lost members, or that it does not.

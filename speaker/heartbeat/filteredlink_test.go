@@ -73,3 +73,51 @@ func TestFirewallOnOneLinkMakesNoTwoOwnersIfTheListIsLate(t *testing.T) {
 		t.Errorf("%+v", v)
 	}
 }
+
+// A second link is shared by four of twelve nodes, of which one is no neighbour of a fenced one. The two
+// neighbours give the link up while a fault lasts. The other node is heard on it when the fault is over.
+func TestFencedLinkWorksAgainByAMemberThatIsNoNeighbour(t *testing.T) {
+	w := newIdleWorld(t, 12, 2, defaultTiming, 1)
+	fenced := w.nodes[0]
+	names := map[string]*node{}
+	for _, n := range w.nodes {
+		names[n.name] = n
+	}
+	tell := func(share []*node) {
+		for _, n := range w.nodes {
+			members := w.without(n, n)
+			for i, m := range members {
+				if !slices.Contains(share, n) || !slices.Contains(share, names[m.Name]) {
+					members[i].Paths = m.Paths[:1]
+				}
+			}
+			n.engine.set(w.now, members)
+			n.next = w.now
+		}
+	}
+	tell(nil)
+	near := w.neighboursOf(fenced)[:2]
+	far := w.nodes[slices.IndexFunc(w.nodes, func(n *node) bool { return n != fenced && !fenced.engine.ring.neighbours(n.name, fenced.name) })]
+	tell([]*node{fenced, near[0], near[1], far})
+	w.run(2 * time.Second)
+	w.cut = func(from, to *node, link int) bool { return link == 1 && (from == fenced || to == fenced) }
+	w.run(2 * time.Second)
+	if v := fenced.engine.view; !v.FencedLinks["eth1"] {
+		t.Fatalf("%+v", v)
+	}
+	tell([]*node{fenced, far})
+	w.run(2 * time.Second)
+	if v := fenced.engine.view; !v.FencedLinks["eth1"] {
+		t.Fatalf("it is cut off, but not fenced: %+v", v)
+	}
+	w.cut = nil
+	if took := w.run(time.Second, func() bool { return !fenced.engine.view.FencedLinks["eth1"] }); took > 2*defaultTiming.Interval {
+		t.Errorf("the link is used again after %v", took)
+	}
+	w.run(5*time.Second, func() bool {
+		if v := fenced.engine.view; v.FencedLinks["eth1"] {
+			t.Fatalf("it is fenced again: %+v", v)
+		}
+		return false
+	})
+}

@@ -9,6 +9,7 @@ import (
 // Processes stop, or whole machines with their kernels. They go on some milliseconds apart, and
 // what they do first varies: they read what has come, or they act by the time.
 func TestFreezeOfAllSpeakersMovesNothing(t *testing.T) {
+	t.Parallel()
 	seeds := 120
 	if testing.Short() {
 		seeds = 12
@@ -30,6 +31,7 @@ func TestFreezeOfAllSpeakersMovesNothing(t *testing.T) {
 
 // A member that has returned a short time ago is told of that death only, not of another one.
 func TestFreezeOfAllAfterAReturnIsNoDeath(t *testing.T) {
+	t.Parallel()
 	for _, n := range []int{3, 10} {
 		for seed := range 60 / n {
 			w := newSeededWorld(t, n, 1, defaultTiming, uint64(seed))
@@ -89,6 +91,7 @@ func freezeAll(w *world, machines bool, length time.Duration) (moved string) {
 
 // Messages are lost, so that it does not learn of its death at once.
 func TestFrozenSpeakerLivesAgainWhenItKnowsOfItsDeath(t *testing.T) {
+	t.Parallel()
 	for _, n := range []int{3, 10} {
 		for seed := range 120 / n {
 			w := newSeededWorld(t, n, 1, defaultTiming, uint64(seed))

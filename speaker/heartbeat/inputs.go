@@ -15,95 +15,9 @@ const (
 	maxEpochStep = uint64(100 * 365 * 24 * time.Hour)
 	// maxLifeStep is the most by which it goes beyond that epoch, in nanoseconds.
 	maxLifeStep = uint64(time.Hour)
-	// maxIdentities bounds how many former members are remembered.
-	maxIdentities = 4096
 	// goneMemory is how long a member that lives again is told that it was dead before.
 	goneMemory = 10 * time.Second
 )
-
-// set replaces the members. The engine keeps what it knows about paths that stay.
-func (e *engine) set(now time.Time, members []Member) {
-	e.noticeSleep(now)
-	before := e.members
-	e.members, e.byID, e.order = make(map[string]*member, len(members)), make(map[uint64]*member, len(members)), nil
-	for _, want := range members {
-		m := before[want.Name]
-		if m == nil {
-			m = &member{name: want.Name, id: nodeID(want.Name), lost: true, identity: e.former[want.Name]}
-			delete(e.former, want.Name)
-		}
-		if want.Lost && !m.lost && !e.self.asking && e.fencing.reason == "" {
-			m.gone = true // otherwise it is this speaker that was gone, or is cut off
-		}
-		if m.back = m.back && want.Lost; want.Lost && !m.lost {
-			m.back = m.isMutual(now)
-		}
-		m.lost = want.Lost
-		m.setPaths(now, e.timing, want.Paths)
-		e.members[want.Name], e.byID[m.id] = m, m
-		e.order = append(e.order, m)
-	}
-	for name, m := range before {
-		if e.members[name] == nil {
-			e.tally.drop(m)
-			if m.epoch > 0 && len(e.former) < maxIdentities {
-				e.former[name] = m.identity
-			}
-		}
-	}
-	if e.readyBy.IsZero() {
-		e.readyBy = now.Add(readyPatience)
-	}
-	e.setRing(now)
-	e.changed = true
-	e.decide(now)
-	e.updateView(now)
-}
-
-// setRing chooses the neighbours.
-func (e *engine) setRing(now time.Time) {
-	names := []string{e.name}
-	for _, m := range e.order {
-		if m.counts() {
-			names = append(names, m.name)
-		}
-	}
-	e.ring = newRing(names)
-	e.rings++
-	e.near, e.lost = nil, nil
-	for _, m := range e.order {
-		isNear := m.counts() && e.ring.neighbours(e.name, m.name)
-		m.watch(now, e.timing, isNear, e.fencing)
-		switch {
-		case isNear:
-			e.near = append(e.near, m)
-		case m.lost:
-			e.lost = append(e.lost, m.paths...)
-		}
-	}
-}
-
-// updateRing takes lost members that are heard into the ring, and others out.
-func (e *engine) updateRing(now time.Time) {
-	var changed []*member
-	for _, m := range e.order {
-		if m.lost && (m.back || len(m.seqs) > 0) {
-			if back := m.isMutual(now) || m.back && (m.isExpected(now) || m.wasHeard(now)); back != m.back {
-				m.back, m.backAt = back, now
-				changed = append(changed, m)
-			}
-		}
-	}
-	if len(changed) == 0 {
-		return
-	}
-	e.changed = true
-	e.setRing(now)
-	e.decide(now)
-	for _, m := range changed {
-		e.judge(now, m) // also if it is not watched: the View must not say that a dead member is back
-	}
-}
 
 // receive takes a message from a sender that has the key.
 func (e *engine) receive(now time.Time, msg message) {
@@ -172,10 +86,12 @@ func (e *engine) beginLife(now time.Time, m *member, msg message, known bool) {
 // hear notes what a new message says of its sender and of this speaker.
 func (e *engine) hear(now time.Time, path *path, msg message, fresh bool) {
 	m := path.member
-	hasGoneOn := m.gone && m.goneEpoch != m.epoch && path.known && msg.flags&flagFenced == 0 && !msg.flags.isAsking()
+	hasGoneOn := m.gone && path.known && msg.flags.goesOn()
+	e.changed = e.changed || !m.kernelDeadAt.IsZero()
 	m.gone, m.kernelDeadAt = false, time.Time{}
 	if e.alone && hasGoneOn {
-		e.pardon() // it is this speaker that was cut off
+		e.cutOff = true
+		e.pardon()
 	}
 	if !path.established {
 		path.establishedAt = now
@@ -206,9 +122,12 @@ func (e *engine) doubtKernel(now time.Time, p *path) {
 // noteProfile keeps what the sender says of itself, and asks for it if it is missing.
 func (e *engine) noteProfile(now time.Time, p *path, msg message) {
 	m := p.member
+	if msg.profile.Version < m.profile.Version && m.profileEpoch == m.epoch {
+		return // a later message was faster on another path
+	}
 	m.knows = msg.knows
-	if msg.profile.Version == m.profile.Version || msg.profile.Version < m.profile.Version && m.profileEpoch == m.epoch {
-		return // it is known, or the message was overtaken on another path
+	if msg.profile.Version == m.profile.Version {
+		return
 	}
 	if len(msg.profile.Bytes) > 0 {
 		m.profile, m.profileEpoch, e.changed = msg.profile, m.epoch, true
@@ -301,6 +220,9 @@ func (e *engine) unsent(on Path) {
 // witness is called when a witness has answered. The answer counts until that time.
 func (e *engine) witness(now, until time.Time) {
 	e.noticeSleep(now)
+	if !now.Before(e.witnessedUntil) {
+		e.witnessedSince = now
+	}
 	e.witnessedUntil = until
 	e.decide(now)
 	e.updateView(now)

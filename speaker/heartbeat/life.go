@@ -57,7 +57,7 @@ func (s *self) hear(e *engine, now time.Time, p *path) {
 		return // it may be deaf, and take all others for dead
 	}
 	switch {
-	case p.flags&flagRenew != 0 && !p.flags.isAsking(): // the member says so again when it does not ask any more
+	case p.flags.renews() && !p.flags.isAsking(): // the member says so again when it does not ask any more
 		e.newEpoch(uint64(now.UnixNano()))
 		s.deathEpoch = e.epoch
 	case p.flags&flagGone != 0 && s.deathEpoch < e.epoch:

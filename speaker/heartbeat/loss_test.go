@@ -7,6 +7,7 @@ import (
 )
 
 func TestLossDelaysADeathButInventsNone(t *testing.T) {
+	t.Parallel()
 	for _, loss := range []float64{0.1, 0.2, 0.4} {
 		t.Run(fmt.Sprint(loss), func(t *testing.T) {
 			w := newWorld(t, 5, defaultTiming)

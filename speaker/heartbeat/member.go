@@ -12,7 +12,8 @@ type member struct {
 	id    uint64
 	lost  bool
 	paths []*path
-	// back is set while a lost member is heard. It has changed at backAt.
+	// back is set while a lost member is heard. At backAt this has changed, or the member list had the
+	// member again.
 	back   bool
 	backAt time.Time
 	identity
@@ -40,7 +41,7 @@ type member struct {
 
 // comeBack notes that the member lives again after it was gone.
 func (m *member) comeBack(now time.Time) {
-	m.restarted, m.goneEpoch = now, m.epoch
+	m.gone, m.restarted, m.goneEpoch = false, now, m.epoch
 	m.returns = slices.DeleteFunc(m.returns, func(at time.Time) bool { return now.Sub(at) > deathMemory })
 	if n := len(m.returns); n == 0 || now.Sub(m.returns[n-1]) > sameReturn {
 		m.returns = append(m.returns, now)

@@ -11,8 +11,8 @@ import (
 
 // message is one heartbeat, from one address of a speaker to one of a member.
 //
-// Epochs make a replay worthless. A speaker chooses its epoch when it starts and
-// after a freeze. A receiver counts a message only if it repeats the receiver's own
+// Epochs make a replay worthless. A speaker chooses its epoch when it starts, after a
+// freeze, and when it is told that it was dead. A receiver counts a message only if it repeats the receiver's own
 // epoch, and if its sequence number is higher than the last one in the sender's
 // epoch. The epoch of a sender never goes back. If the clock of a machine goes back, its
 // speaker learns its last epoch from the other speakers and takes a higher one.
@@ -55,10 +55,22 @@ const (
 	flagKernel                    // the sender watches the receiver's kernel, so heartbeats may be slow
 	// flagAsking without flagGone: the sender was frozen, and asks whether it was replaced.
 	flagAsking = flagOften
+	// flagPaused without flagDead: the sender, or its whole machine, did not run a moment ago, and it has
+	// heard nothing since.
+	flagPaused = flagRenew
 )
 
 // isAsking reports whether the sender asks whether it was replaced.
 func (f flags) isAsking() bool { return f&(flagGone|flagAsking) == flagAsking }
+
+// isPaused reports whether the sender may have been replaced a moment ago, and cannot know it yet.
+func (f flags) isPaused() bool { return f&(flagDead|flagPaused) == flagPaused }
+
+// goesOn reports whether the sender is not fenced and has not slept: it may announce.
+func (f flags) goesOn() bool { return f&flagFenced == 0 && !f.isAsking() && !f.isPaused() }
+
+// renews reports whether the receiver should begin a new epoch.
+func (f flags) renews() bool { return f&(flagDead|flagRenew) == flagDead|flagRenew }
 
 // suspicion says that a speaker does not answer at one of its addresses.
 type suspicion struct {

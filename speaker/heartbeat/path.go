@@ -155,10 +155,10 @@ func (p *path) isActive(now time.Time, t Timing) bool {
 	if p.alive(now) {
 		return false
 	}
-	if now.Sub(p.noticedAt) < t.SlowDetection() && p.noticedFlags&flagFenced == 0 {
+	if now.Sub(p.noticedAt) < t.SlowDetection() && p.noticedFlags.goesOn() {
 		return true
 	}
-	if !p.established || p.flags&flagFenced != 0 || now.Sub(p.heardAt) >= t.SlowDetection() {
+	if !p.established || !p.flags.goesOn() || now.Sub(p.heardAt) >= t.SlowDetection() {
 		return false
 	}
 	return p.kernel.watched && p.heardAt.Sub(p.kernel.answered) > t.Kernel.Detection || p.flags&flagHearing == 0

@@ -103,6 +103,13 @@ func (s *scenario) strike() {
 	}
 }
 
+// seemFrozen reports whether a firewall drops the heartbeats of two nodes in both directions while there is a
+// witness. If no third node is left, it tells each of them to take the place of the other one, whose process
+// seems to be frozen.
+func (s *scenario) seemFrozen(a, b *node, link int) bool {
+	return s.witness != nil && s.firewall(a, b, link) && s.firewall(b, a, link)
+}
+
 // freezeAll freezes all processes together for a while. It is no fault of any of them.
 func (s *scenario) freezeAll() {
 	length := 100*time.Millisecond + time.Duration(s.freezes.Int64N(int64(4900*time.Millisecond)))

@@ -22,6 +22,7 @@ type pilot struct {
 	died        int    // faults that hit this node
 	frozenAt    time.Time
 	believes    map[string][]netip.Addr
+	asked       time.Time // when the witness has answered last
 	listLag     map[*node]time.Time
 	listWants   map[*node]bool
 	lostMembers map[*node]bool
@@ -91,6 +92,16 @@ func (s *scenario) steer(p *pilot) {
 	for link := range s.links {
 		p.owns[link] = s.elects(p, v, link) == p.node
 	}
+	s.after(p.node)
+}
+
+// testify asks the witness for a node that needs one.
+func (s *scenario) testify(p *pilot) {
+	if s.witness == nil || !p.engine.view.NeedWitness || s.now.Sub(p.asked) < witnessInterval || s.drops(p.node, s.witness, Path{Local: p.addrs[0]}) || s.drops(s.witness, p.node, Path{Local: p.addrs[0]}) {
+		return
+	}
+	p.asked = s.now
+	p.engine.witness(s.now, s.now.Add(testimonyLife))
 	s.after(p.node)
 }
 

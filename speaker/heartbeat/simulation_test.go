@@ -36,6 +36,7 @@ type scenario struct {
 	firewalls []fault
 	loss      float64
 	freezes   *rand.Rand // decides when all processes are frozen together
+	witness   *node      // a host on the first link that is no speaker; nil if there is none
 	steps     []string
 	// since when a promise does not hold, by link and kind
 	twoSince, noneSince []time.Time
@@ -74,7 +75,10 @@ func newScenario(t testing.TB, seed uint64) *scenario {
 	for _, p := range s.pilots {
 		s.tellList(p)
 	}
-	s.log("%d nodes, %d links, member lists %d", n, links, s.lists)
+	if s.freezes.IntN(2) == 0 {
+		s.witness = newNode(n, links)
+	}
+	s.log("%d nodes, %d links, member lists %d, a witness %v", n, links, s.lists, s.witness != nil)
 	return s
 }
 
@@ -170,6 +174,7 @@ func (s *scenario) pass(d time.Duration) {
 		for _, p := range s.pilots {
 			if p.runs() {
 				s.steer(p)
+				s.testify(p)
 			}
 		}
 		s.check()
@@ -190,7 +195,7 @@ func (s *scenario) check() {
 		two := ""
 		for i, a := range owners {
 			for _, b := range owners[:i] {
-				if s.bothReach(a.node, b.node, link) {
+				if s.bothReach(a.node, b.node, link) && !s.seemFrozen(a.node, b.node, link) {
 					two = a.name + " and " + b.name
 				}
 			}
@@ -263,6 +268,7 @@ func (s *scenario) fail(format string, args ...any) {
 
 // Each failure prints its steps. Run it again with -seed SEED -seeds 1.
 func TestRandomFaultsBreakNoPromise(t *testing.T) {
+	t.Parallel()
 	var worstTwo, worstNone []time.Duration
 	worstMoves := 0
 	kinds := map[string]int{}

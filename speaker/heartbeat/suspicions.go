@@ -142,7 +142,7 @@ func (e *engine) misses(now time.Time, p *path) (missed bool, how kind) {
 // is the process that is silent, the processes of others must be heard: a firewall may drop
 // heartbeats.
 func (e *engine) linkWorks(p *path, how kind) bool {
-	if e.alone {
+	if e.alone && !e.cutOff {
 		return true
 	}
 	if e.fencing.links[p.Link] || e.fencing.reason != "" {

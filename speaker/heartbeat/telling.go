@@ -102,11 +102,13 @@ func (e *engine) sendEcho(p *path, f flags, echo uint64, now time.Time) {
 	if e.isFenced(p.Link) {
 		f |= flagFenced
 	}
-	if p.dead {
+	switch {
+	case p.dead && p.deadEpoch >= echo:
+		f |= flagDead | flagRenew
+	case p.dead:
 		f |= flagDead
-		if p.deadEpoch >= echo {
-			f |= flagRenew
-		}
+	case now.Before(e.self.pausedUntil):
+		f |= flagPaused
 	}
 	switch m := p.member; {
 	case e.self.asking:

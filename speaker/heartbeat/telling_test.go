@@ -128,53 +128,6 @@ func TestVotesComeFirstInAMessage(t *testing.T) {
 	}
 }
 
-// A node is split from the others until all lists have lost each other, and a witness makes it the only
-// one that is left. It is heard again, in the same epoch, before the lists are whole.
-func TestLostMemberLearnsOfItsDeathWhenItIsBack(t *testing.T) {
-	for late := time.Duration(0); late < 700*time.Millisecond; late += 35 * time.Millisecond {
-		for _, itsListFirst := range []bool{true, false} {
-			w := newWorld(t, 5, defaultTiming)
-			split, others := w.nodes[0], w.nodes[1:]
-			w.cutOn(0, func(from, to *node) bool { return from == split || to == split })
-			w.run(500*time.Millisecond, w.allBelieveDead(split))
-			split.members = []string{"node5"}
-			for _, n := range others {
-				n.members = []string{"node2", "node3", "node4", "node5"}
-			}
-			for _, n := range w.nodes {
-				w.tell(n)
-			}
-			split.engine.witness(w.now, w.now.Add(time.Minute))
-			if took := w.run(time.Second, func() bool { return split.engine.alone }); took >= time.Second {
-				t.Fatalf("it is not alone: %+v", split.engine.view)
-			}
-			split.members = []string{}
-			w.tell(split)
-			w.run(5 * time.Second)
-			w.cut = nil
-			w.run(late)
-			order := append(slices.Clone(others), split)
-			if itsListFirst {
-				order = w.nodes
-			}
-			for _, n := range order {
-				n.members = nil
-				w.tell(n)
-				w.run(5 * time.Millisecond)
-			}
-			w.run(time.Second)
-			if v := split.engine.view; v.Deaths != 1 || !w.noneBelievedDead() {
-				t.Errorf("lists whole after %v, its own first %v: it has died %d times, want once: %+v", late, itsListFirst, v.Deaths, v)
-			}
-			for _, n := range others {
-				if v := n.engine.view; v.Deaths != 0 {
-					t.Errorf("lists whole after %v, its own first %v: %s, which was never cut off, has died: %+v", late, itsListFirst, n.name, v)
-				}
-			}
-		}
-	}
-}
-
 // Two messages take different ways, over two links. The older one arrives last.
 func TestOlderProfileDoesNotReplaceANewerOne(t *testing.T) {
 	w := newLinkedWorld(t, 3, 2, defaultTiming)

@@ -44,11 +44,13 @@ func (e *engine) judge(now time.Time, m *member) {
 	if !slices.Equal(dead, m.dead) {
 		m.dead, e.changed = dead, true
 	}
+	wasKernelAlive := m.kernelDeadAt.IsZero()
 	if m.isKernelDead() {
 		m.kernelDeadAt = now
-	} else if slices.ContainsFunc(m.paths, func(p *path) bool { return p.kernel.watched && !p.kernel.dead }) {
+	} else if slices.ContainsFunc(m.paths, func(p *path) bool { return p.watched && p.kernel.watched && !p.kernel.dead }) {
 		m.kernelDeadAt = time.Time{}
 	}
+	e.changed = e.changed || m.kernelDeadAt.IsZero() != wasKernelAlive
 	// A member that is dead on one of its links only has not gone.
 	if len(m.paths) > 0 && !slices.ContainsFunc(m.paths, func(p *path) bool { return !p.dead }) {
 		m.gone = true
@@ -122,7 +124,7 @@ func (e *engine) judgePath(now time.Time, p *path) {
 // wait for its new epoch.
 func (e *engine) isToBeTold(now time.Time, p *path) bool {
 	m := p.member
-	return !m.counts() || m.back && !p.watched && now.Sub(m.backAt) < e.timing.Detection()
+	return !m.counts() || !p.watched && now.Sub(m.backAt) < e.timing.Detection()
 }
 
 // believes reports whether the suspicion of a member counts. It does not count if more speakers

@@ -30,7 +30,8 @@ type View struct {
 	Deaths int
 	// LinkDeaths counts how often they have done so on one of its links, while it was well on another.
 	LinkDeaths int
-	// FencedLinks has the names of this node's links on which no member is reached.
+	// FencedLinks has the names of this node's links on which no member is reached, or one takes this
+	// speaker for dead.
 	FencedLinks map[string]bool
 	// Fenced says why this speaker must not announce; "" if it may.
 	Fenced string
