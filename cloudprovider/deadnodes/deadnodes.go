@@ -10,8 +10,6 @@ package deadnodes
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -81,6 +79,8 @@ type Reporter struct {
 	cases   map[string]*deadCase // by the name of the node
 	past    []past
 	able    bool // enough speakers answer
+	// retryMark is how long after a failure the pods that are still ready are marked again.
+	retryMark time.Duration
 }
 
 // deadCase is a node that a speaker reports dead.
@@ -89,12 +89,24 @@ type deadCase struct {
 	decided bool   // nothing is done any more until the node is alive
 	said    Reason // the reason of the last Event
 	retry   time.Duration
+	// settling is since when the reason could be gone in a moment.
+	settling time.Time
+	report   *begunReport // nil until it was decided to report the node
+}
+
+// wait returns after how long something is done about the node again.
+func (c *deadCase) wait() time.Duration {
+	if c.report != nil {
+		return c.report.retry
+	}
+	c.retry = min(max(2*c.retry, firstRetry), lastRetry)
+	return c.retry
 }
 
 // New returns a Reporter that has asked no speaker yet.
 func New(o Options) *Reporter {
 	k := &keys{client: o.Client, namespace: o.Namespace}
-	return &Reporter{options: o, log: o.Log, watch: newWatch(o.Nodes, o.Port, k, o.Log), cases: map[string]*deadCase{}}
+	return &Reporter{options: o, log: o.Log, watch: newWatch(o.Nodes, o.Port, k, o.Log), cases: map[string]*deadCase{}, retryMark: 5 * time.Second}
 }
 
 // Run reports dead nodes until ctx ends. Only the leader may run it. It returns nil.
@@ -134,12 +146,14 @@ func (r *Reporter) look(ctx context.Context) (next time.Duration) {
 		if c.decided || ctx.Err() != nil {
 			continue
 		}
-		v := decide(r.situation(ctx, node, dead))
-		r.carryOut(ctx, node, c, v)
+		if c.report != nil {
+			r.goOn(ctx, node, c)
+		} else {
+			r.carryOut(ctx, node, c, decide(r.situation(ctx, node, dead)))
+		}
 		if !c.decided {
-			c.retry = min(max(2*c.retry, firstRetry), lastRetry)
-			if next == 0 || c.retry < next {
-				next = c.retry
+			if wait := c.wait(); next == 0 || wait < next {
+				next = wait
 			}
 		}
 	}
@@ -176,7 +190,11 @@ func (r *Reporter) situation(ctx context.Context, node string, dead []string) si
 	}
 	if _, ok := s.limits(); ok {
 		s.seenAlive = r.watch.seenAlive(node) // before ask, which can have the answer of a speaker that does not know yet
-		s.said = r.watch.ask(ctx, node, dead)
+		var also []string
+		s.said, also = r.watch.ask(ctx, node, dead)
+		// Other nodes may have died while the speakers were asked, from the same cause.
+		now, _ := r.watch.reported()
+		s.dead = slices.Concat(dead, now, also)
 		if !s.seenAlive {
 			s.renewed = r.renewed(ctx, node)
 		}
@@ -204,51 +222,33 @@ func (r *Reporter) renewed(ctx context.Context, node string) time.Time {
 // carryOut does what was decided about a node.
 func (r *Reporter) carryOut(ctx context.Context, node string, c *deadCase, v verdict) {
 	late := time.Since(c.since) >= sayAfter
+	switch {
+	case v.action != settle:
+		c.settling = time.Time{}
+	case c.settling.IsZero():
+		c.settling = time.Now()
+	}
 	switch v.action {
 	case report:
-		c.decided = true
-		r.past = append(r.past, past{node, time.Now()})
-		r.report(ctx, node, v.text)
+		r.log.Warn("node is dead, its pods become not ready", "node", node, "text", v.text)
+		c.report = &begunReport{text: v.text, at: time.Now(), retry: r.retryMark}
+		r.mark(ctx, node, c)
 	case withhold:
 		c.decided = true
 		r.withheld(node, c, v)
 	case ignore:
 		c.decided = true
 		r.log.Info("dead node ignored", "node", node, "reason", v.reason, "text", v.text)
-	case wait, settle:
+	case settle:
+		if time.Since(c.settling) >= sayAfter {
+			c.decided = true
+			r.withheld(node, c, v)
+		}
+	case wait:
 		if late {
-			c.decided = v.action == settle
 			r.withheld(node, c, v)
 		}
 	}
-}
-
-// report marks the pods of a node.
-func (r *Reporter) report(ctx context.Context, node, text string) {
-	r.log.Warn("node is dead, its pods become not ready", "node", node, "text", text)
-	begun := time.Now()
-	m := marker{client: r.options.Client, dead: func() bool {
-		dead, voices := r.watch.reported()
-		return voices == 0 || slices.Contains(dead, node)
-	}}
-	marked, failed, err := m.mark(ctx, node, text)
-	took := time.Since(begun).Round(time.Millisecond)
-	r.options.Metrics.report(marked, failed, took)
-	event := func(eventType, reason, format string, args ...any) {
-		r.options.Events.Eventf(reference(node), eventType, reason, format, args...)
-	}
-	if err != nil {
-		r.log.Error("not all pods of the dead node are marked", "node", node, "marked", marked, "failed", failed, "error", err)
-		reason := Failed
-		if errors.Is(err, errAlive) {
-			reason = NoAgreement
-		}
-		r.options.Metrics.withhold(reason)
-		event(v1.EventTypeWarning, EventWithheld, "%s %d pods were set to not ready, but not all: %v", text, marked, err)
-		return
-	}
-	r.log.Info("pods of the dead node marked", "node", node, "marked", marked, "took", took)
-	event(v1.EventTypeWarning, EventReported, "%s %d pods were set to not ready in %v.", text, marked, took)
 }
 
 // withheld says, once for each reason, why a node is not reported.
@@ -266,9 +266,4 @@ func (r *Reporter) withheld(node string, c *deadCase, v verdict) {
 // that kubectl describe shows them.
 func reference(node string) *v1.ObjectReference {
 	return &v1.ObjectReference{Kind: "Node", APIVersion: "v1", Name: node, UID: types.UID(node)}
-}
-
-// message is the text of the condition. It has the facts for everybody who looks at a pod.
-func message(node, text string) string {
-	return fmt.Sprintf("Node %s is dead. %s The kubelet sets this condition again if it lives.", node, text)
 }

@@ -58,9 +58,13 @@ func (m *Metrics) setSpeakers(n int) { m.speakers.Set(float64(n)) }
 
 func (m *Metrics) withhold(reason Reason) { m.withheld.WithLabelValues(string(reason)).Inc() }
 
-func (m *Metrics) report(marked, failed int, took time.Duration) {
-	m.reports.Inc()
+func (m *Metrics) count(marked, failed int) {
 	m.pods.WithLabelValues("marked").Add(float64(marked))
 	m.pods.WithLabelValues("failed").Add(float64(failed))
+}
+
+// report counts a node whose pods are all marked.
+func (m *Metrics) report(took time.Duration) {
+	m.reports.Inc()
 	m.duration.Observe(took.Seconds())
 }

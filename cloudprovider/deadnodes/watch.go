@@ -179,8 +179,9 @@ func (w *watch) reported() (dead []string, voices int) {
 	return slices.Compact(dead), voices
 }
 
-// ask asks three speakers, which are on none of the dead nodes, about a node.
-func (w *watch) ask(ctx context.Context, node string, dead []string) (said []statement) {
+// ask asks three speakers, which are on none of the dead nodes, about a node. also are the nodes that any
+// of them reports dead.
+func (w *watch) ask(ctx context.Context, node string, dead []string) (said []statement, also []string) {
 	w.mu.Lock()
 	chosen := slices.DeleteFunc(w.candidates(), func(n Node) bool { return n.Name == node || slices.Contains(dead, n.Name) })
 	w.mu.Unlock()
@@ -210,9 +211,10 @@ func (w *watch) ask(ctx context.Context, node string, dead []string) (said []sta
 	for _, a := range answers {
 		if a != nil && !a.Fenced {
 			said = append(said, statement{a.Node, slices.Contains(a.Dead, node)})
+			also = append(also, a.Dead...)
 		}
 	}
-	return said
+	return said, also
 }
 
 func (w *watch) askOnce(ctx context.Context, n Node) (speakerapi.Answer, error) {
