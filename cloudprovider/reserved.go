@@ -1,9 +1,11 @@
 package cloudprovider
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
+	"slices"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -17,6 +19,8 @@ import (
 // only while their Node exists. The texts complete the sentence "192.0.2.1 is …".
 func reserved(nodes []*v1.Node, links map[string]configmap.NodeLinks) map[netip.Addr]string {
 	addrs := map[netip.Addr]string{}
+	// Nodes that share a gateway must not make the text differ each time: a change has a cost.
+	nodes = slices.SortedFunc(slices.Values(nodes), func(a, b *v1.Node) int { return cmp.Compare(a.Name, b.Name) })
 	for _, n := range nodes {
 		for _, gateway := range links[n.Name].Gateways {
 			addrs[gateway.Unmap()] = "the gateway of node " + n.Name

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"os/signal"
 	"regexp"
@@ -131,13 +132,13 @@ func run(ctx context.Context, args []string) error {
 		return fmt.Errorf("--spread=%s: write auto or off", *spread)
 	}
 	options.Web.Version = programversion.Get().GitVersion
-	if options.Client, err = client(kubeconfig, 0); err != nil {
+	if options.Client, err = client(options.Log, kubeconfig, 0); err != nil {
 		return err
 	}
-	if options.StatusClient, err = client(kubeconfig, statusQPS); err != nil {
+	if options.StatusClient, err = client(options.Log, kubeconfig, statusQPS); err != nil {
 		return err
 	}
-	if options.Web.ReviewClient, err = client(kubeconfig, reviewQPS); err != nil {
+	if options.Web.ReviewClient, err = client(options.Log, kubeconfig, reviewQPS); err != nil {
 		return err
 	}
 	return speaker.Run(ctx, options)
@@ -165,7 +166,7 @@ const (
 
 // client returns a client of the API server. qps is its limit of requests per second; 0
 // means the default.
-func client(kubeconfig string, qps float32) (kubernetes.Interface, error) {
+func client(log *slog.Logger, kubeconfig string, qps float32) (kubernetes.Interface, error) {
 	source := "--kubeconfig " + kubeconfig
 	load := func() (*restclient.Config, error) { return clientcmd.BuildConfigFromFlags("", kubeconfig) }
 	if kubeconfig == "" {
@@ -176,6 +177,9 @@ func client(kubeconfig string, qps float32) (kubernetes.Interface, error) {
 		return nil, fmt.Errorf("reading %s: %w", source, err)
 	}
 	config.QPS, config.Burst = qps, int(2*qps)
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return &patientWatches{next: next, log: log, pause: pause}
+	})
 	c, err := kubernetes.NewForConfig(restclient.AddUserAgent(config, "baremetal-speaker"))
 	if err != nil {
 		return nil, fmt.Errorf("using %s: %w", source, err)

@@ -21,6 +21,9 @@ const (
 	// claimLogs is how many lines of each kind about claims are logged in a minute. Every
 	// neighbour can cause such a line.
 	claimLogs = 10
+	// maxClaims is how many claims can wait. When another node takes over hundreds of addresses, its
+	// announcements come within milliseconds.
+	maxClaims = 1024
 )
 
 // claim is the frame of a host that says that it has an address.
@@ -72,14 +75,31 @@ func (a *Announcer) Conflicts() []Conflict {
 	return all
 }
 
-// handleClaim handles a claim by another host. It reports whether anything is due.
+// handleClaims handles a claim by another host, and those that have come meanwhile. It reports whether
+// anything is due.
+func (a *Announcer) handleClaims(c claim) (isDue bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for handled := 1; ; handled++ {
+		isDue = a.handleClaim(c) || isDue
+		if handled == maxClaims || len(a.claims) == 0 {
+			break
+		}
+		c = <-a.claims // no other goroutine receives
+	}
+	if a.unpublished {
+		a.publish()
+	}
+	return isDue
+}
+
+// handleClaim handles a claim by another host. It reports whether anything is due. The caller must hold
+// a.mu, and publish afterwards if a.unpublished is set.
 //
 // Nothing in a frame proves who has sent it. So a claim can make this node announce, but
 // never stop: a forged frame must not take an address away. Only while this node probes an
 // address that nobody has announced yet, it believes that a foreign host has it.
 func (a *Announcer) handleClaim(c claim) (changed bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
 	source, sender := a.members[c.source], a.members[c.sender]
 	e := a.entry(c.addr, c.link)
 	switch {
@@ -108,11 +128,11 @@ func (a *Announcer) handleMemberClaim(e *entry, c claim, member Member) (changed
 	case e.phase == lingering:
 		a.log.Info("address handed over", "vip", c.addr, "to", member.Name, "link", c.link)
 		a.remove(c.addr, e)
-		a.publish()
+		a.unpublished = true
 		return true
 	case e.phase == probing || e.phase == conflicting:
 		a.start(c.addr, e) // no foreign host has what a speaker announces
-		a.publish()
+		a.unpublished = true
 		return true
 	case !member.Lost:
 		if a.options.Rival != nil {
@@ -144,7 +164,7 @@ func (a *Announcer) handleForeignClaim(e *entry, c claim) (changed bool) {
 		a.logClaim(slog.LevelError, "a foreign host has the VIP, it is announced all the same", c)
 		a.start(c.addr, e)
 		e.found = conflict{MAC: c.sender, at: a.now()}
-		a.publish()
+		a.unpublished = true
 		a.options.Changed()
 		return true
 	case e.phase == probing:

@@ -122,6 +122,9 @@ func (a *Announcer) start(addr netip.Addr, e *entry) {
 	if !a.announces(addr) {
 		a.metrics.takeovers.Inc()
 	}
+	if e.blocked() {
+		a.options.Changed() // the conflict is over
+	}
 	e.phase, e.sent, e.next, e.found = announcing, 0, a.now(), conflict{}
 	e.moved = time.Time{}
 }

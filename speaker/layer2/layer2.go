@@ -106,6 +106,8 @@ type Announcer struct {
 	members map[[6]byte]Member
 	retry   map[int]time.Time // when to try again to open a link
 	ended   bool              // Run has ended
+	// unpublished is set if the ports do not know yet for which addresses to answer.
+	unpublished bool
 
 	changed   signal.Signal // the entries have changed
 	claims    chan claim
@@ -131,7 +133,7 @@ func New(o Options) *Announcer {
 	a := &Announcer{
 		options: o, log: o.Log, now: time.Now, started: time.Now(),
 		ports: map[int]*port{}, entries: map[netip.Addr][]*entry{}, retry: map[int]time.Time{},
-		changed: signal.New(), claims: make(chan claim, 64), claimLog: loglimit.New(claimLogs, time.Minute),
+		changed: signal.New(), claims: make(chan claim, maxClaims), claimLog: loglimit.New(claimLogs, time.Minute),
 	}
 	a.metrics = newMetrics(o.Metrics, a)
 	return a
@@ -268,6 +270,7 @@ func (a *Announcer) assign(assignments []Assignment) {
 
 // publish gives every port its addresses.
 func (a *Announcer) publish() {
+	a.unpublished = false
 	tables := make(map[string]map[netip.Addr]bool, len(a.ports))
 	for _, p := range a.ports {
 		tables[p.link.Name] = make(map[netip.Addr]bool, len(a.entries))

@@ -28,6 +28,8 @@ const (
 	fencedRetry = 20 * time.Millisecond
 	// idle is how long the announcer sleeps if nothing is due.
 	idle = time.Hour
+	// never is the pause between two announcements without a refresh.
+	never = 100 * 365 * 24 * time.Hour
 )
 
 // announceDue announces what is due, ends hand-overs and handles claims, until ctx
@@ -42,7 +44,7 @@ func (a *Announcer) announceDue(ctx context.Context) {
 		case <-a.changed.C():
 		case <-timer.C:
 		case c := <-a.claims:
-			if !a.handleClaim(c) {
+			if !a.handleClaims(c) {
 				continue
 			}
 		}
@@ -123,7 +125,7 @@ func (a *Announcer) pause(n int, chance float64) time.Duration {
 		return burst[n+1] - burst[n]
 	}
 	if a.options.Refresh <= 0 {
-		return idle
+		return never
 	}
 	return time.Duration(float64(a.options.Refresh) * (0.8 + 0.4*chance))
 }
