@@ -107,7 +107,7 @@ func (f *facts) announcementProblems(svc *v1.Service, where string, vip netip.Ad
 	}
 	if owners := f.owners(vip); len(owners) > 1 {
 		problems = append(problems, Problem{Error, "TwoOwners", where, fmt.Sprintf("%s is announced by %s at the same time", vip, nodes(owners)),
-			"These speakers do not hear each other: open TCP and UDP 7946 and 7947 between the nodes. See the problems about members"})
+			"These speakers do not hear each other: open TCP and UDP 7946 and 7947 between the nodes. Or one of them does not reach the API server: read its log. See the problems about members"})
 	}
 	if f.isAdvertised(vip) {
 		return problems // over BGP; if the pool has layer 2, too, the sessions and nodes say more
