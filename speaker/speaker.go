@@ -161,8 +161,10 @@ func run(ctx, background context.Context, group *errgroup.Group, o Options) erro
 	group.Go(func() error { return beats.Run(background) })
 	witness := view.NewWitness(beats, o.Client, o.ExcludeInterfaces, o.Failover.Detection(), o.Log)
 	group.Go(func() error { return witness.Run(background) })
-	resolver := view.NewResolver(func() bool { v := beats.View(); return v.Fenced != "" || len(v.FencedLinks) > 0 }, o.ExcludeInterfaces, prober, o.Log)
-	group.Go(func() error { return resolver.Run(background) })
+	if o.ProbeKernels {
+		resolver := view.NewResolver(func() map[string]bool { return beats.View().FencedLinks }, o.ExcludeInterfaces, prober, o.Log)
+		group.Go(func() error { return resolver.Run(background) })
+	}
 	others := members.New(members.Options{
 		Name: o.Node, Addr: netip.AddrPortFrom(addr, o.MembersPort), Keys: keys, Addresses: w.addresses, NodeAddrs: w.nodeAddrs,
 		Changed: wake.Set, ProbeInterval: max(200*time.Millisecond, 2*o.Failover.Interval), Log: o.Log, Metrics: registry,

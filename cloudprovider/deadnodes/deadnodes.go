@@ -147,7 +147,7 @@ func (r *Reporter) look(ctx context.Context) (next time.Duration) {
 			continue
 		}
 		if c.report != nil {
-			r.goOn(ctx, node, c)
+			r.goOn(ctx, node, c, dead)
 		} else {
 			r.carryOut(ctx, node, c, decide(r.situation(ctx, node, dead)))
 		}

@@ -19,14 +19,18 @@ type begunReport struct {
 	failed bool // pods could not be marked
 }
 
-// goOn marks the pods of a node that could not be marked before, unless Kubernetes knows that it is dead.
-func (r *Reporter) goOn(ctx context.Context, node string, c *deadCase) {
+// goOn marks the pods of a node that could not be marked before, unless Kubernetes knows that it is dead, or
+// the speakers do not agree any more.
+func (r *Reporter) goOn(ctx context.Context, node string, c *deadCase, dead []string) {
 	if !slices.ContainsFunc(r.options.Nodes(), func(n Node) bool { return n.Name == node && n.Ready }) {
 		c.decided = true
 		r.log.Info("Kubernetes knows that the node is dead, its pods are left to it", "node", node)
 		return
 	}
-	r.mark(ctx, node, c)
+	said, _ := r.watch.ask(ctx, node, dead)
+	if _, ok := (situation{node: node, said: said}).agreement(); ok {
+		r.mark(ctx, node, c)
+	}
 }
 
 // mark marks the pods of a node. Those that fail are tried again later, until the node is alive or Kubernetes

@@ -54,15 +54,36 @@ func TestNodeWithoutReadyPodsIsNoReport(t *testing.T) {
 	r.event(1, "Node node7 Warning NodeReportedDead")
 }
 
-// While the speakers are asked about the first one of four dead nodes, they learn of the others.
+// While the speakers are asked about the first one of four dead nodes, they learn of the others. The Reporter
+// has heard of the first one only.
 func TestNodesThatDieMeanwhileCount(t *testing.T) {
 	r := newRig(t, 9)
-	r.run(3)
 	all := []string{"node6", "node7", "node8", "node9"}
 	r.allSay(dead(all...), all...)
 	s := r.reporter.situation(t.Context(), "node9", []string{"node9"})
 	if v := decide(s); v.action != settle || v.reason != TooMany || !strings.Contains(v.text, "4 of 9 nodes") {
 		t.Errorf("%+v", v)
+	}
+}
+
+// The node lives again while its pods cannot be marked, but one of three speakers does not hear it.
+func TestNodeThatLivesAgainIsNotMarkedByTheWordOfOne(t *testing.T) {
+	r := newRig(t, 4, pod("a", "node4", v1.ConditionTrue))
+	r.reporter.retryMark = 10 * time.Millisecond
+	var away atomic.Bool
+	away.Store(true)
+	r.client.PrependReactor("patch", "pods", func(k8stesting.Action) (bool, runtime.Object, error) { return away.Load(), nil, errAway })
+	r.speakers["node4"].stop()
+	r.run(3)
+	r.allSay(dead("node4"), "node4")
+	r.event(1, "NodeReportWithheld")
+	r.allSay(dead(), "node1", "node4")
+	r.eventually("it asks again", func() bool { return asks(r.speakers["node2"])+asks(r.speakers["node3"]) > 12 })
+	before := asks(r.speakers["node2"])
+	away.Store(false)
+	r.eventually("it asks again", func() bool { return asks(r.speakers["node2"]) > before+5 })
+	if c := r.condition("a"); c.Status != v1.ConditionTrue {
+		t.Errorf("%+v", c)
 	}
 }
 

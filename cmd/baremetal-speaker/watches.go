@@ -4,14 +4,15 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"strconv"
 	"time"
 )
 
 const (
 	// firstPause is how long a watch waits after the API server was not reached. It doubles up to lastPause.
 	firstPause, lastPause = 250 * time.Millisecond, 4 * time.Second
-	// maxRefusals is how many refusals of the API server a watch does not pass on. After that, a right is
-	// missing.
+	// maxRefusals is how often a watch is forbidden until it fails. An API server that has just started knows no
+	// roles yet, and forbids everything. After that, a right is missing.
 	maxRefusals = 5
 )
 
@@ -38,36 +39,49 @@ func (p *patientWatches) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Method != http.MethodGet || r.URL.Query().Get("watch") != "true" {
 		return p.next.RoundTrip(r)
 	}
-	refusals := 0
+	refusals, problem := 0, ""
 	for attempt := 0; ; attempt++ {
 		response, err := p.next.RoundTrip(r)
-		var problem string
+		pause, now := p.pause(attempt), ""
 		switch {
 		case err != nil:
-			problem = err.Error()
-		case isStarting(response.StatusCode) && refusals < maxRefusals:
+			now = err.Error()
+		case isOverloaded(response.StatusCode):
+			now, pause = response.Status, max(pause, retryAfter(response))
+		case response.StatusCode == http.StatusForbidden && refusals < maxRefusals:
 			refusals++
-			problem = response.Status
-			response.Body.Close()
+			now = response.Status
 		default:
-			if attempt > 0 {
-				p.log.Info("the API server serves watches again", "path", r.URL.Path, "status", response.StatusCode)
+			if attempt > 0 && response.StatusCode == http.StatusOK {
+				p.log.Info("the API server serves watches again", "path", r.URL.Path)
 			}
 			return response, nil
 		}
-		if attempt == 0 {
+		if response != nil {
+			response.Body.Close()
+		}
+		if now != problem {
+			problem = now
 			p.log.Warn("the API server serves no watch, trying again", "path", r.URL.Path, "problem", problem)
 		}
 		select {
-		case <-time.After(p.pause(attempt)):
+		case <-time.After(pause):
 		case <-r.Context().Done():
 			return nil, r.Context().Err()
 		}
 	}
 }
 
-// isStarting reports whether an API server may answer so that has just started. It knows no roles yet, and
-// refuses everything.
-func isStarting(status int) bool {
-	return status == http.StatusForbidden || status == http.StatusTooManyRequests || status >= http.StatusInternalServerError
+// isOverloaded reports whether the API server says that it cannot serve at the moment.
+func isOverloaded(status int) bool {
+	return status == http.StatusTooManyRequests || status >= http.StatusInternalServerError
+}
+
+// retryAfter returns how long the API server wants a client to pause, ten seconds at most.
+func retryAfter(response *http.Response) time.Duration {
+	seconds, err := strconv.Atoi(response.Header.Get("Retry-After"))
+	if err != nil || seconds < 0 {
+		return 0
+	}
+	return min(time.Duration(seconds), 10) * time.Second
 }

@@ -15,15 +15,18 @@ import (
 	restclient "k8s.io/client-go/rest"
 )
 
-// away is an API server that is not reached for some attempts, and then refuses some.
-type away struct{ attempts, left, refuses int }
+// away is an API server that is not reached for some attempts, then is overloaded, and then forbids some.
+type away struct{ attempts, left, overloaded, refuses int }
 
 func (a *away) RoundTrip(r *http.Request) (*http.Response, error) {
 	if a.attempts++; a.attempts <= a.left {
 		return nil, errors.New("connection refused")
 	}
 	status := http.StatusOK
-	if a.attempts <= a.left+a.refuses {
+	switch n := a.attempts - a.left; {
+	case n <= a.overloaded:
+		status = http.StatusServiceUnavailable
+	case n <= a.overloaded+a.refuses:
 		status = http.StatusForbidden
 	}
 	return &http.Response{StatusCode: status, Body: http.NoBody, Header: http.Header{"Content-Type": {"application/json"}}, Request: r}, nil
@@ -34,13 +37,13 @@ func at(server *away) *patientWatches {
 }
 
 func TestWatchWaitsUntilTheAPIServerServesIt(t *testing.T) {
-	server := &away{left: 5, refuses: 3}
+	server := &away{left: 5, overloaded: 20, refuses: 3}
 	client, err := kubernetes.NewForConfig(&restclient.Config{Host: "192.0.2.1", Transport: at(server)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	watch, err := client.CoreV1().Nodes().Watch(t.Context(), metav1.ListOptions{})
-	if err != nil || server.attempts != 9 {
+	if err != nil || server.attempts != 29 {
 		t.Fatalf("%d attempts: %v", server.attempts, err)
 	}
 	watch.Stop()
@@ -90,6 +93,14 @@ func TestPauseOfAWatchIsBounded(t *testing.T) {
 		longest := min(lastPause, firstPause<<min(attempt, 10))
 		if got := pause(attempt); got < longest/2 || got >= longest || attempt > 5 && longest != lastPause {
 			t.Errorf("attempt %d: %v", attempt, got)
+		}
+	}
+}
+
+func TestWatchPausesAsLongAsTheAPIServerWants(t *testing.T) {
+	for header, want := range map[string]time.Duration{"": 0, "x": 0, "-1": 0, "2": 2 * time.Second, "3600": 10 * time.Second} {
+		if got := retryAfter(&http.Response{Header: http.Header{"Retry-After": {header}}}); got != want {
+			t.Errorf("%q: %v", header, got)
 		}
 	}
 }

@@ -15,6 +15,9 @@ const (
 	ipv6Header     = 40
 )
 
+// Everyone is the MAC of a Target whose own is not known: the question goes to all hosts on the link.
+var Everyone = [6]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
+
 // answer is what a kernel says to a MAC: that it has an address. It may send from another MAC than
 // the one that was asked: a bond can have several.
 type answer struct {
@@ -43,18 +46,25 @@ func arpRequest(mac [6]byte, t Target) []byte {
 }
 
 func solicitation(mac [6]byte, t Target) []byte {
+	to, toMAC := t.Remote, t.MAC
+	if t.MAC == Everyone { // the solicited-node group (RFC 4861, section 7.2.2), whose MAC is of RFC 2464, section 7
+		group := netip.MustParseAddr("ff02::1:ff00:0").As16()
+		host := t.Remote.As16()
+		copy(group[13:], host[13:])
+		to, toMAC = netip.AddrFrom16(group), [6]byte{0x33, 0x33, 0xff, host[13], host[14], host[15]}
+	}
 	message, err := ndp.MarshalMessageChecksum(&ndp.NeighborSolicitation{
 		TargetAddress: t.Remote,
 		Options:       []ndp.Option{&ndp.LinkLayerAddress{Direction: ndp.Source, Addr: mac[:]}},
-	}, t.Local, t.Remote)
+	}, t.Local, to)
 	if err != nil {
 		return nil
 	}
 	ip := make([]byte, ipv6Header)
 	ip[0], ip[4], ip[5], ip[6], ip[7] = 6<<4, byte(len(message)>>8), byte(len(message)), protocolICMPv6, 255
 	copy(ip[8:24], t.Local.AsSlice())
-	copy(ip[24:40], t.Remote.AsSlice())
-	return append(append(header(mac, t.MAC, unix.ETH_P_IPV6), ip...), message...)
+	copy(ip[24:40], to.AsSlice())
+	return append(append(header(mac, toMAC, unix.ETH_P_IPV6), ip...), message...)
 }
 
 func header(from, to [6]byte, kind uint16) []byte {

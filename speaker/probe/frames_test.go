@@ -32,6 +32,22 @@ func TestQuestionIsUnicast(t *testing.T) {
 	}
 }
 
+func TestQuestionWithoutAMACGoesToAll(t *testing.T) {
+	v4, v6 := over4, over6
+	v4.MAC, v6.MAC = Everyone, Everyone
+	if q := question(here, v4); !bytes.Equal(q[:6], Everyone[:]) {
+		t.Errorf("ARP: to %x", q[:6])
+	}
+	q, group := question(here, v6), netip.MustParseAddr("ff02::1:ff00:2").As16()
+	if !bytes.Equal(q[:6], []byte{0x33, 0x33, 0xff, 0, 0, 2}) || !bytes.Equal(q[ethernetHeader+24:ethernetHeader+ipv6Header], group[:]) {
+		t.Errorf("NDP: to %x, %x", q[:6], q[ethernetHeader+24:ethernetHeader+ipv6Header])
+	}
+	message, err := ndp.ParseMessage(q[ethernetHeader+ipv6Header:])
+	if ns, ok := message.(*ndp.NeighborSolicitation); err != nil || !ok || ns.TargetAddress != v6.Remote {
+		t.Errorf("%+v, %v", message, err)
+	}
+}
+
 func TestOnlyAnswersToThisHostAreRead(t *testing.T) {
 	reply, err := arp.NewPacket(arp.OperationReply, there[:], over4.Remote, here[:], over4.Local)
 	if err != nil {

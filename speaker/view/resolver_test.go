@@ -13,46 +13,53 @@ import (
 	"github.com/baremetal-lb/cloud-provider-baremetal/speaker/probe"
 )
 
-func TestResolverAsksWhileFencedAndForAMomentAfterThat(t *testing.T) {
+func TestResolverAsksWhileALinkIsFencedAndForAMomentAfterThat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var fenced atomic.Bool
-		var asked atomic.Int64
-		router := links.Neighbor{Link: "eth0", Local: netip.MustParseAddr("192.0.2.2"), Addr: netip.MustParseAddr("192.0.2.1")}
-		r := &Resolver{fenced: fenced.Load, log: slog.New(slog.DiscardHandler),
-			unresolved: func() ([]links.Neighbor, error) {
-				all := make([]links.Neighbor, 100)
-				for i := range all {
-					all[i] = router
+		var fenced atomic.Pointer[map[string]bool]
+		fenced.Store(&map[string]bool{})
+		rounds, asked := 0, map[netip.Addr]int{}
+		r := &Resolver{fenced: func() map[string]bool { return *fenced.Load() }, log: slog.New(slog.DiscardHandler),
+			unresolved: func() (all []links.Neighbor, err error) {
+				for i := range byte(20) {
+					all = append(all, links.Neighbor{Link: "eth0", Local: netip.MustParseAddr("192.0.2.99"), Addr: netip.AddrFrom4([4]byte{192, 0, 2, i})})
 				}
-				return all, nil
+				return append(all, links.Neighbor{Link: "eth1", Local: netip.MustParseAddr("198.51.100.99"), Addr: netip.MustParseAddr("198.51.100.1")}), nil
 			},
 			ask: func(targets []probe.Target) []probe.Target {
-				if len(targets) != maxQuestions || targets[0] != (probe.Target{Link: "eth0", Local: router.Local, Remote: router.Addr, MAC: [6]byte{255, 255, 255, 255, 255, 255}}) {
-					t.Errorf("%d targets: %+v", len(targets), targets[0])
+				rounds++
+				for _, target := range targets {
+					asked[target.Remote]++
+					if target.Link != "eth0" || target.MAC != probe.Everyone {
+						t.Errorf("%+v", target)
+					}
 				}
-				asked.Add(1)
 				return nil
 			},
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
 		go func() { ended <- r.Run(ctx) }()
-		wait := func(d time.Duration) (n int64) {
-			before := asked.Load()
+		wait := func(d time.Duration) (n int) {
+			before := rounds
 			time.Sleep(d)
 			synctest.Wait()
-			return asked.Load() - before
+			return rounds - before
 		}
 		if n := wait(time.Minute); n != 0 {
 			t.Errorf("asked %d times without a reason", n)
 		}
-		fenced.Store(true)
-		if n := wait(time.Second); n != 10 {
-			t.Errorf("asked %d times in a second while fenced", n)
+		fenced.Store(&map[string]bool{"eth0": true})
+		if n := wait(time.Second); n != 10 || len(asked) != 20 {
+			t.Errorf("asked %d times for %d hosts in a second", n, len(asked))
 		}
-		fenced.Store(false)
+		fenced.Store(&map[string]bool{})
 		if n := wait(time.Minute); n < 19 || n > 21 {
 			t.Errorf("asked %d times after that", n)
+		}
+		fenced.Store(&map[string]bool{"eth0": true})
+		wait(2 * slowAfter)
+		if n := wait(time.Minute); n < 55 || n > 65 {
+			t.Errorf("asked %d times a minute after two minutes", n)
 		}
 		cancel()
 		if err := <-ended; err != nil {

@@ -56,7 +56,7 @@ func TestResolverFindsARouterThatAnswersAgain(t *testing.T) {
 	if !isUnresolved() {
 		t.Fatal("the kernel does not look for the router")
 	}
-	resolver := view.NewResolver(func() bool { return true }, wires, startProber(t).Prober, slog.New(slog.DiscardHandler))
+	resolver := view.NewResolver(func() map[string]bool { return map[string]bool{"router-0": true} }, wires, startProber(t).Prober, slog.New(slog.DiscardHandler))
 	t.Cleanup(run(t, resolver.Run))
 	silence("0")
 	for deadline := time.Now().Add(10 * time.Second); isUnresolved(); time.Sleep(10 * time.Millisecond) {
