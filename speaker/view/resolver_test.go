@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -17,6 +18,7 @@ func TestResolverAsksWhileALinkIsFencedAndForAMomentAfterThat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var fenced atomic.Pointer[map[string]bool]
 		fenced.Store(&map[string]bool{})
+		var mu sync.Mutex
 		rounds, asked := 0, map[netip.Addr]int{}
 		r := &Resolver{fenced: func() map[string]bool { return *fenced.Load() }, log: slog.New(slog.DiscardHandler),
 			unresolved: func() (all []links.Neighbor, err error) {
@@ -26,6 +28,8 @@ func TestResolverAsksWhileALinkIsFencedAndForAMomentAfterThat(t *testing.T) {
 				return append(all, links.Neighbor{Link: "eth1", Local: netip.MustParseAddr("198.51.100.99"), Addr: netip.MustParseAddr("198.51.100.1")}), nil
 			},
 			ask: func(targets []probe.Target) []probe.Target {
+				mu.Lock()
+				defer mu.Unlock()
 				rounds++
 				for _, target := range targets {
 					asked[target.Remote]++
@@ -39,18 +43,28 @@ func TestResolverAsksWhileALinkIsFencedAndForAMomentAfterThat(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
 		go func() { ended <- r.Run(ctx) }()
+		count := func() int {
+			mu.Lock()
+			defer mu.Unlock()
+			return rounds
+		}
+		hosts := func() int {
+			mu.Lock()
+			defer mu.Unlock()
+			return len(asked)
+		}
 		wait := func(d time.Duration) (n int) {
-			before := rounds
+			before := count()
 			time.Sleep(d)
 			synctest.Wait()
-			return rounds - before
+			return count() - before
 		}
 		if n := wait(time.Minute); n != 0 {
 			t.Errorf("asked %d times without a reason", n)
 		}
 		fenced.Store(&map[string]bool{"eth0": true})
-		if n := wait(time.Second); n != 10 || len(asked) != 20 {
-			t.Errorf("asked %d times for %d hosts in a second", n, len(asked))
+		if n := wait(time.Second); n != 10 || hosts() != 20 {
+			t.Errorf("asked %d times for %d hosts in a second", n, hosts())
 		}
 		fenced.Store(&map[string]bool{})
 		if n := wait(time.Minute); n < 19 || n > 21 {
