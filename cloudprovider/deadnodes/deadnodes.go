@@ -94,10 +94,10 @@ type deadCase struct {
 	report   *begunReport // nil until it was decided to report the node
 }
 
-// wait returns after how long something is done about the node again.
-func (c *deadCase) wait() time.Duration {
+// wait returns after how long something is done about a node again.
+func (r *Reporter) wait(c *deadCase) time.Duration {
 	if c.report != nil {
-		return c.report.retry
+		return r.retryMark
 	}
 	c.retry = min(max(2*c.retry, firstRetry), lastRetry)
 	return c.retry
@@ -152,7 +152,7 @@ func (r *Reporter) look(ctx context.Context) (next time.Duration) {
 			r.carryOut(ctx, node, c, decide(r.situation(ctx, node, dead)))
 		}
 		if !c.decided {
-			if wait := c.wait(); next == 0 || wait < next {
+			if wait := r.wait(c); next == 0 || wait < next {
 				next = wait
 			}
 		}
@@ -231,7 +231,7 @@ func (r *Reporter) carryOut(ctx context.Context, node string, c *deadCase, v ver
 	switch v.action {
 	case report:
 		r.log.Warn("node is dead, its pods become not ready", "node", node, "text", v.text)
-		c.report = &begunReport{text: v.text, at: time.Now(), retry: r.retryMark}
+		c.report = &begunReport{text: v.text, at: time.Now()}
 		r.mark(ctx, node, c)
 	case withhold:
 		c.decided = true

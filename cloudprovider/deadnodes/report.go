@@ -14,7 +14,6 @@ import (
 type begunReport struct {
 	text   string
 	at     time.Time
-	retry  time.Duration
 	marked int
 	failed bool // pods could not be marked
 }

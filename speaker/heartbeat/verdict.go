@@ -57,7 +57,7 @@ func (e *engine) judge(now time.Time, m *member) {
 	}
 }
 
-// isDeadAt reports whether others must not count on the member at the end of a path. A lost member that
+// isDeadAt reports whether this speaker must not count on the member at the end of a path. A lost member that
 // is back must be established there, too, and alive.
 func (e *engine) isDeadAt(now time.Time, p *path) bool {
 	m := p.member
